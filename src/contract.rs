@@ -1,0 +1,29 @@
+//! Everything that crosses a process: ids, records, the objects of the store and their keys.
+//!
+//! Pure data. What is validated here is what the record alone can tell; whether a file exists is for its reader to find out.
+
+mod chunk;
+mod clip;
+mod event;
+mod id;
+mod job;
+pub mod keys;
+mod run;
+mod sealed;
+pub mod topics;
+
+pub use chunk::{ChunkRecord, ChunkSpec, Fingerprint, PIPELINE, Span, Toolchain, worker_group};
+pub use clip::{Clip, Cut, PacketInfo, Ratio};
+pub use event::{ChunkOutcome, JobEvent, State, Status, StatusChunk};
+pub use id::{Digest, JobId, partition_of};
+pub use job::{Faces, Job, Swap, Swapper, Video};
+pub use run::{CutId, CutRule, Manifest, OpenMarker, Output, Plan, PlannedChunk, Run, SliceIndex, Totals};
+pub use sealed::{FrameCounts, ResultFooter};
+
+use std::collections::BTreeMap;
+
+/// Seconds spent by stage, summed over everything that worked at the same time.
+pub type StageSeconds = BTreeMap<String, f64>;
+
+/// The version of every record and object described here.
+pub const VERSION: u32 = 1;

@@ -1,0 +1,191 @@
+//! One chunk: what determines its result, and the record that asks for it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{CutId, Digest, JobId, Ratio, Swap, Video};
+use crate::frame::FrameIndex;
+
+/// Raised whenever the pixels of a result change for the same [`ChunkSpec`], so that old results are not taken for new ones.
+pub const PIPELINE: u32 = 1;
+
+/// Frames of a chunk and of the window that its computation looks at, by their numbers in the clip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Span {
+    /// First frame of the result.
+    pub start: FrameIndex,
+    /// One past the last frame of the result.
+    pub end: FrameIndex,
+    /// First frame that is looked at.
+    pub lo: FrameIndex,
+    /// One past the last frame that is looked at.
+    pub hi: FrameIndex,
+}
+
+impl Span {
+    /// Frames of the result.
+    pub fn frames(&self) -> u64 {
+        self.end - self.start
+    }
+}
+
+/// The software that makes results, as far as their bytes depend on it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Toolchain {
+    /// [`PIPELINE`].
+    pub pipeline: u32,
+    /// Encoder and library versions, as `media` tells them.
+    pub encoder: String,
+    /// ONNX Runtime's execution provider, e.g. `cpu`; empty where no network runs.
+    pub provider: String,
+    /// Networks in use: card id → digest of the file.
+    pub models: BTreeMap<String, Digest>,
+}
+
+impl Toolchain {
+    /// Eight hex digits that stand for the models.
+    pub fn models_digest(&self) -> String {
+        Digest::of_json(&self.models).short(8)
+    }
+}
+
+/// The consumer group of workers that can do a toolchain's chunks. Groups of old and new versions run side by side;
+/// each skips what is not for it.
+pub fn worker_group(toolchain: &Toolchain) -> String {
+    format!("workers-{}-{}", toolchain.pipeline, toolchain.models_digest())
+}
+
+/// Everything that determines a chunk's result, and everything that its computation can see.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChunkSpec {
+    /// Digest of the slice: a NUT file with the packets of the span.
+    pub slice: Digest,
+    /// Which frames.
+    pub span: Span,
+    /// Frames in the whole clip.
+    pub clip_frames: FrameIndex,
+    /// Time of frame `span.lo` in the slice, ticks.
+    pub first_pts: i64,
+    /// Time of frame `span.hi − 1` in the slice, ticks.
+    pub last_pts: i64,
+    /// Seconds per tick.
+    pub time_base: Ratio,
+    /// Average frames per second of the clip.
+    pub frame_rate: Ratio,
+    /// Digests of the photos.
+    pub portraits: Vec<Digest>,
+    /// Digest of the clip's usual look of the face, against which covers are found; none for swapper `none`.
+    pub reference: Option<Digest>,
+    /// What is done to faces.
+    pub swap: Swap,
+    /// How the result is encoded.
+    pub video: Video,
+    /// What makes the result.
+    pub toolchain: Toolchain,
+}
+
+/// The name of a result: the hash of everything that determines it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Fingerprint(Digest);
+
+impl ChunkSpec {
+    /// The name of this chunk's result.
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint(Digest::of_json(self))
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One record of topic `chunks`. Unknown fields are tolerated: a newer ingest may run beside an older worker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChunkRecord {
+    /// Version of this record's form.
+    pub v: u32,
+    /// The job that first asked.
+    pub job: JobId,
+    /// The run of that job, from 1.
+    pub run: u32,
+    /// Number of the chunk in the clip, from 0.
+    pub index: u32,
+    /// Chunks in the clip.
+    pub of: u32,
+    /// Digest of the clip that the slice was cut from.
+    pub clip: Digest,
+    /// The cut that the slice belongs to.
+    pub cut: CutId,
+    /// What is to be computed.
+    pub spec: ChunkSpec,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> ChunkSpec {
+        ChunkSpec {
+            slice: Digest::of(b"slice"),
+            span: Span { start: 64, end: 128, lo: 56, hi: 137 },
+            clip_frames: 472,
+            first_pts: 1001,
+            last_pts: 81081,
+            time_base: Ratio { num: 1, den: 24000 },
+            frame_rate: Ratio { num: 24000, den: 1001 },
+            portraits: vec![Digest::of(b"portrait")],
+            reference: None,
+            swap: Swap::default(),
+            video: Video::default(),
+            toolchain: Toolchain {
+                pipeline: PIPELINE,
+                encoder: "libx264 59.37.100".into(),
+                provider: "cpu".into(),
+                models: BTreeMap::from([("yunet".to_owned(), Digest::of(b"yunet"))]),
+            },
+        }
+    }
+
+    /// Guards the canonical form: results made before must be found again. A deliberate change raises [`PIPELINE`].
+    #[test]
+    fn the_fingerprint_is_stable() {
+        assert_eq!(spec().fingerprint().to_string(), include_str!("fingerprint.golden").trim());
+    }
+
+    #[test]
+    fn whatever_changes_the_result_changes_its_name() {
+        type Change = fn(&mut ChunkSpec);
+        let changes: [Change; 8] = [
+            |s| s.slice = Digest::of(b"other"),
+            |s| s.span.start = 65,
+            |s| s.portraits.clear(),
+            |s| s.reference = Some(Digest::of(b"look")),
+            |s| s.swap.blend_ratio = 0.5,
+            |s| s.video.crf = 19,
+            |s| s.toolchain.pipeline += 1,
+            |s| s.toolchain.provider = "cuda".into(),
+        ];
+        let mut names = vec![spec().fingerprint()];
+        for change in changes {
+            let mut changed = spec();
+            change(&mut changed);
+            names.push(changed.fingerprint());
+        }
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), changes.len() + 1);
+    }
+
+    #[test]
+    fn groups_differ_by_pipeline_and_models() {
+        let old = spec().toolchain;
+        let mut new = old.clone();
+        new.models.insert("mesh".into(), Digest::of(b"mesh"));
+        assert_ne!(worker_group(&old), worker_group(&new));
+        assert!(worker_group(&old).starts_with("workers-1-"));
+    }
+}

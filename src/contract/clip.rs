@@ -1,0 +1,82 @@
+//! What is known about a clip once it has been read through: everything that planning, cutting, encoding and joining need.
+
+use serde::{Deserialize, Serialize};
+
+use crate::frame::FrameIndex;
+
+/// A fraction, e.g. a time base in seconds per tick or a rate in frames per second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Ratio {
+    /// Numerator.
+    pub num: i32,
+    /// Denominator.
+    pub den: i32,
+}
+
+/// The video stream of a clip, as read in one pass over its packets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clip {
+    /// Short name of the container as FFmpeg knows it, e.g. `mov,mp4,m4a,3gp,3g2,mj2`.
+    pub format: String,
+    /// Index of the video stream in the container.
+    pub stream: usize,
+    /// FFmpeg's name of the codec, e.g. `h264`.
+    pub codec: String,
+    /// Coded picture width, pixels, before rotation and sample aspect ratio.
+    pub width: u32,
+    /// Coded picture height, pixels.
+    pub height: u32,
+    /// FFmpeg's name of the pixel format, e.g. `yuv420p`.
+    pub pixel_format: String,
+    /// Seconds per tick of every time below.
+    pub time_base: Ratio,
+    /// Average frames per second, as the container says; (0, 1) if it does not.
+    pub frame_rate: Ratio,
+    /// Presentation time of every shown frame, in display order, strictly increasing, ticks.
+    pub pts: Vec<i64>,
+    /// How long the last frame is shown, ticks.
+    pub last_duration: i64,
+}
+
+impl Clip {
+    /// Number of shown frames.
+    pub fn frames(&self) -> FrameIndex {
+        self.pts.len() as FrameIndex
+    }
+
+    /// Seconds from the first frame's start to the last one's end.
+    pub fn seconds(&self) -> f64 {
+        let (Some(first), Some(last)) = (self.pts.first(), self.pts.last()) else { return 0.0 };
+        (last + self.last_duration - first) as f64 * f64::from(self.time_base.num) / f64::from(self.time_base.den)
+    }
+}
+
+/// One packet of the video stream, in decode order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PacketInfo {
+    /// Presentation time, ticks.
+    pub pts: i64,
+    /// Decoding can start here.
+    pub key: bool,
+    /// Decoded but never shown (edit lists).
+    pub hidden: bool,
+}
+
+/// Which frames and packets one chunk takes from its clip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Cut {
+    /// First frame of the chunk.
+    pub start: FrameIndex,
+    /// One past the last frame of the chunk.
+    pub end: FrameIndex,
+    /// First frame that the computation looks at: `start` less the pre-roll.
+    pub lo: FrameIndex,
+    /// One past the last frame that the computation looks at: `end` plus the post-roll.
+    pub hi: FrameIndex,
+    /// First packet of the slice, counted in decode order from the clip's first: a keyframe.
+    pub first_packet: u64,
+    /// Last packet of the slice, inclusive.
+    pub last_packet: u64,
+    /// Subtracted from every time in the slice, so that none is negative: the smallest PTS among its packets.
+    pub base_pts: i64,
+}

@@ -1,0 +1,263 @@
+//! A job as its producer writes it: whose face goes onto which clip, and how.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Digest, JobId, VERSION};
+use crate::error::Refusal;
+
+/// How many photos of one person a job may name.
+const SOURCES_MAX: usize = 16;
+/// How many labels a job may carry.
+const LABELS_MAX: usize = 32;
+/// Longest label name, label value and location, bytes.
+const TEXT_MAX: usize = 2048;
+/// Accepted chunk bounds, frames.
+pub const CHUNK_FRAMES: RangeInclusive<u64> = 1..=1_000_000;
+/// Accepted constant rate factors of libx264; 0 is lossless.
+pub const CRF: RangeInclusive<u8> = 0..=51;
+/// Presets of libx264, fastest first.
+pub const PRESETS: [&str; 10] =
+    ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"];
+/// Encoders that can be named.
+pub const ENCODERS: [&str; 1] = ["libx264"];
+
+/// One record of topic `jobs`. Unknown fields are refused, so that a misspelt option is not silently ignored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Job {
+    /// Version of this record's form: 1.
+    #[serde(default = "version")]
+    pub v: u32,
+    /// The job's name. The same name with the same content is the same job.
+    pub job: JobId,
+    /// Photos of the person whose face is put into the clip: `s3://bucket/key` or `file:///path`. Empty for swapper `none`.
+    pub sources: Vec<String>,
+    /// The clip: `s3://bucket/key` or `file:///path`.
+    pub target: String,
+    /// Where the finished clip goes: `s3://bucket/key` or `file:///path`; its extension names the container.
+    pub output: String,
+    /// What is done to faces.
+    #[serde(default)]
+    pub swap: Swap,
+    /// How the result is encoded.
+    #[serde(default)]
+    pub video: Video,
+    /// Shortest and longest chunk, frames; default 64 and 128.
+    #[serde(default = "chunk_frames")]
+    pub chunk_frames: [u64; 2],
+    /// Only the first so many frames; the audio ends with the last of them. Default: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frame_limit: Option<u64>,
+    /// Free text for the producer's own use; carried into the manifest.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// What is done to faces.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Swap {
+    /// Who swaps.
+    pub swapper: Swapper,
+    /// 1.0 = the new face in full, 0.0 = the frame untouched.
+    pub blend_ratio: f64,
+    /// Which faces of the clip.
+    pub faces: Faces,
+    /// Which face of a photo that shows several, counted from the left, from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_face: Option<u32>,
+    /// The side at which a network works, pixels. `mesh` has none: it works at the face's own size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub face_size: Option<u32>,
+}
+
+impl Default for Swap {
+    fn default() -> Self {
+        Self {
+            swapper: Swapper::default(),
+            blend_ratio: 1.0,
+            faces: Faces::default(),
+            source_face: None,
+            face_size: None,
+        }
+    }
+}
+
+/// Who swaps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Swapper {
+    /// Built in: a piecewise-affine warp over the 468-point face mesh, relit to the target.
+    #[default]
+    Mesh,
+    /// Frames pass through unchanged.
+    None,
+}
+
+/// Which faces of the clip are swapped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Faces {
+    /// In each frame the face with the largest area.
+    #[default]
+    Largest,
+    /// Every face that is found.
+    All,
+}
+
+/// How the result is encoded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Video {
+    /// FFmpeg's name of the encoder: `libx264`.
+    pub encoder: String,
+    /// Speed against size, `ultrafast` … `placebo`.
+    pub preset: String,
+    /// Constant rate factor, 0 (lossless) … 51; lower is better and larger.
+    pub crf: u8,
+}
+
+impl Default for Video {
+    fn default() -> Self {
+        Self { encoder: ENCODERS[0].into(), preset: "veryfast".into(), crf: 18 }
+    }
+}
+
+fn version() -> u32 {
+    VERSION
+}
+
+fn chunk_frames() -> [u64; 2] {
+    [64, 128]
+}
+
+impl Job {
+    /// The digest that binds the job's id to its content: omitted fields count as their defaults.
+    pub fn digest(&self) -> Digest {
+        Digest::of_json(self)
+    }
+
+    /// Refuses what can be seen to be wrong from the record alone.
+    pub fn validate(&self) -> Result<(), Refusal> {
+        let refuse = |field: &str, found: String, expected: &str| Err(Refusal::new(field, found, expected));
+        if self.v != VERSION {
+            return refuse("v", self.v.to_string(), "1");
+        }
+        let [min, max] = self.chunk_frames;
+        if !CHUNK_FRAMES.contains(&min) || !CHUNK_FRAMES.contains(&max) || min > max {
+            return refuse("chunk_frames", format!("{min}..{max}"), "MIN..MAX with 1 <= MIN <= MAX <= 1000000");
+        }
+        if self.frame_limit == Some(0) {
+            return refuse("frame_limit", "0".into(), "1 or more frames");
+        }
+        if !(0.0..=1.0).contains(&self.swap.blend_ratio) {
+            return refuse("swap.blend_ratio", self.swap.blend_ratio.to_string(), "0.0..=1.0");
+        }
+        if self.swap.swapper != Swapper::None && self.sources.is_empty() {
+            return refuse("sources", "none".into(), "at least one photo (only swapper none needs no photo)");
+        }
+        if self.sources.len() > SOURCES_MAX {
+            return refuse("sources", self.sources.len().to_string(), "at most 16 photos");
+        }
+        if !ENCODERS.contains(&self.video.encoder.as_str()) {
+            return refuse("video.encoder", self.video.encoder.clone(), &ENCODERS.join(", "));
+        }
+        if !PRESETS.contains(&self.video.preset.as_str()) {
+            return refuse("video.preset", self.video.preset.clone(), &PRESETS.join(", "));
+        }
+        if !CRF.contains(&self.video.crf) {
+            return refuse("video.crf", self.video.crf.to_string(), "0..=51");
+        }
+        let locations = self.sources.iter().map(|source| ("sources", source));
+        for (field, location) in locations.chain([("target", &self.target), ("output", &self.output)]) {
+            let has_scheme = location.starts_with("file:///") || location.starts_with("s3://");
+            if !has_scheme || location.len() > TEXT_MAX || location.chars().any(char::is_control) {
+                return refuse(field, format!("{location:.80?}"), "s3://bucket/key or file:///path");
+            }
+        }
+        if self.target == self.output {
+            return refuse("output", "the target itself".into(), "another location");
+        }
+        if self.labels.len() > LABELS_MAX || self.labels.iter().any(|(k, v)| k.len() + v.len() > TEXT_MAX) {
+            return refuse("labels", format!("{} labels", self.labels.len()), "at most 32 labels of at most 2048 bytes");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job() -> Job {
+        serde_json::from_str(
+            r#"{"job":"j-1","sources":["s3://f/1.jpg"],"target":"s3://f/t.mp4","output":"s3://f/o.mp4"}"#,
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn four_fields_are_enough() {
+        let job = job();
+        job.validate().unwrap();
+        assert_eq!((job.v, job.chunk_frames, job.swap.blend_ratio), (1, [64, 128], 1.0));
+        assert_eq!((job.swap.swapper, job.video.crf), (Swapper::Mesh, 18));
+    }
+
+    #[test]
+    fn spelling_out_a_default_changes_nothing() {
+        let spelt: Job = serde_json::from_str(
+            r#"{"output":"s3://f/o.mp4","v":1,"job":"j-1","sources":["s3://f/1.jpg"],"target":"s3://f/t.mp4",
+                "swap":{"swapper":"mesh","faces":"largest"},"video":{"crf":18},"chunk_frames":[64,128],"labels":{}}"#,
+        )
+        .unwrap();
+        assert_eq!(spelt.digest(), job().digest());
+        assert_ne!(Job { frame_limit: Some(9), ..job() }.digest(), job().digest());
+    }
+
+    #[test]
+    fn unknown_fields_are_named() {
+        for (text, name) in [
+            (r#"{"job":"j","sources":[],"target":"t","output":"o","blend":1}"#, "blend"),
+            (r#"{"job":"j","sources":[],"target":"t","output":"o","swap":{"ratio":1}}"#, "ratio"),
+            (r#"{"job":"J!","sources":[],"target":"t","output":"o"}"#, "job"),
+            (r#"{"job":"j","sources":[],"target":"t"}"#, "output"),
+        ] {
+            let error = serde_json::from_str::<Job>(text).expect_err(text).to_string();
+            assert!(error.contains(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn each_refusal_names_its_field() {
+        type Change = fn(&mut Job);
+        let cases: [(&str, Change); 13] = [
+            ("v", |j| j.v = 2),
+            ("chunk_frames", |j| j.chunk_frames = [0, 8]),
+            ("chunk_frames", |j| j.chunk_frames = [9, 8]),
+            ("chunk_frames", |j| j.chunk_frames = [1, 1_000_001]),
+            ("frame_limit", |j| j.frame_limit = Some(0)),
+            ("swap.blend_ratio", |j| j.swap.blend_ratio = 7.0),
+            ("swap.blend_ratio", |j| j.swap.blend_ratio = f64::NAN),
+            ("sources", |j| j.sources.clear()),
+            ("video.encoder", |j| j.video.encoder = "h264".into()),
+            ("video.preset", |j| j.video.preset = "fastest".into()),
+            ("video.crf", |j| j.video.crf = 52),
+            ("target", |j| j.target = "http://x/y.mp4".into()),
+            ("output", |j| j.output = j.target.clone()),
+        ];
+        for (field, change) in cases {
+            let mut job = job();
+            change(&mut job);
+            assert_eq!(job.validate().expect_err(field).field, field);
+        }
+        let mut passing = job();
+        passing.sources.clear();
+        passing.swap.swapper = Swapper::None;
+        passing.validate().unwrap();
+    }
+}

@@ -1,0 +1,70 @@
+//! Where everything lies in the store.
+
+use super::{CutId, Digest, Fingerprint, JobId};
+use crate::frame::FrameIndex;
+
+/// Binds a job's id to its content.
+pub fn job(job: &JobId) -> String {
+    format!("jobs/{job}/job.json")
+}
+
+/// Everything about a job's runs.
+pub fn runs(job: &JobId) -> String {
+    format!("jobs/{job}/runs/")
+}
+
+/// A run as it was accepted.
+pub fn run(job: &JobId, run: u32) -> String {
+    format!("jobs/{job}/runs/{run}/run.json")
+}
+
+/// How a run ended.
+pub fn manifest(job: &JobId, run: u32) -> String {
+    format!("jobs/{job}/runs/{run}/manifest.json")
+}
+
+/// All open jobs of a partition of `completions`.
+pub fn open_in(partition: i32) -> String {
+    format!("open/{partition}/")
+}
+
+/// The marker of an open job.
+pub fn open(partition: i32, job: &JobId) -> String {
+    format!("open/{partition}/{job}")
+}
+
+/// Everything cut from a clip in one way.
+pub fn cut(clip: &Digest, cut: &CutId) -> String {
+    format!("sources/{clip}/{cut}/")
+}
+
+/// The plan of a cut.
+pub fn plan(clip: &Digest, cut: &CutId) -> String {
+    format!("sources/{clip}/{cut}/plan.json")
+}
+
+/// The digests of a cut's slices.
+pub fn slices(clip: &Digest, cut: &CutId) -> String {
+    format!("sources/{clip}/{cut}/slices.json")
+}
+
+/// The slice of a chunk.
+pub fn slice(clip: &Digest, cut: &CutId, start: FrameIndex, end: FrameIndex) -> String {
+    format!("sources/{clip}/{cut}/{start}-{end}.nut")
+}
+
+/// A photo, or a clip's reference look: a blob named by its digest.
+pub fn blob(digest: &Digest) -> String {
+    format!("blobs/{}/{digest}", digest.short(2))
+}
+
+/// Which blob is a clip's reference look, under the models named by `models`.
+pub fn reference(clip: &Digest, cut: &CutId, models: &str) -> String {
+    format!("sources/{clip}/{cut}/reference-{models}.json")
+}
+
+/// The result of a chunk. Two hex digits first, since stores limit the rate by prefix.
+pub fn result(fingerprint: &Fingerprint) -> String {
+    let name = fingerprint.to_string();
+    format!("results/{}/{name}.nut", &name[..2])
+}

@@ -1,0 +1,174 @@
+//! A job at work: its plan, its runs, and how each run ended. These are objects of the store.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Clip, Cut, Digest, Job, JobId, StageSeconds, State, Toolchain};
+use crate::frame::FrameIndex;
+
+/// Raised whenever the same clip and rule are cut differently.
+const PLANNER: u32 = 1;
+
+/// Everything that determines how a clip is cut.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct CutRule {
+    planner: u32,
+    /// Shortest and longest chunk, frames.
+    pub chunk_frames: [u64; 2],
+    /// Which frames around a chunk its computation looks at: the name of the rule, e.g. `track-8-3`, or `none`.
+    pub roll: String,
+    /// Only the first so many frames.
+    pub frame_limit: Option<u64>,
+}
+
+impl CutRule {
+    /// The rule of this version of the planner.
+    pub fn new(chunk_frames: [u64; 2], roll: &str, frame_limit: Option<u64>) -> Self {
+        Self { planner: PLANNER, chunk_frames, roll: roll.to_owned(), frame_limit }
+    }
+
+    /// The name under which clips cut by this rule are kept.
+    pub fn id(&self) -> CutId {
+        CutId(Digest::of_json(self).short(16))
+    }
+}
+
+/// Sixteen hex digits that name a [`CutRule`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct CutId(String);
+
+impl fmt::Display for CutId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// `sources/<digest>/<cut>/plan.json`: a clip and how it is cut. Written before anything is cut.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Version of this object's form.
+    pub v: u32,
+    /// Digest of the clip's file.
+    pub source: Digest,
+    /// How it is cut.
+    pub rule: CutRule,
+    /// The clip.
+    pub clip: Clip,
+    /// The chunks, in order, without gaps.
+    pub chunks: Vec<Cut>,
+    /// What the user should know, e.g. streams that cannot be kept.
+    pub warnings: Vec<String>,
+}
+
+/// `sources/<digest>/<cut>/slices.json`: written when every slice of the cut is in the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SliceIndex {
+    /// Digest of each slice, by chunk.
+    pub slices: Vec<Digest>,
+}
+
+/// `jobs/<job>/runs/<n>/run.json`: one attempt at a job, resolved: with the plan and the slices it tells every chunk's name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// Version of this object's form.
+    pub v: u32,
+    /// The job as it was accepted.
+    pub job: Job,
+    /// Number of the run, from 1.
+    pub run: u32,
+    /// Digest of the clip's file.
+    pub clip: Digest,
+    /// How the clip is cut.
+    pub rule: CutRule,
+    /// Digests of the photos.
+    pub portraits: Vec<Digest>,
+    /// Digest of the clip's usual look of the face.
+    pub reference: Option<Digest>,
+    /// What makes the results.
+    pub toolchain: Toolchain,
+    /// Version of the output that stood at its place when the run was accepted; none if there was none.
+    pub output_before: Option<String>,
+    /// Seconds spent on acceptance by stage.
+    pub seconds: StageSeconds,
+    /// When the run was accepted, seconds since 1970.
+    pub accepted_at: f64,
+}
+
+/// One chunk with everything that names its result.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlannedChunk {
+    /// Number of the chunk.
+    pub index: u32,
+    /// Its frames and packets.
+    pub cut: Cut,
+    /// Digest of its slice.
+    pub slice: Digest,
+}
+
+/// `open/<partition>/<job>`: stands while the job has no final state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenMarker {
+    /// The job.
+    pub job: JobId,
+    /// Its current run.
+    pub run: u32,
+}
+
+/// What came out of a run, in numbers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Frames of the clip.
+    pub frames: FrameIndex,
+    /// Frames whose chunk is settled.
+    pub frames_done: FrameIndex,
+    /// Settled frames in which no face was found (0 for swapper `none`).
+    pub frames_without_face: FrameIndex,
+    /// Chunks of the clip.
+    pub chunks: u32,
+    /// Chunks computed for this run.
+    pub chunks_done: u32,
+    /// Chunks whose result was there already.
+    pub chunks_reused: u32,
+    /// Where the time went, summed over lanes.
+    pub seconds: StageSeconds,
+}
+
+/// The finished clip.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// Where it is.
+    pub location: String,
+    /// Its version there (ETag, or what stands for it in a folder).
+    pub version: Option<String>,
+    /// Its size, bytes.
+    pub bytes: u64,
+}
+
+/// `jobs/<job>/runs/<n>/manifest.json`: how the run ended. Written once, by the assembler, after the output is in its place.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Version of this object's form.
+    pub v: u32,
+    /// The job.
+    pub job: JobId,
+    /// The run.
+    pub run: u32,
+    /// Digest of the job's content.
+    pub content: Digest,
+    /// `done`, `failed` or `cancelled`.
+    pub state: State,
+    /// Why, if not done.
+    pub reason: Option<String>,
+    /// Whether the job was refused for its input (and not failed at work).
+    pub refused: bool,
+    /// The clip, if done.
+    pub output: Option<Output>,
+    /// In numbers.
+    pub totals: Totals,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+    /// The job's labels.
+    pub labels: BTreeMap<String, String>,
+}
