@@ -42,6 +42,33 @@ pub fn cut(
     spans.into_iter().map(|span| index.cut(pts, packets, &span, window(span.clone()))).collect()
 }
 
+/// Groups of frames at which a clip's face is looked at to learn its usual look.
+const LOOKS: usize = 20;
+/// Frames that may be decoded for that, over all groups.
+const LOOK_FRAMES: u64 = 256;
+
+/// The frames from which a clip's usual look is learnt: short stretches behind keyframes, spread over the clip. They depend on the clip
+/// alone and not on its chunks, and cost a bounded amount of decoding.
+pub fn looks(pts: &[i64], packets: &[PacketInfo]) -> Result<Vec<Cut>, PlanError> {
+    let index = PacketIndex::new(pts, packets);
+    let keys = &index.key_frames;
+    let groups = keys.len().min(LOOKS);
+    let chosen: Vec<FrameIndex> = (0..groups).map(|group| keys[group * keys.len() / groups]).collect();
+    let longest = (LOOK_FRAMES / groups.max(1) as u64).max(1);
+    let ends = chosen.iter().skip(1).copied().chain([pts.len() as FrameIndex]);
+    let spans = chosen.iter().zip(ends).map(|(&start, end)| start..end.min(start + longest));
+    spans.map(|span| index.cut(pts, packets, &span, span.clone())).collect()
+}
+
+/// Which frames of a stretch from [`looks`] are looked at, if there are `stretches` of them.
+pub fn looked_at(stretch: &Cut, stretches: usize) -> impl Iterator<Item = FrameIndex> {
+    let wanted = LOOKS.div_ceil(stretches.max(1)) as u64;
+    let frames = stretch.end - stretch.start;
+    let start = stretch.start;
+    let count = wanted.min(frames);
+    (0..count).map(move |look| start + look * frames / count)
+}
+
 /// Cuts `frames` frames into chunks; `key_frames` are the frames at which decoding can start, increasing.
 fn spans(frames: FrameIndex, key_frames: &[FrameIndex], [min, max]: [u64; 2]) -> Vec<Range<FrameIndex>> {
     let mut spans = Vec::new();
@@ -160,6 +187,20 @@ mod tests {
         let pts = [0, 1, 2, 3, 4, 5, 6];
         let cuts = cut(&pts, &packets, [3, 3], &|span| span).unwrap();
         assert_eq!((cuts[1].start, cuts[1].first_packet), (3, 0));
+    }
+
+    #[test]
+    fn looks_are_spread_over_the_clip_and_bounded() {
+        for (frames, gop) in [(472, 250), (90_000, 48), (90_000, 100_000), (3, 1), (1, 1)] {
+            let pts: Vec<i64> = (0..frames).collect();
+            let keys: Vec<i64> = (0..frames).step_by(gop).collect();
+            let stretches = looks(&pts, &packets(&pts, &keys)).unwrap();
+            let decoded: u64 = stretches.iter().map(|cut| cut.end - cut.start).sum();
+            assert!(decoded <= LOOK_FRAMES, "{frames} frames, GOP {gop}: {decoded} decoded");
+            let looked: Vec<u64> = stretches.iter().flat_map(|cut| looked_at(cut, stretches.len())).collect();
+            assert!(looked.is_sorted_by(|a, b| a < b) && looked.iter().all(|&frame| frame < frames as u64));
+            assert_eq!(looked.len(), LOOKS.min(frames as usize), "{frames} frames, GOP {gop}");
+        }
     }
 
     #[test]

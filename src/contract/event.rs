@@ -24,8 +24,19 @@ pub enum JobEvent {
         run: u32,
         /// Digest of the job's content.
         content: Digest,
+        /// Which record asked for it.
+        submission: String,
         /// Why.
         refusal: Refusal,
+    },
+    /// Ingest has published every chunk of the run.
+    Published {
+        /// The job.
+        job: JobId,
+        /// The run.
+        run: u32,
+        /// Where ingest's time went.
+        seconds: StageSeconds,
     },
     /// A worker has settled a chunk.
     Chunk {
@@ -46,7 +57,10 @@ impl JobEvent {
     /// The job that it is about.
     pub fn job(&self) -> &JobId {
         match self {
-            Self::Accepted { job, .. } | Self::Refused { job, .. } | Self::Chunk { job, .. } => job,
+            Self::Accepted { job, .. }
+            | Self::Refused { job, .. }
+            | Self::Published { job, .. }
+            | Self::Chunk { job, .. } => job,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Clip, Cut, Digest, Job, JobId, StageSeconds, State, Toolchain};
+use super::{ChunkSpec, Clip, Cut, Digest, Job, JobId, Span, StageSeconds, State, Toolchain};
 use crate::frame::FrameIndex;
 
 /// Raised whenever the same clip and rule are cut differently.
@@ -25,8 +25,8 @@ pub struct CutRule {
 
 impl CutRule {
     /// The rule of this version of the planner.
-    pub fn new(chunk_frames: [u64; 2], roll: &str, frame_limit: Option<u64>) -> Self {
-        Self { planner: PLANNER, chunk_frames, roll: roll.to_owned(), frame_limit }
+    pub fn new(chunk_frames: [u64; 2], roll: String, frame_limit: Option<u64>) -> Self {
+        Self { planner: PLANNER, chunk_frames, roll, frame_limit }
     }
 
     /// The name under which clips cut by this rule are kept.
@@ -58,6 +58,8 @@ pub struct Plan {
     pub clip: Clip,
     /// The chunks, in order, without gaps.
     pub chunks: Vec<Cut>,
+    /// Stretches of the clip from which the usual look of its face is learnt; none where no face is looked for.
+    pub looks: Vec<Cut>,
     /// What the user should know, e.g. streams that cannot be kept.
     pub warnings: Vec<String>,
 }
@@ -96,15 +98,25 @@ pub struct Run {
     pub accepted_at: f64,
 }
 
-/// One chunk with everything that names its result.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PlannedChunk {
-    /// Number of the chunk.
-    pub index: u32,
-    /// Its frames and packets.
-    pub cut: Cut,
-    /// Digest of its slice.
-    pub slice: Digest,
+impl Run {
+    /// What determines the result of the chunk `cut`, whose slice has digest `slice`.
+    pub fn spec(&self, plan: &Plan, cut: &Cut, slice: Digest) -> ChunkSpec {
+        let Clip { pts, time_base, frame_rate, .. } = &plan.clip;
+        ChunkSpec {
+            slice,
+            span: Span { start: cut.start, end: cut.end, lo: cut.lo, hi: cut.hi },
+            clip_frames: plan.clip.frames(),
+            first_pts: pts[cut.lo as usize] - cut.base_pts,
+            last_pts: pts[cut.hi as usize - 1] - cut.base_pts,
+            time_base: *time_base,
+            frame_rate: *frame_rate,
+            portraits: self.portraits.clone(),
+            reference: self.reference,
+            swap: self.job.swap.clone(),
+            video: self.job.video.clone(),
+            toolchain: self.toolchain.clone(),
+        }
+    }
 }
 
 /// `open/<partition>/<job>`: stands while the job has no final state.
@@ -114,6 +126,8 @@ pub struct OpenMarker {
     pub job: JobId,
     /// Its current run.
     pub run: u32,
+    /// Which record asked for it; see [`Manifest::submission`].
+    pub submission: String,
 }
 
 /// What came out of a run, in numbers.
@@ -123,6 +137,8 @@ pub struct Totals {
     pub frames: FrameIndex,
     /// Frames whose chunk is settled.
     pub frames_done: FrameIndex,
+    /// Of these, frames whose result was there already.
+    pub frames_reused: FrameIndex,
     /// Settled frames in which no face was found (0 for swapper `none`).
     pub frames_without_face: FrameIndex,
     /// Chunks of the clip.
@@ -157,6 +173,8 @@ pub struct Manifest {
     pub run: u32,
     /// Digest of the job's content.
     pub content: Digest,
+    /// Which record of `jobs` asked for this run. The same record delivered again is not a new submission.
+    pub submission: String,
     /// `done`, `failed` or `cancelled`.
     pub state: State,
     /// Why, if not done.

@@ -1,0 +1,58 @@
+# What can be done here; `make` alone lists it. Every target does its own set-up and skips what is done.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/facemill
+CLIP := $(CACHE)/media/WolfgangLanger_Pexels.mp4
+PORTRAIT := deploy/demo/portrait.jpg
+OUT := out/demo.mp4
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## install what is missing: Debian packages, ONNX Runtime, the demo's clips
+	@deploy/setup/rust.sh
+	@deploy/setup/debian.sh build
+	@deploy/setup/onnxruntime.sh
+	@deploy/setup/media.sh
+
+.PHONY: build
+build: setup ## build target/release/facemill
+	cargo build --release --locked
+
+.PHONY: demo
+demo: build ## put the portrait's face onto the demo clip: out/demo.mp4
+	@mkdir -p $(dir $(OUT))
+	target/release/facemill swap -s $(PORTRAIT) -t $(CLIP) -o $(OUT)
+
+.PHONY: test
+test: setup ## run all tests that need no service
+	cargo test --release --locked --workspace
+
+.PHONY: test-kafka
+test-kafka: setup ## run the broker's tests on a real Apache Kafka, started and stopped here
+	@deploy/setup/debian.sh kafka
+	@# Ports and data of its own, so that a Kafka that somebody works with is left alone.
+	@export FACEMILL_KAFKA_PORT=19192 FACEMILL_KAFKA_DATA=$(CURDIR)/target/test-kafka; \
+	trap 'deploy/kafka/stop.sh --delete' EXIT; \
+	brokers=$$(deploy/kafka/start.sh); \
+	FACEMILL_TEST_BROKERS=$$brokers cargo test --release --locked --test broker_kafka
+
+.PHONY: bench
+bench: build ## measure against ffmpeg on this machine; prints the table of load-tests/RESULTS.md
+	cargo run --release --locked -p load-tests -- bench
+
+.PHONY: fmt
+fmt: ## format the sources
+	cargo fmt --all
+
+.PHONY: lint
+lint: ## check format, lints and the crate graph, as .ci/run does
+	cargo fmt --all --check
+	cargo clippy --release --locked --workspace --all-targets -- -D warnings
+	deploy/setup/deny.sh

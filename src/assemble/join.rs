@@ -1,0 +1,244 @@
+//! From results to the clip: fetch, verify, join, put in place.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use crate::contract::{Cut, Output, Plan, ResultFooter, Run, SliceIndex, StageSeconds, keys};
+use crate::media::{self, ChunkFile, JoinRequest, MediaError};
+use crate::seal::{self, SealError};
+use crate::site::{Site, SiteError};
+use crate::store::{Expected, Location, LocationError, Version};
+use crate::telemetry::{self, Stage};
+
+/// Footers read at once.
+const REQUESTS: usize = 16;
+
+/// A clip that is in its place.
+#[derive(Debug)]
+pub struct Joined {
+    /// Where.
+    pub output: Output,
+    /// As the results say.
+    pub frames_without_face: u64,
+    /// What could not be kept.
+    pub warnings: Vec<String>,
+    /// Where the time went.
+    pub seconds: StageSeconds,
+}
+
+/// Why there is no clip.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// Something that does not depend on the job.
+    #[error(transparent)]
+    Site(#[from] SiteError),
+    /// The clip's file is no longer the one that was planned.
+    #[error("target: its content has changed since the job was accepted; submit the job again")]
+    TargetChanged,
+    /// The clip's file cannot be read any more.
+    #[error("target: {0}")]
+    Target(LocationError),
+    /// A result is not whole.
+    #[error("chunk {chunk}: {error}; it was deleted, submit the job again")]
+    Result {
+        /// Number of the chunk.
+        chunk: usize,
+        /// What is wrong.
+        error: SealError,
+    },
+    /// The results do not fit together.
+    #[error(transparent)]
+    Media(MediaError),
+    /// The output cannot be put in its place.
+    #[error("output: {0}")]
+    Output(LocationError),
+    /// Someone else has written the output since the job was accepted.
+    #[error("output: {0} has been changed by someone else since the job was accepted; it was left alone")]
+    OutputChanged(String),
+    /// The assembler stops.
+    #[error("stopped")]
+    Stopped,
+}
+
+/// Joins all results of a run; its output is in its place when this returns.
+pub async fn join(site: &Site, run: &Run, plan: &Plan, stop: Arc<AtomicBool>) -> Result<Joined, JoinError> {
+    let started = Instant::now();
+    let scratch = site.scratch("join")?;
+    let target = bring_target(site, run, scratch.path()).await?;
+    let results = Results::of(site, run, plan).await?;
+    let container = media::container_of(Path::new(&run.job.output)).map_err(JoinError::Media)?;
+    let output = scratch.path().join("output");
+
+    let (ready, mut files) = mpsc::channel::<Result<ChunkFile, JoinError>>(2); // one being joined, one ready
+    let joiner = {
+        let (plan, output) = (plan.clone(), output.clone());
+        let (reorder_depth, limited) = (results.reorder_depth(), run.job.frame_limit.is_some());
+        tokio::task::spawn_blocking(move || {
+            let mut failed = None;
+            let mut chunks = std::iter::from_fn(|| match files.blocking_recv()? {
+                Ok(file) => Some(Ok(file)),
+                Err(error) => {
+                    failed = Some(error);
+                    Some(Err(MediaError::Cancelled))
+                }
+            });
+            let joined = media::join(JoinRequest {
+                source: &target,
+                clip: &plan.clip,
+                chunks: &mut chunks,
+                reorder_depth,
+                output: &output,
+                container,
+                trim_to_last_frame: limited,
+                cancelled: &|| stop.load(Ordering::Relaxed),
+                progress: &mut |_| {},
+            });
+            match (joined, failed) {
+                (_, Some(error)) => Err(error),
+                (Err(MediaError::Cancelled), None) => Err(JoinError::Stopped),
+                (Err(error), None) => Err(JoinError::Media(error)),
+                (Ok(joined), None) => Ok(joined),
+            }
+        })
+    };
+    let fetching = results.fetch_all(site, plan, scratch.path(), ready);
+    let (_, joined) = tokio::join!(fetching, joiner);
+    let joined = joined.map_err(SiteError::from)??;
+    let bytes = tokio::fs::metadata(&output).await.map_err(SiteError::from)?.len();
+    let version = put_in_place(site, run, &output).await?;
+
+    telemetry::stage(Stage::Join, started.elapsed());
+    Ok(Joined {
+        output: Output { location: run.job.output.clone(), version: version.map(|version| version.to_string()), bytes },
+        frames_without_face: results.footers.iter().map(|footer| footer.counts.without_face).sum(),
+        warnings: joined.dropped,
+        seconds: StageSeconds::from([(Stage::Join.as_str().to_owned(), started.elapsed().as_secs_f64())]),
+    })
+}
+
+/// The clip's file, checked to be the one that was planned: its sound is copied from it.
+async fn bring_target(site: &Site, run: &Run, scratch: &Path) -> Result<PathBuf, JoinError> {
+    let location = Location::parse(&run.job.target).map_err(JoinError::Target)?;
+    let path = match site.locations.local_path(&location).await.map_err(JoinError::Target)? {
+        Some(path) => path,
+        None => {
+            let path = scratch.join("target");
+            site.locations.fetch(&location, &path).await.map_err(JoinError::Target)?;
+            path
+        }
+    };
+    let hashed = path.clone();
+    let digest = tokio::task::spawn_blocking(move || seal::digest_file(&hashed)).await.map_err(SiteError::from)?;
+    match digest {
+        Ok(digest) if digest == run.clip => Ok(path),
+        _ => Err(JoinError::TargetChanged),
+    }
+}
+
+/// The results of a run, with what their footers say.
+struct Results {
+    keys: Vec<String>,
+    footers: Vec<ResultFooter>,
+}
+
+impl Results {
+    /// Reads every footer: the join needs the largest reorder depth before its first packet.
+    async fn of(site: &Site, run: &Run, plan: &Plan) -> Result<Self, JoinError> {
+        let key = keys::slices(&run.clip, &run.rule.id());
+        let Some(index) = site.read_json::<SliceIndex>(&key).await? else {
+            let error = "it is missing".to_owned();
+            return Err(SiteError::BadObject { key, error }.into());
+        };
+        let keys: Vec<String> = index
+            .slices
+            .iter()
+            .zip(&plan.chunks)
+            .map(|(slice, cut)| keys::result(&run.spec(plan, cut, *slice).fingerprint()))
+            .collect();
+        let footers = stream::iter(keys.clone().into_iter().enumerate())
+            .map(|(chunk, key)| async move {
+                let tail = site.store.tail(&key, seal::FOOTER_REACH).await.map_err(SiteError::from)?;
+                match seal::footer_in(&tail) {
+                    Ok(footer) => Ok(footer),
+                    Err(error) => Err(reject(site, &key, chunk, error).await),
+                }
+            })
+            .buffered(REQUESTS)
+            .try_collect()
+            .await?;
+        Ok(Self { keys, footers })
+    }
+
+    fn reorder_depth(&self) -> u32 {
+        self.footers.iter().map(|footer| footer.reorder_depth).max().unwrap_or(0)
+    }
+
+    /// Fetches and verifies the results in order, two ahead of the joiner. Ends early when the joiner is gone.
+    async fn fetch_all(
+        &self,
+        site: &Site,
+        plan: &Plan,
+        scratch: &Path,
+        ready: mpsc::Sender<Result<ChunkFile, JoinError>>,
+    ) {
+        for (chunk, (key, cut)) in self.keys.iter().zip(&plan.chunks).enumerate() {
+            let file = fetch(site, key, chunk, cut, scratch.join(format!("{chunk}.nut"))).await;
+            let failed = file.is_err();
+            if ready.send(file).await.is_err() || failed {
+                return;
+            }
+        }
+    }
+}
+
+async fn fetch(site: &Site, key: &str, chunk: usize, cut: &Cut, path: PathBuf) -> Result<ChunkFile, JoinError> {
+    site.store.fetch(key, &path).await.map_err(SiteError::from)?;
+    let checked = path.clone();
+    let verified = tokio::task::spawn_blocking(move || seal::verify(&checked)).await.map_err(SiteError::from)?;
+    match verified {
+        Ok((footer, payload)) => {
+            Ok(ChunkFile { path, payload, reorder_depth: footer.reorder_depth, start: cut.start, end: cut.end })
+        }
+        Err(error) => Err(reject(site, key, chunk, error).await),
+    }
+}
+
+/// A result that is not whole is deleted, so that it can be made again.
+async fn reject(site: &Site, key: &str, chunk: usize, error: SealError) -> JoinError {
+    warn!(key, chunk, %error, "a result is not whole; deleting it");
+    match site.store.delete(key, None).await {
+        Ok(()) => JoinError::Result { chunk, error },
+        Err(error) => SiteError::from(error).into(),
+    }
+}
+
+/// Replaces what stood at the output when the job was accepted, and nothing else.
+async fn put_in_place(site: &Site, run: &Run, file: &Path) -> Result<Option<Version>, JoinError> {
+    let location = Location::parse(&run.job.output).map_err(JoinError::Output)?;
+    let expected = match &run.output_before {
+        Some(version) => Expected::Version(Version(version.clone())),
+        None => Expected::Absent,
+    };
+    match site.locations.put(&location, file, expected).await {
+        Ok(()) => site.locations.version(&location).await.map_err(JoinError::Output),
+        Err(LocationError::Changed { .. }) => {
+            // Before a crash this very run may have put it there.
+            let there = file.with_extension("there");
+            site.locations.fetch(&location, &there).await.map_err(JoinError::Output)?;
+            let ours = (seal::digest_file(file), seal::digest_file(&there));
+            match ours {
+                (Ok(made), Ok(found)) if made == found => {
+                    Ok(site.locations.version(&location).await.map_err(JoinError::Output)?)
+                }
+                _ => Err(JoinError::OutputChanged(run.job.output.clone())),
+            }
+        }
+        Err(error) => Err(JoinError::Output(error)),
+    }
+}

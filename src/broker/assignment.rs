@@ -1,0 +1,265 @@
+//! The partitions that are ours now: their windows, leases and what is committed. No I/O.
+//!
+//! Only the poll thread changes this, in its loop and in librdkafka's rebalance callback, which runs on that thread.
+//! So a commit can never follow a revocation.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use super::claim::{Claim, Lease, Returned};
+use super::window::OffsetWindow;
+
+/// A partition and the offset to commit for it.
+pub(super) type Position = (i32, i64);
+
+/// A change of the assignment that the consumer's owner has not been told of yet.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    Assigned(Vec<i32>),
+    Revoked(Vec<i32>),
+}
+
+pub(super) struct Assignment {
+    topic: Arc<str>,
+    partitions: BTreeMap<i32, Assigned>,
+    next_epoch: u64,
+    /// Claims handed out and neither finished nor dropped, also those whose lease has ended: they still occupy someone.
+    outstanding: usize,
+    returning: SyncSender<Returned>,
+    returned: Receiver<Returned>,
+    changes: Vec<Change>,
+}
+
+struct Assigned {
+    lease: Lease,
+    window: OffsetWindow,
+    /// What the broker holds as our position, as far as we know.
+    committed: Option<i64>,
+    watermarks: Option<Watermarks>,
+}
+
+/// A partition as the broker reported it last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Watermarks {
+    pub low: i64,
+    pub high: i64,
+    /// The group's committed offset; negative when there is none.
+    pub committed: i64,
+}
+
+impl Assignment {
+    /// `in_flight`: the most claims that will be outstanding; ending a claim never waits while that holds.
+    pub fn new(topic: &str, in_flight: usize) -> Self {
+        let (returning, returned) = sync_channel(in_flight.max(1));
+        Self {
+            topic: topic.into(),
+            partitions: BTreeMap::new(),
+            next_epoch: 0,
+            outstanding: 0,
+            returning,
+            returned,
+            changes: Vec::new(),
+        }
+    }
+
+    pub fn assign(&mut self, partitions: &[i32]) {
+        for partition in partitions {
+            let assigned = self.open();
+            self.partitions.insert(*partition, assigned);
+        }
+        self.changes.push(Change::Assigned(partitions.to_vec()));
+    }
+
+    /// Ends the leases of `partitions`. Returns the positions that must be committed before they go.
+    pub fn revoke(&mut self, partitions: &[i32]) -> Vec<Position> {
+        self.settle();
+        let mut last = Vec::new();
+        for partition in partitions {
+            let Some(assigned) = self.partitions.remove(partition) else { continue };
+            assigned.lease.end();
+            last.extend(assigned.due().map(|position| (*partition, position)));
+        }
+        self.changes.push(Change::Revoked(partitions.to_vec()));
+        last
+    }
+
+    /// A claim on a record just polled. `None` if its partition is not ours.
+    pub fn claim(&mut self, partition: i32, offset: i64) -> Option<Claim> {
+        if !self.partitions.contains_key(&partition) {
+            return None;
+        }
+        let reopened = self.open();
+        let assigned = self.partitions.get_mut(&partition)?;
+        if !assigned.window.start(offset) {
+            // The log went back (topic made anew, offsets reset): what was claimed before means other records.
+            assigned.lease.end();
+            *assigned = reopened;
+            assigned.window.start(offset);
+        }
+        assigned.committed.get_or_insert(offset);
+        self.outstanding += 1;
+        let lease = assigned.lease.clone();
+        Some(Claim::new(self.topic.clone(), partition, offset, lease, self.returning.clone()))
+    }
+
+    /// Takes back the claims that have ended.
+    pub fn settle(&mut self) {
+        while let Ok(returned) = self.returned.try_recv() {
+            self.outstanding -= 1;
+            let current = self.partitions.get_mut(&returned.partition);
+            if let Some(assigned) = current.filter(|assigned| assigned.lease.epoch == returned.epoch)
+                && returned.is_finished
+            {
+                assigned.window.finish(returned.offset);
+            }
+        }
+    }
+
+    /// Positions further than what is committed.
+    pub fn due(&self) -> Vec<Position> {
+        self.partitions.iter().filter_map(|(partition, assigned)| Some((*partition, assigned.due()?))).collect()
+    }
+
+    /// The broker holds `positions` now.
+    pub fn committed(&mut self, positions: &[Position]) {
+        for (partition, position) in positions {
+            if let Some(assigned) = self.partitions.get_mut(partition) {
+                assigned.committed = Some(*position);
+            }
+        }
+    }
+
+    pub fn observe(&mut self, partition: i32, watermarks: Watermarks) {
+        if let Some(assigned) = self.partitions.get_mut(&partition) {
+            assigned.watermarks = Some(watermarks);
+        }
+    }
+
+    /// Records of our partitions that are not finished, counting those that wait at the broker.
+    pub fn lag(&self) -> i64 {
+        self.partitions.values().map(Assigned::lag).sum()
+    }
+
+    pub fn outstanding(&self) -> usize {
+        self.outstanding
+    }
+
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
+    }
+
+    fn open(&mut self) -> Assigned {
+        self.next_epoch += 1;
+        Assigned {
+            lease: Lease::new(self.next_epoch),
+            window: OffsetWindow::default(),
+            committed: None,
+            watermarks: None,
+        }
+    }
+}
+
+impl Assigned {
+    fn due(&self) -> Option<i64> {
+        self.window.position().filter(|position| Some(*position) > self.committed)
+    }
+
+    fn lag(&self) -> i64 {
+        let Some(seen) = self.watermarks else { return self.window.unfinished() as i64 };
+        let position = self.window.position().unwrap_or(seen.committed.max(seen.low));
+        (seen.high - position).max(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn assignment(partitions: &[i32]) -> Assignment {
+        let mut assignment = Assignment::new("chunks", 8);
+        assignment.assign(partitions);
+        assignment
+    }
+
+    #[test]
+    fn finished_prefix_is_due_once() {
+        let mut ours = assignment(&[0, 1]);
+        let first = ours.claim(0, 10).unwrap();
+        let second = ours.claim(0, 11).unwrap();
+        second.finish();
+        ours.settle();
+        assert_eq!((ours.due(), ours.outstanding()), (vec![], 1), "a hole before it");
+        first.finish();
+        ours.settle();
+        assert_eq!((ours.due(), ours.outstanding()), (vec![(0, 12)], 0));
+        ours.committed(&[(0, 12)]);
+        assert_eq!(ours.due(), vec![]);
+    }
+
+    #[test]
+    fn a_dropped_claim_holds_the_position() {
+        let mut ours = assignment(&[0]);
+        drop(ours.claim(0, 10).unwrap());
+        ours.claim(0, 11).unwrap().finish();
+        ours.settle();
+        assert_eq!((ours.due(), ours.outstanding()), (vec![], 0));
+    }
+
+    #[test]
+    fn revocation_ends_leases_and_returns_what_was_finished_until_then() {
+        let mut ours = assignment(&[0, 1]);
+        let finished = ours.claim(0, 5).unwrap();
+        let late = ours.claim(0, 6).unwrap();
+        let kept = ours.claim(1, 7).unwrap();
+        finished.finish();
+        assert_eq!(ours.revoke(&[0]), vec![(0, 6)], "finished, though not settled yet");
+        assert!(late.ensure_live().is_err());
+        assert!(kept.ensure_live().is_ok());
+        late.finish();
+        ours.settle();
+        assert_eq!((ours.due(), ours.outstanding()), (vec![], 1));
+        assert_eq!(ours.take_changes(), vec![Change::Assigned(vec![0, 1]), Change::Revoked(vec![0])]);
+    }
+
+    #[test]
+    fn a_claim_of_an_earlier_assignment_moves_nothing_in_the_later_one() {
+        let mut ours = assignment(&[0]);
+        let old = ours.claim(0, 5).unwrap();
+        ours.revoke(&[0]);
+        ours.assign(&[0]);
+        let new = ours.claim(0, 5).unwrap();
+        old.finish();
+        ours.settle();
+        assert_eq!(ours.due(), vec![]);
+        new.finish();
+        ours.settle();
+        assert_eq!(ours.due(), vec![(0, 6)]);
+    }
+
+    #[test]
+    fn a_log_that_went_back_starts_a_new_window() {
+        let mut ours = assignment(&[0]);
+        let old = ours.claim(0, 500).unwrap();
+        let new = ours.claim(0, 0).unwrap();
+        assert!(old.ensure_live().is_err());
+        old.finish();
+        new.finish();
+        ours.settle();
+        assert_eq!(ours.due(), vec![(0, 1)]);
+    }
+
+    #[test]
+    fn lag_counts_what_is_not_finished() {
+        let mut ours = assignment(&[0, 1, 2]);
+        ours.observe(0, Watermarks { low: 3, high: 10, committed: -1001 });
+        ours.observe(1, Watermarks { low: 0, high: 10, committed: 4 });
+        assert_eq!(ours.lag(), 7 + 6);
+        let claim = ours.claim(0, 3).unwrap();
+        assert_eq!(ours.lag(), 7 + 6);
+        claim.finish();
+        ours.settle();
+        assert_eq!(ours.lag(), 6 + 6);
+        assert!(ours.claim(9, 0).is_none(), "not ours");
+    }
+}

@@ -1,0 +1,116 @@
+//! A claim is the right to finish one record, for as long as its partition stays assigned to us.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
+
+use tracing::debug;
+
+use crate::error::{Classify, Kind};
+
+/// The partition was taken away: somebody else does this record, or has done it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "lease on {topic}[{partition}] offset {offset} is lost: the partition was revoked (drop the work, its new owner does it)"
+)]
+pub struct LeaseLost {
+    pub topic: Arc<str>,
+    pub partition: i32,
+    pub offset: i64,
+}
+
+impl Classify for LeaseLost {
+    fn kind(&self) -> Kind {
+        Kind::Retry
+    }
+}
+
+/// What a claim tells the poll thread when it ends.
+#[derive(Debug)]
+pub(super) struct Returned {
+    pub partition: i32,
+    pub offset: i64,
+    /// The assignment that it belongs to.
+    pub epoch: u64,
+    pub is_finished: bool,
+}
+
+/// One partition's assignment to this process. Ends for good with the revocation.
+#[derive(Clone, Debug)]
+pub(super) struct Lease {
+    pub epoch: u64,
+    live: Arc<AtomicBool>,
+}
+
+impl Lease {
+    pub fn new(epoch: u64) -> Self {
+        Self { epoch, live: Arc::new(AtomicBool::new(true)) }
+    }
+
+    pub fn end(&self) {
+        self.live.store(false, Ordering::Release);
+    }
+
+    fn is_live(&self) -> bool {
+        self.live.load(Ordering::Acquire)
+    }
+}
+
+/// The right to finish one delivered record. Send it along with the work.
+///
+/// A claim that is dropped unfinished hands its record back: it is never committed, so whoever owns the partition after
+/// the next assignment or restart gets it again.
+#[derive(Debug)]
+#[must_use = "a claim that is dropped leaves its record uncommitted"]
+pub struct Claim {
+    topic: Arc<str>,
+    partition: i32,
+    offset: i64,
+    lease: Lease,
+    is_finished: bool,
+    returned: SyncSender<Returned>,
+}
+
+impl Claim {
+    pub(super) fn new(
+        topic: Arc<str>,
+        partition: i32,
+        offset: i64,
+        lease: Lease,
+        returned: SyncSender<Returned>,
+    ) -> Self {
+        Self { topic, partition, offset, lease, is_finished: false, returned }
+    }
+
+    /// Whether the partition is still ours. Ask before anything that only the owner may do.
+    ///
+    /// # Errors
+    /// [`LeaseLost`] after the revocation, for ever.
+    pub fn ensure_live(&self) -> Result<(), LeaseLost> {
+        if self.lease.is_live() {
+            return Ok(());
+        }
+        Err(LeaseLost { topic: self.topic.clone(), partition: self.partition, offset: self.offset })
+    }
+
+    /// The record is done: it may be committed once all before it are. After a revocation this does nothing.
+    pub fn finish(mut self) {
+        self.is_finished = true;
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if !self.is_finished && self.lease.is_live() {
+            debug!(topic = %self.topic, partition = self.partition, offset = self.offset, "record handed back");
+        }
+        let returned = Returned {
+            partition: self.partition,
+            offset: self.offset,
+            epoch: self.lease.epoch,
+            is_finished: self.is_finished,
+        };
+        // The consumer may be closed already: then there is nobody left to commit.
+        let _ = self.returned.send(returned);
+    }
+}

@@ -1,0 +1,96 @@
+//! A Kafka cluster inside the process: librdkafka's own mock cluster, listening on loopback.
+//!
+//! It keeps everything in memory, at most 5 MiB or 100,000 records per partition (the oldest go silently), and is gone
+//! with the value. Other processes of this machine can connect.
+
+use std::ffi::{CStr, CString};
+
+use rdkafka::ClientConfig;
+use rdkafka::bindings::{
+    rd_kafka_handle_mock_cluster, rd_kafka_mock_cluster_bootstraps, rd_kafka_mock_cluster_t,
+    rd_kafka_mock_group_initial_rebalance_delay_ms, rd_kafka_mock_topic_create, rd_kafka_resp_err_t,
+};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::producer::{BaseProducer, DefaultProducerContext, Producer as _};
+
+use super::BrokerConfig;
+use super::error::BrokerError;
+use super::topics::TopicSpec;
+
+const DOING: &str = "start embedded broker";
+
+/// Reasons in the order of the lines.
+const SETTINGS: &[(&str, &str)] = &[
+    // The mock answers a fetch that found nothing only when its time is up, whatever arrives in between.
+    ("fetch.wait.max.ms", "10"),
+    // A rebalance of a group that had members waits one second less than this, come who may.
+    ("session.timeout.ms", "6000"),
+    ("heartbeat.interval.ms", "500"),
+];
+
+/// A one-broker cluster that lives as long as this value. Close consumers before dropping it: they leave their groups
+/// through it.
+pub struct EmbeddedBroker {
+    brokers: String,
+    /// The client that owns the cluster. It produces nothing itself.
+    _owner: BaseProducer,
+}
+
+impl EmbeddedBroker {
+    /// Starts a cluster with `topics`, each of `partitions` partitions where that is given.
+    ///
+    /// Replication is one; the topics' configuration is not applied.
+    ///
+    /// # Errors
+    /// Fatal: librdkafka cannot listen on loopback, or a topic's name is not acceptable.
+    pub fn start(topics: &[TopicSpec], partitions: Option<i32>) -> Result<Self, BrokerError> {
+        let owner: BaseProducer = ClientConfig::new()
+            .set("test.mock.num.brokers", "1")
+            // Ignored, but it must be there.
+            .set("bootstrap.servers", "localhost:1")
+            // Nothing polls this client, so nothing would read its log.
+            .set_log_level(RDKafkaLogLevel::Emerg)
+            .create_with_context(DefaultProducerContext)
+            .map_err(|error| failed(error.to_string()))?;
+
+        // SAFETY: the handle is a live client's; the cluster that it returns belongs to that client and lives as long.
+        let cluster = unsafe { rd_kafka_handle_mock_cluster(owner.client().native_ptr()) };
+        if cluster.is_null() {
+            return Err(failed("librdkafka did not make its cluster".into()));
+        }
+        // SAFETY: `cluster` is not null and lives as long as `owner`. Zero spares the first member of a group the
+        // three seconds in which a real broker waits for others.
+        unsafe { rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, 0) };
+        for topic in topics {
+            create(cluster, &topic.name, partitions.unwrap_or(topic.partitions))?;
+        }
+        // SAFETY: as above; the string belongs to the cluster and is copied before anything else happens.
+        let brokers = unsafe { CStr::from_ptr(rd_kafka_mock_cluster_bootstraps(cluster)) };
+        Ok(Self { brokers: brokers.to_string_lossy().into_owned(), _owner: owner })
+    }
+
+    /// `host:port` on loopback.
+    pub fn brokers(&self) -> &str {
+        &self.brokers
+    }
+
+    /// How to reach it, tuned for it.
+    pub fn config(&self, client_id: &str) -> BrokerConfig {
+        let properties = SETTINGS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        BrokerConfig { brokers: self.brokers.clone(), properties, client_id: client_id.to_owned() }
+    }
+}
+
+fn create(cluster: *mut rd_kafka_mock_cluster_t, topic: &str, partitions: i32) -> Result<(), BrokerError> {
+    let name = CString::new(topic).map_err(|_| failed(format!("topic name {topic:?} contains a zero byte")))?;
+    // SAFETY: `cluster` comes from a live client (see `start`), `name` is a C string that the call copies.
+    let outcome = unsafe { rd_kafka_mock_topic_create(cluster, name.as_ptr(), partitions, 1) };
+    if outcome != rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+        return Err(failed(format!("topic {topic} with {partitions} partitions not created: {outcome:?}")));
+    }
+    Ok(())
+}
+
+fn failed(reason: String) -> BrokerError {
+    BrokerError::Client { doing: DOING, reason }
+}

@@ -1,0 +1,274 @@
+//! The thread that polls a group member, and everything that touches librdkafka's consumer.
+//!
+//! It never stops polling, so the group never loses us however long a record takes: when enough claims are out it
+//! pauses the partitions instead. Rebalance and commit callbacks run on this thread, inside `poll`.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::statistics::Statistics;
+use rdkafka::{Offset, TopicPartitionList};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc::UnboundedSender;
+use tracing::{debug, info, warn};
+
+use super::assignment::{Assignment, Change, Position, Watermarks};
+use super::client;
+use super::consumer::Event;
+use super::delivery::Delivery;
+use super::error::BrokerError;
+use crate::error::{Classify, Kind};
+
+/// How long a finished record waits for others to be committed together with it.
+const COMMIT_EVERY: Duration = Duration::from_millis(100);
+/// How soon the thread looks for finished claims while some are out.
+const POLL_BUSY: Duration = Duration::from_millis(10);
+/// How soon it notices that it should stop while none are. Records and rebalances wake it at once.
+const POLL_IDLE: Duration = Duration::from_millis(50);
+
+/// What librdkafka's callbacks and the loop share. Both run on the poll thread; the consumer's owner only asks the lag.
+pub(super) struct Group {
+    topic: String,
+    assignment: Arc<Mutex<Assignment>>,
+    is_committing: AtomicBool,
+}
+
+impl Group {
+    pub fn new(topic: &str, assignment: Arc<Mutex<Assignment>>) -> Self {
+        Self { topic: topic.to_owned(), assignment, is_committing: AtomicBool::new(false) }
+    }
+
+    fn assignment(&self) -> MutexGuard<'_, Assignment> {
+        self.assignment.lock().expect("nothing panics while it holds the assignment")
+    }
+
+    fn partitions(&self, list: &TopicPartitionList) -> Vec<i32> {
+        list.elements_for_topic(&self.topic).iter().map(|element| element.partition()).collect()
+    }
+
+    fn offsets(&self, positions: &[Position]) -> KafkaResult<TopicPartitionList> {
+        let mut offsets = TopicPartitionList::with_capacity(positions.len());
+        for (partition, position) in positions {
+            offsets.add_partition_offset(&self.topic, *partition, Offset::Offset(*position))?;
+        }
+        Ok(offsets)
+    }
+
+    /// Waits for the broker's answer.
+    fn commit_now(&self, consumer: &BaseConsumer<Self>, positions: &[Position]) {
+        if positions.is_empty() {
+            return;
+        }
+        let outcome = self.offsets(positions).and_then(|offsets| consumer.commit(&offsets, CommitMode::Sync));
+        match outcome {
+            Ok(()) => self.assignment().committed(positions),
+            Err(error) => {
+                warn!(topic = %self.topic, ?positions, %error, "offsets not committed: these records come again")
+            }
+        }
+    }
+}
+
+impl ClientContext for Group {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        client::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        client::log_error(&error, reason);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let Some(topic) = statistics.topics.get(&self.topic) else { return };
+        let mut assignment = self.assignment();
+        for partition in topic.partitions.values().filter(|partition| partition.hi_offset >= 0) {
+            let watermarks = Watermarks {
+                low: partition.lo_offset.max(0),
+                high: partition.hi_offset,
+                committed: partition.committed_offset,
+            };
+            assignment.observe(partition.partition, watermarks);
+        }
+    }
+}
+
+impl ConsumerContext for Group {
+    /// What is finished is committed and the leases end before the partitions go.
+    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        let Rebalance::Revoke(list) = rebalance else { return };
+        let partitions = self.partitions(list);
+        let last = self.assignment().revoke(&partitions);
+        info!(topic = %self.topic, ?partitions, "partitions revoked");
+        if consumer.assignment_lost() {
+            warn!(topic = %self.topic, ?partitions, "assignment was lost: what was not committed comes again elsewhere");
+            return;
+        }
+        self.commit_now(consumer, &last);
+    }
+
+    fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        match rebalance {
+            Rebalance::Assign(list) => {
+                let partitions = self.partitions(list);
+                info!(topic = %self.topic, ?partitions, "partitions assigned");
+                self.assignment().assign(&partitions);
+            }
+            Rebalance::Revoke(_) => {}
+            Rebalance::Error(error) => warn!(topic = %self.topic, %error, "rebalance failed"),
+        }
+    }
+
+    fn commit_callback(&self, outcome: KafkaResult<()>, offsets: &TopicPartitionList) {
+        self.is_committing.store(false, Ordering::Release);
+        match outcome {
+            Ok(()) => {
+                let positions: Vec<Position> = offsets
+                    .elements_for_topic(&self.topic)
+                    .iter()
+                    .filter(|element| element.error().is_ok())
+                    .filter_map(|element| Some((element.partition(), element.offset().to_raw()?)))
+                    .collect();
+                self.assignment().committed(&positions);
+            }
+            // Still due, so the loop tries again; a rebalance in between takes the partitions or keeps them.
+            Err(error) => debug!(topic = %self.topic, %error, "commit not accepted, will be tried again"),
+        }
+    }
+}
+
+/// The loop and what it needs.
+pub(super) struct Poller<T> {
+    pub consumer: BaseConsumer<Group>,
+    pub brokers: String,
+    /// As deep as there are claims and rebalances: polling pauses at `in_flight`, so it needs no bound of its own,
+    /// and must not wait for one.
+    pub events: UnboundedSender<Result<Event<T>, BrokerError>>,
+    pub in_flight: usize,
+    pub stop: Arc<AtomicBool>,
+}
+
+impl<T: DeserializeOwned + Send + 'static> Poller<T> {
+    /// Polls until told to stop or until the client is beyond use; then commits and leaves the group.
+    pub fn run(self) {
+        let mut is_paused = false;
+        let mut next_commit = Instant::now();
+        while !self.stop.load(Ordering::Acquire) {
+            let outstanding = self.settle();
+            is_paused = self.throttle(outstanding, is_paused);
+            let patience = if outstanding == 0 { POLL_IDLE } else { POLL_BUSY };
+            let polled = self.consumer.poll(patience);
+            let is_rebalanced = self.tell_changes();
+            // What was just assigned is not paused yet.
+            is_paused &= !is_rebalanced;
+            let goes_on = match polled {
+                Some(Ok(message)) => self.deliver(&message),
+                Some(Err(error)) => self.survives(&error),
+                None => true,
+            };
+            if !goes_on {
+                break;
+            }
+            if outstanding == 0 || Instant::now() >= next_commit {
+                self.commit_due();
+                next_commit = Instant::now() + COMMIT_EVERY;
+            }
+        }
+        self.settle();
+        let due = self.group().assignment().due();
+        self.group().commit_now(&self.consumer, &due);
+        // Dropping the consumer revokes the partitions, which ends the leases, and leaves the group.
+    }
+
+    fn group(&self) -> &Group {
+        self.consumer.context()
+    }
+
+    /// Takes finished claims back; returns how many are still out.
+    fn settle(&self) -> usize {
+        let mut assignment = self.group().assignment();
+        assignment.settle();
+        assignment.outstanding()
+    }
+
+    fn throttle(&self, outstanding: usize, is_paused: bool) -> bool {
+        let is_full = outstanding >= self.in_flight;
+        if is_full == is_paused {
+            return is_paused;
+        }
+        let change = self
+            .consumer
+            .assignment()
+            .and_then(|all| if is_full { self.consumer.pause(&all) } else { self.consumer.resume(&all) });
+        match change {
+            Ok(()) => is_full,
+            Err(error) => {
+                warn!(topic = %self.group().topic, %error, is_full, "cannot pause or resume, will be tried again");
+                is_paused
+            }
+        }
+    }
+
+    fn tell_changes(&self) -> bool {
+        let changes = self.group().assignment().take_changes();
+        let is_rebalanced = !changes.is_empty();
+        for change in changes {
+            let event = match change {
+                Change::Assigned(partitions) => Event::Assigned(partitions),
+                Change::Revoked(partitions) => Event::Revoked(partitions),
+            };
+            // Nobody listens only while the consumer is being closed.
+            let _ = self.events.send(Ok(event));
+        }
+        is_rebalanced
+    }
+
+    /// `false` when nobody listens any more.
+    fn deliver(&self, message: &BorrowedMessage<'_>) -> bool {
+        let claim = self.group().assignment().claim(message.partition(), message.offset());
+        let Some(claim) = claim else {
+            debug!(topic = %self.group().topic, partition = message.partition(), "record of a partition that is not ours");
+            return true;
+        };
+        self.events.send(Ok(Event::Record(Delivery::decode(message, claim)))).is_ok()
+    }
+
+    /// Whether polling can go on after `error`: librdkafka itself retries all but what it calls fatal.
+    fn survives(&self, error: &KafkaError) -> bool {
+        let topic = &self.group().topic;
+        let sorted = BrokerError::sort("consume", &self.brokers, error);
+        if sorted.kind() == Kind::Fatal {
+            let _ = self.events.send(Err(sorted));
+            return false;
+        }
+        let is_missing = error.rdkafka_error_code() == Some(Code::UnknownTopicOrPartition);
+        if is_missing {
+            warn!(%topic, "topic does not exist yet (create it from topics/{topic}.yaml)");
+        } else {
+            warn!(%topic, %error, "consumer error, librdkafka tries again");
+        }
+        true
+    }
+
+    fn commit_due(&self) {
+        let group = self.group();
+        if group.is_committing.load(Ordering::Acquire) {
+            return;
+        }
+        let due = group.assignment().due();
+        if due.is_empty() {
+            return;
+        }
+        group.is_committing.store(true, Ordering::Release);
+        let sent = group.offsets(&due).and_then(|offsets| self.consumer.commit(&offsets, CommitMode::Async));
+        if let Err(error) = sent {
+            group.is_committing.store(false, Ordering::Release);
+            warn!(topic = %group.topic, %error, "commit not sent, will be tried again");
+        }
+    }
+}

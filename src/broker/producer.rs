@@ -1,0 +1,119 @@
+//! Records out: idempotent, acknowledged by all in-sync replicas.
+
+use std::time::Duration;
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+use serde::Serialize;
+
+use super::BrokerConfig;
+use super::client::Quiet;
+use super::error::BrokerError;
+use super::topics::Cluster;
+
+/// How long a record may wait for room in librdkafka's queue; delivery has its own limit after that.
+const QUEUE_LIMIT: Duration = Duration::from_secs(30);
+
+/// A record to send.
+#[derive(Debug)]
+pub struct Outgoing<'a, V: ?Sized> {
+    pub topic: &'a str,
+    pub key: Option<&'a str>,
+    /// `None`: by key as Kafka's own producers do ([`super::keyed_partition`]), spread where there is none.
+    pub partition: Option<i32>,
+    pub headers: &'a [(&'a str, &'a [u8])],
+    pub value: &'a V,
+}
+
+/// An idempotent producer. Clones share one connection. Its first record waits for a producer id (0.6 s on the embedded
+/// broker), so start it early.
+#[derive(Clone)]
+pub struct Producer {
+    inner: FutureProducer<Quiet>,
+    brokers: String,
+}
+
+impl Producer {
+    /// # Errors
+    /// [`BrokerError::Refused`] for a property that librdkafka does not take.
+    pub fn start(config: &BrokerConfig) -> Result<Self, BrokerError> {
+        let inner = config
+            .client(SETTINGS)
+            .create_with_context(Quiet)
+            .map_err(|error| BrokerError::sort("start producer", &config.brokers, &error))?;
+        Ok(Self { inner, brokers: config.brokers.clone() })
+    }
+
+    /// Sends a value as JSON and waits for the acknowledgement. Returns partition and offset.
+    ///
+    /// # Errors
+    /// Retry: not acknowledged within `delivery.timeout.ms` (it may have been written all the same). Poison: larger than
+    /// the broker takes, or not writable as JSON. Fatal: not allowed, no such topic, or the client is beyond use.
+    pub async fn send<T: Serialize + ?Sized>(&self, record: Outgoing<'_, T>) -> Result<(i32, i64), BrokerError> {
+        let json = serde_json::to_vec(record.value)
+            .map_err(|error| BrokerError::Unsendable { topic: record.topic.to_owned(), reason: error.to_string() })?;
+        let Outgoing { topic, key, partition, headers, .. } = record;
+        self.send_bytes(Outgoing { topic, key, partition, headers, value: &json }).await
+    }
+
+    /// Sends bytes as they are, e.g. a malformed record to where it is looked at.
+    ///
+    /// # Errors
+    /// As [`Producer::send`].
+    pub async fn send_bytes(&self, record: Outgoing<'_, [u8]>) -> Result<(i32, i64), BrokerError> {
+        let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
+        for (key, value) in record.headers {
+            headers = headers.insert(Header { key, value: Some(*value) });
+        }
+        let outgoing = FutureRecord::<str, [u8]> {
+            topic: record.topic,
+            partition: record.partition,
+            payload: Some(record.value),
+            key: record.key,
+            timestamp: None,
+            headers: Some(headers),
+        };
+        match self.inner.send(outgoing, QUEUE_LIMIT).await {
+            Ok(delivered) => Ok((delivered.partition, delivered.offset)),
+            Err((error, _)) => Err(self.sort(record.topic, &error)),
+        }
+    }
+
+    /// How many partitions `topic` has.
+    ///
+    /// # Errors
+    /// Retry: the broker is away. Fatal: no such topic.
+    pub async fn partitions(&self, topic: &str) -> Result<i32, BrokerError> {
+        let producer = self.inner.clone();
+        let brokers = self.brokers.clone();
+        let cluster = Cluster::ask(move |limit| producer.client().fetch_metadata(None, limit), brokers).await?;
+        let count = cluster.partitions(topic);
+        count.ok_or_else(|| BrokerError::NoTopic { topic: topic.to_owned() })
+    }
+
+    fn sort(&self, topic: &str, error: &KafkaError) -> BrokerError {
+        if let Some((_, reason)) = self.inner.client().fatal_error() {
+            return BrokerError::Client { doing: "produce", reason };
+        }
+        match error.rdkafka_error_code() {
+            Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::InvalidRecord) => {
+                BrokerError::Unsendable { topic: topic.to_owned(), reason: error.to_string() }
+            }
+            Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition) => {
+                BrokerError::NoTopic { topic: topic.to_owned() }
+            }
+            _ => BrokerError::sort("produce", &self.brokers, error),
+        }
+    }
+}
+
+const SETTINGS: &[(&str, &str)] = &[
+    ("enable.idempotence", "true"),
+    ("acks", "all"),
+    ("delivery.timeout.ms", "120000"),
+    // Whoever sends waits for the acknowledgement, so waiting for company costs more than it saves.
+    ("linger.ms", "1"),
+    // As Kafka's own producers: other languages' records of the same key go to the same partition.
+    ("partitioner", "murmur2_random"),
+];

@@ -1,0 +1,150 @@
+//! Follows a whole topic without belonging to a group: every reader sees every record, and nothing is committed.
+
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::{Offset, TopicPartitionList};
+use serde::de::DeserializeOwned;
+use tokio::sync::{mpsc, oneshot};
+use tracing::warn;
+
+use super::BrokerConfig;
+use super::client::Quiet;
+use super::delivery::Delivery;
+use super::error::BrokerError;
+use super::topics::{Cluster, METADATA_LIMIT};
+use crate::error::{Classify, Kind};
+
+/// How soon the thread notices that its reader is gone.
+const POLL: Duration = Duration::from_millis(100);
+/// Records read ahead: enough that polling and handling overlap, a few hundred kilobytes.
+const READ_AHEAD: usize = 256;
+
+/// Where a reader starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartAt {
+    /// The oldest record still kept.
+    Beginning,
+    /// What is produced after [`Reader::start`] has returned.
+    End,
+}
+
+/// What a reader sees.
+#[derive(Debug)]
+pub enum News<T> {
+    Record(Delivery<T, ()>),
+    /// All that was there at some moment after the start has been read. Comes once.
+    CaughtUp,
+}
+
+/// Reads all partitions of a topic as of its start. Ends when dropped.
+pub struct Reader<T> {
+    news: mpsc::Receiver<Result<News<T>, BrokerError>>,
+}
+
+impl ConsumerContext for Quiet {}
+
+impl<T: DeserializeOwned + Send + 'static> Reader<T> {
+    /// Starts reading; its place in every partition is fixed when this returns.
+    ///
+    /// # Errors
+    /// Retry: the broker is away. Fatal: no such topic, not allowed, or a property that librdkafka does not take.
+    pub async fn start(config: &BrokerConfig, topic: &str, start: StartAt) -> Result<Self, BrokerError> {
+        let mut client = config.client(SETTINGS);
+        // librdkafka reads only with a group id; it is never joined.
+        client.set("group.id", format!("reader-{}", config.client_id)).set("enable.auto.commit", "false");
+        let (news_in, news) = mpsc::channel(READ_AHEAD);
+        let (ready_in, ready) = oneshot::channel();
+        let (topic, brokers) = (topic.to_owned(), config.brokers.clone());
+        let read = move || {
+            let opened = client
+                .create_with_context(Quiet)
+                .map_err(|error| BrokerError::sort("start reader", &brokers, &error))
+                .and_then(|consumer| Ok((assign(&consumer, &topic, start, &brokers)?, consumer)));
+            match opened {
+                Ok((partitions, consumer)) => {
+                    // Nobody waits any more: then the first send ends the thread.
+                    let _ = ready_in.send(Ok(()));
+                    follow(&consumer, partitions, &brokers, &news_in);
+                }
+                Err(error) => drop(ready_in.send(Err(error))),
+            }
+        };
+        let lost = |reason: String| BrokerError::Client { doing: "start read thread", reason };
+        std::thread::Builder::new().name("read".into()).spawn(read).map_err(|error| lost(error.to_string()))?;
+        ready.await.map_err(|error| lost(error.to_string()))??;
+        Ok(Self { news })
+    }
+
+    /// The next record; `None` after a fatal error was returned. Cancel-safe.
+    ///
+    /// # Errors
+    /// Only fatal ones.
+    pub async fn next(&mut self) -> Option<Result<News<T>, BrokerError>> {
+        self.news.recv().await
+    }
+}
+
+/// Takes all partitions; returns how many there are.
+fn assign(consumer: &BaseConsumer<Quiet>, topic: &str, start: StartAt, brokers: &str) -> Result<usize, BrokerError> {
+    let sort = |error: KafkaError| BrokerError::sort("start reader", brokers, &error);
+    let metadata = consumer.fetch_metadata(None, METADATA_LIMIT).map_err(sort)?;
+    let Some(partitions) = Cluster::of(&metadata).partitions(topic) else {
+        return Err(BrokerError::NoTopic { topic: topic.to_owned() });
+    };
+    let mut places = TopicPartitionList::with_capacity(partitions as usize);
+    for partition in 0..partitions {
+        let place = match start {
+            StartAt::Beginning => Offset::Beginning,
+            StartAt::End => {
+                let (_, high) = consumer.fetch_watermarks(topic, partition, METADATA_LIMIT).map_err(sort)?;
+                Offset::Offset(high)
+            }
+        };
+        places.add_partition_offset(topic, partition, place).map_err(sort)?;
+    }
+    consumer.assign(&places).map_err(sort)?;
+    Ok(partitions as usize)
+}
+
+fn follow<T: DeserializeOwned>(
+    consumer: &BaseConsumer<Quiet>,
+    partitions: usize,
+    brokers: &str,
+    news: &mpsc::Sender<Result<News<T>, BrokerError>>,
+) {
+    let mut at_end = std::collections::BTreeSet::new();
+    while !news.is_closed() {
+        let next = match consumer.poll(POLL) {
+            None => continue,
+            Some(Ok(message)) => Ok(News::Record(Delivery::decode(&message, ()))),
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                let is_last = at_end.insert(partition) && at_end.len() == partitions;
+                if !is_last {
+                    continue;
+                }
+                Ok(News::CaughtUp)
+            }
+            Some(Err(error)) => {
+                let sorted = BrokerError::sort("read", brokers, &error);
+                if sorted.kind() != Kind::Fatal {
+                    warn!(%error, "reader error, librdkafka tries again");
+                    continue;
+                }
+                Err(sorted)
+            }
+        };
+        let is_over = next.is_err();
+        if news.blocking_send(next).is_err() || is_over {
+            return;
+        }
+    }
+}
+
+const SETTINGS: &[(&str, &str)] = &[
+    ("enable.auto.offset.store", "false"),
+    ("auto.offset.reset", "earliest"),
+    ("enable.partition.eof", "true"),
+    ("check.crcs", "true"),
+];

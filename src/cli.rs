@@ -1,0 +1,91 @@
+//! The command line: one file per command.
+
+mod args;
+mod models;
+mod progress;
+mod role;
+mod status;
+mod submit;
+mod swap;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, Log, LogFormat};
+use crate::{shutdown, telemetry};
+use args::{Cli, Command};
+
+/// How a command ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done.
+    Done = 0,
+    /// It could not be done.
+    Failed = 1,
+    /// The command line or the configuration is wrong. (Also what the parser exits with.)
+    Usage = 2,
+    /// An input or a path was refused.
+    Refused = 3,
+    /// Stopped by a signal.
+    Interrupted = 130,
+}
+
+/// Runs the command that this process was started with.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let config = match Config::load(cli.config.as_deref(), cli.command.settings()) {
+        Ok(config) => config,
+        Err(error) => return fail(&error.into(), Exit::Usage),
+    };
+    // Services tell what they do; a command's progress is not to be mixed with that.
+    let verbosity = cli.verbose as i8 - i8::from(!cli.command.is_service());
+    let log = Log { format: cli.log_format.unwrap_or(config.log.format), ..config.log.clone() };
+    if let Err(error) = telemetry::init_logs(&log, verbosity, std::io::stderr, std::io::stderr().is_terminal()) {
+        return fail(&error.into(), Exit::Usage);
+    }
+    crate::media::init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error.into(), Exit::Failed),
+    };
+    let outcome = runtime.block_on(async {
+        let stop = CancellationToken::new();
+        tokio::spawn(shutdown::signals(stop.clone())?);
+        match cli.command {
+            Command::Swap(args) => swap::run(*args, config, stop).await,
+            Command::Ingest(args) => role::ingest(args, config, stop).await,
+            Command::Worker(args) => role::worker(args, config, stop).await,
+            Command::Assemble(args) => role::assemble(args, config, stop).await,
+            Command::Submit(args) => submit::run(args, config).await,
+            Command::Status(args) => status::run(args, config, stop).await,
+            Command::Models(args) => models::run(args, &config),
+        }
+    });
+    // Blocking work that was asked to stop does so at its next frame; nobody waits for it here.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(exit) => ExitCode::from(exit as u8),
+        Err(error) => fail(&error, Exit::Failed),
+    }
+}
+
+fn fail(error: &anyhow::Error, exit: Exit) -> ExitCode {
+    eprintln!("facemill: {error:#}");
+    ExitCode::from(exit as u8)
+}
+
+impl clap::ValueEnum for LogFormat {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Text, Self::Json]
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(match self {
+            Self::Text => clap::builder::PossibleValue::new("text").help("for people"),
+            Self::Json => clap::builder::PossibleValue::new("json").help("one JSON object a line"),
+        })
+    }
+}

@@ -1,0 +1,345 @@
+//! What the command line accepts: enough, with its help, to use the program.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use crate::config::{LANES, LogFormat, THREADS};
+use crate::contract::{Faces, Swapper};
+
+/// Face-swapping video pipeline: a streaming dataflow over Kafka.
+///
+/// On one machine: `facemill swap -s portrait.jpg -t clip.mp4 -o out.mp4`.
+/// On a cluster: `facemill ingest`, `facemill worker`, `facemill assemble`, each as many times as you like, and
+/// `facemill submit job.json`.
+///
+/// Exit codes: 0 done, 1 failed, 2 usage, 3 input or path refused, 130 interrupted.
+#[derive(Debug, Parser)]
+#[command(name = "facemill", version, max_term_width = 110)]
+pub struct Cli {
+    /// Configuration file. Default: facemill.toml in this folder, where there is one
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Form of log lines on standard error [default: text]
+    #[arg(long, global = true, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// Log more; twice: still more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Swap a face in a clip, on this machine
+    Swap(Box<Swap>),
+    /// Take jobs in: plan their clips, cut them into chunks (a service)
+    Ingest(Role),
+    /// Swap chunks (a service)
+    Worker(WorkerRole),
+    /// Join finished chunks into clips (a service)
+    Assemble(Role),
+    /// Publish jobs, written as JSON
+    Submit(Submit),
+    /// Tell how far a job is
+    Status(StatusOf),
+    /// The networks that are built in
+    Models(Models),
+}
+
+/// Swap a face in a clip.
+#[derive(Debug, Args)]
+pub struct Swap {
+    /// A photo of the person whose face is put into the clip (JPEG, PNG, WebP); several photos of one person: repeat.
+    /// Not needed with --swapper none
+    #[arg(short, long, value_name = "PHOTO")]
+    pub source_path: Vec<PathBuf>,
+    /// The clip
+    #[arg(short, long, value_name = "CLIP")]
+    pub target_path: PathBuf,
+    /// Where the finished clip goes (.mp4, .m4v, .mov, .mkv); an existing file is replaced, and only by a finished one
+    #[arg(short, long, value_name = "FILE")]
+    pub output_path: PathBuf,
+    /// Where work is kept so that a rerun goes on where it was stopped, up to 20 GB, least recently used goes first
+    /// [default: facemill/data in your cache folder]
+    #[arg(long, value_name = "FOLDER")]
+    pub data_dir: Option<PathBuf>,
+
+    /// Who swaps
+    #[arg(long, default_value = "mesh", help_heading = "Face")]
+    pub swapper: SwapperArg,
+    /// 1.0 = the new face in full, 0.0 = the frame untouched
+    #[arg(long, default_value_t = 1.0, value_name = "0.0..1.0", value_parser = blend_ratio, help_heading = "Face")]
+    pub blend_ratio: f64,
+    /// The side in pixels at which a network works; mesh has none (it works at the face's own size) and says so
+    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(16..=4096), help_heading = "Face")]
+    pub face_size: Option<u32>,
+    /// Which faces of the clip
+    #[arg(long, default_value = "largest", help_heading = "Face")]
+    pub faces: FacesArg,
+    /// Which face of a photo that shows several, counted from the left, from 0
+    #[arg(long, value_name = "N", help_heading = "Face")]
+    pub source_face: Option<u32>,
+
+    /// Encoder
+    #[arg(long, default_value = "libx264", value_name = "ENCODER", value_parser = crate::contract::ENCODERS, help_heading = "Output")]
+    pub output_video_encoder: String,
+    /// Speed against size
+    #[arg(long, default_value = "veryfast", value_name = "PRESET", value_parser = crate::contract::PRESETS, help_heading = "Output")]
+    pub output_video_preset: String,
+    /// Quality, 0..51: lower is better and larger, 0 is lossless
+    #[arg(long, default_value_t = 18, value_name = "CRF", value_parser = clap::value_parser!(u8).range(0..=51), help_heading = "Output")]
+    pub output_video_crf: u8,
+    /// Only the first N frames; the audio ends with the last of them
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Output")]
+    pub frame_limit: Option<u64>,
+
+    /// Shortest and longest chunk, frames, 1..1000000
+    #[arg(long, default_value = "64..128", value_name = "MIN..MAX", value_parser = chunk_frames, help_heading = "Execution")]
+    pub chunk_frames: ChunkFrames,
+    /// Lanes (chunks) at work at once, 1..64 [default: the number of cores]
+    #[arg(long, value_name = "N", value_parser = in_range(LANES), help_heading = "Execution")]
+    pub workers: Option<usize>,
+    /// Threads of a lane, for each of decoder, networks and encoder, 1..64 [default: 1]
+    #[arg(long, value_name = "N", value_parser = in_range(THREADS), help_heading = "Execution")]
+    pub execution_threads: Option<usize>,
+    /// What networks run on: cpu [default: cpu]
+    #[arg(long, value_name = "PROVIDER", help_heading = "Execution")]
+    pub execution_provider: Option<String>,
+
+    /// Events as JSON lines on standard output instead of a progress bar; the last one is {"event":"done", …}
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A service.
+#[derive(Debug, Args)]
+pub struct Role {
+    /// Where the cluster and the store are
+    #[command(flatten)]
+    pub cluster: Cluster,
+}
+
+/// The worker service.
+#[derive(Debug, Args)]
+pub struct WorkerRole {
+    /// Where the cluster and the store are
+    #[command(flatten)]
+    pub cluster: Cluster,
+    /// Lanes (chunks) at work at once, 1..64 [default: the number of cores]
+    #[arg(long, value_name = "N", value_parser = in_range(LANES))]
+    pub workers: Option<usize>,
+    /// Threads of a lane, 1..64 [default: 1]
+    #[arg(long, value_name = "N", value_parser = in_range(THREADS))]
+    pub execution_threads: Option<usize>,
+    /// What networks run on: cpu [default: cpu]
+    #[arg(long, value_name = "PROVIDER")]
+    pub execution_provider: Option<String>,
+    /// Whose chunks: workers of one kind share a consumer group
+    #[arg(long, default_value = "mesh")]
+    pub swapper: SwapperArg,
+}
+
+/// Where the cluster and the store are; all of it can stand in the configuration file or the environment instead.
+#[derive(Debug, Args)]
+pub struct Cluster {
+    /// Kafka brokers, host:port, separated by commas [config: kafka.brokers]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub brokers: Option<String>,
+    /// Object store, file:///folder or s3://bucket/prefix [config: store.url]
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
+    /// Endpoint of an S3 that is not Amazon's [config: store.endpoint_url]
+    #[arg(long, value_name = "URL")]
+    pub store_endpoint: Option<String>,
+    /// A folder that file:// locations of jobs may lie in; repeat for several [config: locations.roots]
+    #[arg(long, value_name = "FOLDER")]
+    pub root: Vec<PathBuf>,
+    /// Where /metrics, /healthz and /readyz are served: auto, off or address:port [config: metrics.listen]
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics: Option<String>,
+}
+
+/// Publish jobs.
+#[derive(Debug, Args)]
+pub struct Submit {
+    /// A file with one job or several, each a JSON object; - is standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Kafka brokers [config: kafka.brokers]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub brokers: Option<String>,
+}
+
+/// Tell how far a job is.
+#[derive(Debug, Args)]
+pub struct StatusOf {
+    /// The job's id
+    #[arg(value_name = "JOB")]
+    pub job: String,
+    /// Go on telling until it has ended
+    #[arg(long)]
+    pub watch: bool,
+    /// The status as a JSON line
+    #[arg(long)]
+    pub json: bool,
+    /// Kafka brokers [config: kafka.brokers]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub brokers: Option<String>,
+}
+
+/// The networks that are built in.
+#[derive(Debug, Args)]
+pub struct Models {
+    /// What to do with them
+    #[command(subcommand)]
+    pub command: ModelsCommand,
+}
+
+/// What to do with networks.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum ModelsCommand {
+    /// List them with role, size and licence
+    List,
+    /// Check every file against its card: digest, and names and shapes of its tensors
+    Verify,
+}
+
+/// Who swaps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SwapperArg {
+    /// Built in: the photo's face warped over a mesh of 468 points and relit
+    Mesh,
+    /// Frames pass through
+    None,
+}
+
+impl From<SwapperArg> for Swapper {
+    fn from(arg: SwapperArg) -> Self {
+        match arg {
+            SwapperArg::Mesh => Self::Mesh,
+            SwapperArg::None => Self::None,
+        }
+    }
+}
+
+/// Which faces of the clip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FacesArg {
+    /// In each frame the one with the largest area
+    Largest,
+    /// Every face that is found
+    All,
+}
+
+impl From<FacesArg> for Faces {
+    fn from(arg: FacesArg) -> Self {
+        match arg {
+            FacesArg::Largest => Self::Largest,
+            FacesArg::All => Self::All,
+        }
+    }
+}
+
+/// Shortest and longest chunk, frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChunkFrames(pub [u64; 2]);
+
+fn chunk_frames(text: &str) -> Result<ChunkFrames, String> {
+    let expected = "expected MIN..MAX with 1 <= MIN <= MAX <= 1000000, e.g. 64..128";
+    let (min, max) = text.split_once("..").ok_or(expected)?;
+    let (min, max): (u64, u64) = (min.parse().map_err(|_| expected)?, max.parse().map_err(|_| expected)?);
+    let range = crate::contract::CHUNK_FRAMES;
+    if range.contains(&min) && range.contains(&max) && min <= max {
+        return Ok(ChunkFrames([min, max]));
+    }
+    Err(expected.to_owned())
+}
+
+fn blend_ratio(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
+        _ => Err("expected 0.0..=1.0 (1.0 = the new face in full, 0.0 = the frame untouched)".to_owned()),
+    }
+}
+
+fn in_range(range: RangeInclusive<usize>) -> impl Fn(&str) -> Result<usize, String> + Clone {
+    move |text| match text.parse() {
+        Ok(number) if range.contains(&number) => Ok(number),
+        _ => Err(format!("expected {}..={}", range.start(), range.end())),
+    }
+}
+
+impl Command {
+    /// The flags as a layer of the configuration.
+    pub fn settings(&self) -> Value {
+        match self {
+            Self::Swap(swap) => json!({ "worker": {
+                "lanes": swap.workers, "threads": swap.execution_threads, "provider": swap.execution_provider,
+            }}),
+            Self::Ingest(role) | Self::Assemble(role) => role.cluster.settings(),
+            Self::Worker(role) => {
+                let mut settings = role.cluster.settings();
+                settings["worker"] = json!({
+                    "lanes": role.workers, "threads": role.execution_threads, "provider": role.execution_provider,
+                });
+                settings
+            }
+            Self::Submit(Submit { brokers, .. }) | Self::Status(StatusOf { brokers, .. }) => {
+                json!({ "kafka": { "brokers": brokers } })
+            }
+            Self::Models(_) => json!({}),
+        }
+    }
+
+    /// It runs until it is stopped, and logs what it does.
+    pub fn is_service(&self) -> bool {
+        matches!(self, Self::Ingest(_) | Self::Worker(_) | Self::Assemble(_))
+    }
+}
+
+impl Cluster {
+    fn settings(&self) -> Value {
+        let roots = (!self.root.is_empty()).then_some(&self.root);
+        json!({
+            "kafka": { "brokers": self.brokers },
+            "store": { "url": self.store, "endpoint_url": self.store_endpoint },
+            "locations": { "roots": roots },
+            "metrics": { "listen": self.metrics },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_parser_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn chunk_bounds() {
+        assert_eq!(chunk_frames("64..128"), Ok(ChunkFrames([64, 128])));
+        assert_eq!(chunk_frames("1..1000000"), Ok(ChunkFrames([1, 1_000_000])));
+        for bad in ["", "64", "64-128", "0..8", "9..8", "1..1000001", "a..b", "64.."] {
+            assert!(chunk_frames(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn ratios() {
+        assert_eq!(blend_ratio("0.85"), Ok(0.85));
+        for bad in ["7", "-0.1", "NaN", "x", ""] {
+            assert!(blend_ratio(bad).is_err(), "{bad}");
+        }
+    }
+}

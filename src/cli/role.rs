@@ -1,0 +1,138 @@
+//! The roles as services: `facemill ingest`, `facemill worker`, `facemill assemble`.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::broker::topics::{TopicSpec, ensure};
+use crate::broker::{BrokerConfig, Producer};
+use crate::config::Config;
+use crate::contract::{PIPELINE, Toolchain, topics, worker_group};
+use crate::site::{Metered, Site, SiteError};
+use crate::store::{self, Limits, Locations, StoreConfig};
+use crate::telemetry::{self, Ready};
+use crate::vision::{self, Execution, Provider};
+use crate::worker::LaneSettings;
+use crate::{assemble as assembler, ingest as ingester, media, toolchain, worker as swapper};
+
+use super::Exit;
+use super::args::{Role, WorkerRole};
+
+/// Runs an ingest node.
+pub async fn ingest(_args: Role, config: Config, stop: CancellationToken) -> Result<Exit> {
+    vision::model::init(&config.onnxruntime_library())?;
+    let settings = ingester::Settings {
+        jobs: config.ingest.jobs,
+        outstanding_chunks: config.ingest.outstanding_chunks as u32,
+        provider: config.worker.provider.clone(),
+        limits: media::Limits::default(),
+    };
+    let site = site(&config, "ingest").await?;
+    serve(&config, stop, |stop| ingester::run(site, settings, stop)).await
+}
+
+/// Runs a worker.
+pub async fn worker(args: WorkerRole, config: Config, stop: CancellationToken) -> Result<Exit> {
+    let provider: Provider = config.worker.provider.parse().context("worker.provider")?;
+    let models = toolchain::models(args.swapper.into())?;
+    if !models.is_empty() {
+        vision::model::init(&config.onnxruntime_library())?;
+    }
+    // A group is told apart by pipeline and models alone.
+    let toolchain = Toolchain { pipeline: PIPELINE, encoder: String::new(), provider: String::new(), models };
+    let settings = swapper::Settings {
+        group: worker_group(&toolchain),
+        lanes: config.worker.lanes,
+        lane: LaneSettings {
+            execution: Execution { provider, threads: config.worker.threads },
+            threads: config.worker.threads,
+        },
+    };
+    info!(group = settings.group, lanes = settings.lanes, "worker starts");
+    let site = site(&config, "worker").await?;
+    serve(&config, stop, |stop| swapper::run(site, settings, Arc::default(), stop)).await
+}
+
+/// Runs an assembler.
+pub async fn assemble(_args: Role, config: Config, stop: CancellationToken) -> Result<Exit> {
+    let settings = assembler::Settings { joins: config.assemble.jobs };
+    let site = site(&config, "assemble").await?;
+    serve(&config, stop, |stop| assembler::run(site, settings, stop)).await
+}
+
+/// Runs a role beside its metrics server, until it ends or is stopped.
+async fn serve<F: Future<Output = Result<(), SiteError>>>(
+    config: &Config,
+    stop: CancellationToken,
+    role: impl FnOnce(CancellationToken) -> F,
+) -> Result<Exit> {
+    let metrics = telemetry::install()?;
+    let ready = Ready::default();
+    let server = telemetry::bind(config.metrics.listen).await?;
+    let done = stop.child_token();
+    let watched = async {
+        match server {
+            Some(server) => {
+                info!(address = %server.address(), "metrics are served");
+                server.run(metrics, ready.clone(), done.clone()).await.map_err(anyhow::Error::from)
+            }
+            None => Ok(()),
+        }
+    };
+    let work = async {
+        ready.set(true);
+        let ended = role(stop.clone()).await;
+        ready.set(false);
+        done.cancel();
+        ended
+    };
+    let (worked, watched) = tokio::join!(work, watched);
+    worked?;
+    watched?;
+    Ok(if stop.is_cancelled() { Exit::Interrupted } else { Exit::Done })
+}
+
+/// Connects to broker and store; makes missing topics.
+async fn site(config: &Config, role: &str) -> Result<Site> {
+    let broker = broker(config, role)?;
+    let specs = TopicSpec::builtin()?;
+    ensure(&broker, &specs, config.kafka.replication).await?;
+    let producer = Producer::start(&broker)?;
+    let job_partitions = producer.partitions(topics::COMPLETIONS).await?;
+    let chunk_partitions = producer.partitions(topics::CHUNKS).await?;
+
+    let Some(url) = &config.store.url else {
+        bail!("store.url is not set (expected file:///folder or s3://bucket/prefix; --store)");
+    };
+    let store_config = StoreConfig {
+        endpoint_url: config.store.endpoint_url.clone(),
+        region: config.store.region.clone(),
+        force_path_style: config.store.force_path_style,
+        ..StoreConfig::default()
+    };
+    let store = store::open(url, &store_config).await?;
+    let locations = Locations::new(Limits { roots: config.locations.roots.clone(), buckets: Vec::new() }, store_config);
+    let scratch = config.scratch_dir();
+    std::fs::create_dir_all(&scratch).with_context(|| format!("create scratch folder {}", scratch.display()))?;
+    Ok(Site {
+        store: Arc::new(Metered(store)),
+        locations: Arc::new(locations),
+        broker,
+        producer,
+        job_partitions,
+        chunk_partitions,
+        scratch,
+    })
+}
+
+/// How to reach the cluster.
+pub fn broker(config: &Config, role: &str) -> Result<BrokerConfig> {
+    let Some(brokers) = config.kafka.brokers.clone() else {
+        bail!("kafka.brokers is not set (expected host:port; --brokers, or FACEMILL_KAFKA__BROKERS)");
+    };
+    let client_id = format!("facemill-{role}");
+    Ok(BrokerConfig { brokers, properties: config.kafka.properties.clone(), client_id })
+}
+

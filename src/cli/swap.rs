@@ -1,0 +1,175 @@
+//! `facemill swap`: one command, one clip.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::Result;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, cache_dir};
+use crate::contract::{Digest, Job, JobId, Status, Swapper, VERSION, Video};
+use crate::error::Refusal;
+use crate::local::{self, LocalError, Settings, file_url};
+use crate::vision::{self, Execution};
+use crate::worker::LaneSettings;
+use crate::{contract, ingest, media, seal};
+
+use super::Exit;
+use super::args::Swap;
+use super::progress::Progress;
+
+/// Runs the command.
+pub async fn run(args: Swap, config: Config, stop: CancellationToken) -> Result<Exit> {
+    let started = Instant::now();
+    let swapper = Swapper::from(args.swapper);
+    if swapper != Swapper::None && args.source_path.is_empty() {
+        eprintln!("facemill: --source-path is missing (expected a photo; only --swapper none needs none)");
+        return Ok(Exit::Usage);
+    }
+    let execution = match config.worker.provider.parse() {
+        Ok(provider) => Execution { provider, threads: config.worker.threads },
+        Err(error) => {
+            eprintln!("facemill: --execution-provider: {error}");
+            return Ok(Exit::Usage);
+        }
+    };
+    if args.face_size.is_some() && swapper == Swapper::Mesh {
+        eprintln!("note: --face-size has no effect: mesh has no network and works at the face's own size");
+    }
+    if swapper == Swapper::Mesh {
+        vision::model::init(&config.onnxruntime_library())?;
+    }
+    let job = match build_job(&args, swapper) {
+        Ok(job) => job,
+        Err(refusal) => {
+            eprintln!("facemill: {refusal}");
+            return Ok(Exit::Refused);
+        }
+    };
+    let settings = Settings {
+        data_dir: args.data_dir.clone().unwrap_or_else(|| cache_dir().join("data")),
+        ingest: ingest::Settings {
+            jobs: 1,
+            outstanding_chunks: config.ingest.outstanding_chunks as u32,
+            provider: config.worker.provider.clone(),
+            limits: media::Limits::default(),
+        },
+        lanes: config.worker.lanes,
+        lane: LaneSettings { execution, threads: config.worker.threads },
+    };
+    let mut progress = Progress::new(args.json, started);
+    let outcome = local::run(&job, settings, stop, &mut |update| progress.show(&update)).await;
+    let exit = match outcome {
+        Ok(status) => {
+            progress.end(&status, &args.output_path);
+            exit_of(&status)
+        }
+        Err(LocalError::Interrupted) => {
+            progress.interrupted();
+            Exit::Interrupted
+        }
+        Err(error) => {
+            progress.abandon();
+            return Err(error.into());
+        }
+    };
+    Ok(exit)
+}
+
+fn exit_of(status: &Status) -> Exit {
+    match status.state {
+        contract::State::Done => Exit::Done,
+        contract::State::Cancelled => Exit::Interrupted,
+        _ if status.refused => Exit::Refused,
+        _ => Exit::Failed,
+    }
+}
+
+/// The job of this command line. Its id stands for all that it depends on, so that the same command finds its work again, and a
+/// photo or clip that has changed makes it another job.
+fn build_job(args: &Swap, swapper: Swapper) -> Result<Job, Refusal> {
+    let mut sources = Vec::new();
+    let mut content = Vec::new();
+    let photos = if swapper == Swapper::None { &[][..] } else { &args.source_path[..] };
+    for photo in photos {
+        let path = input("source-path", photo)?;
+        content.push(digest("source-path", &path)?);
+        sources.push(file_url(&path));
+    }
+    let target = input("target-path", &args.target_path)?;
+    let output = output(&args.output_path)?;
+    if output == target {
+        return Err(Refusal::new("output-path", "the target itself", "another file"));
+    }
+    content.push(digest("target-path", &target)?);
+    let mut job = Job {
+        v: VERSION,
+        job: id("swap")?,
+        sources,
+        target: file_url(&target),
+        output: file_url(&output),
+        swap: contract::Swap {
+            swapper,
+            blend_ratio: args.blend_ratio,
+            faces: args.faces.into(),
+            source_face: args.source_face,
+            face_size: args.face_size.filter(|_| swapper != Swapper::Mesh),
+        },
+        video: Video {
+            encoder: args.output_video_encoder.clone(),
+            preset: args.output_video_preset.clone(),
+            crf: args.output_video_crf,
+        },
+        chunk_frames: args.chunk_frames.0,
+        frame_limit: args.frame_limit,
+        labels: Default::default(),
+    };
+    job.job = id(&format!("swap-{}", Digest::of_json(&(&job, content)).short(20)))?;
+    Ok(job)
+}
+
+fn id(text: &str) -> Result<JobId, Refusal> {
+    text.parse()
+}
+
+/// An existing, readable file; absolute.
+fn input(field: &str, path: &Path) -> Result<PathBuf, Refusal> {
+    let refuse = |found: String| Refusal::new(field, found, "a file that can be read");
+    let found = path.canonicalize().map_err(|error| refuse(format!("{} ({error})", path.display())))?;
+    if !found.is_file() {
+        return Err(refuse(format!("{} (not a file)", path.display())));
+    }
+    if std::fs::metadata(&found).is_ok_and(|meta| meta.len() == 0) {
+        return Err(refuse(format!("{} (an empty file)", path.display())));
+    }
+    if found.to_str().is_none() {
+        return Err(Refusal::new(field, format!("{}", path.display()), "a path that is valid UTF-8"));
+    }
+    Ok(found)
+}
+
+fn digest(field: &str, path: &Path) -> Result<Digest, Refusal> {
+    seal::digest_file(path)
+        .map_err(|error| Refusal::new(field, format!("{} ({error})", path.display()), "a file that can be read"))
+}
+
+/// The output's absolute path; its folder must exist.
+fn output(path: &Path) -> Result<PathBuf, Refusal> {
+    let refuse = |found: String, expected: &str| Refusal::new("output-path", found, expected);
+    let Some(name) = path.file_name().filter(|_| !path.is_dir()) else {
+        return Err(refuse(path.display().to_string(), "a file name, not a folder"));
+    };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let expected = "a folder that exists (it is not created)";
+    let folder = folder.canonicalize().map_err(|error| refuse(format!("{} ({error})", folder.display()), expected))?;
+    if !folder.is_dir() {
+        return Err(refuse(format!("{} (not a folder)", folder.display()), expected));
+    }
+    let found = folder.join(name);
+    // An output that is a link is written where it points; a link to the target is the target.
+    let found = found.canonicalize().unwrap_or(found);
+    if found.to_str().is_none() {
+        return Err(refuse(path.display().to_string(), "a path that is valid UTF-8"));
+    }
+    Ok(found)
+}

@@ -1,0 +1,318 @@
+//! What an operator can set: defaults, then `facemill.toml`, then the environment, then flags; later layers win.
+//!
+//! A setting `lanes` of section `[worker]` is `worker.lanes` in messages and `FACEMILL_WORKER__LANES` in the environment
+//! (two underscores between section and setting; a setting above all sections is `FACEMILL_ONNXRUNTIME`). Lists are
+//! written `["/srv/faces", "/srv/clips"]` there too. `deploy/facemill.toml` shows every setting with its default.
+//!
+//! Nothing but this module and `main` reads the environment.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+mod explain;
+mod layers;
+mod range;
+
+pub use explain::ConfigError;
+pub use layers::{FILE, Sources};
+
+/// The release of ONNX Runtime that `make setup` fetches and the models are tested with.
+pub const ONNXRUNTIME_VERSION: &str = "1.31.1";
+
+/// Accepted lanes of a worker.
+pub const LANES: RangeInclusive<usize> = 1..=64;
+/// Accepted threads of a lane.
+pub const THREADS: RangeInclusive<usize> = 1..=64;
+/// Accepted jobs at once, of `ingest` and of `assemble`.
+pub const JOBS: RangeInclusive<usize> = 1..=64;
+/// Accepted unsettled chunks of all open jobs together. The upper bound keeps the embedded broker, which holds 100,000
+/// records of a partition, far from dropping one.
+pub const OUTSTANDING_CHUNKS: RangeInclusive<usize> = 1..=10_000;
+/// Accepted seconds without news of a job until its missing chunks are published again.
+pub const REPAIR_AFTER_SECONDS: RangeInclusive<u64> = 1..=86_400;
+/// Accepted replicas of a topic.
+pub const REPLICATION: RangeInclusive<i32> = 1..=32_767;
+
+/// All settings, in range.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The cluster that carries the records.
+    pub kafka: Kafka,
+    /// The object store that holds the truth.
+    pub store: Store,
+    /// Which files jobs may name.
+    pub locations: Locations,
+    /// The role that plans and cuts clips.
+    pub ingest: Ingest,
+    /// The role that swaps chunks.
+    pub worker: Worker,
+    /// The role that joins results.
+    pub assemble: Assemble,
+    /// Where a role can be watched.
+    pub metrics: Metrics,
+    /// What is logged, to standard error.
+    pub log: Log,
+    /// The ONNX Runtime library, a file. Default: the first of those that [`Config::onnxruntime_library`] looks for.
+    pub onnxruntime: Option<PathBuf>,
+    /// Folder for files being worked on; a fast local disk. Default: `scratch` in [`cache_dir`].
+    pub scratch: Option<PathBuf>,
+}
+
+/// `[kafka]`: two settings of ours; every other key is a property of librdkafka, in its own spelling
+/// (`security.protocol = "SASL_SSL"`, or `FACEMILL_KAFKA__SECURITY_PROTOCOL=SASL_SSL`).
+#[derive(Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Kafka {
+    /// `host:port`, several separated by commas. Default: none, which starts the embedded broker.
+    pub brokers: Option<String>,
+    /// Replicas of the topics that are made at start, 1 to 32,767. Default: what `topics/*.yaml` say.
+    pub replication: Option<i32>,
+    /// Properties handed to librdkafka as they are; they win over the defaults of this program.
+    pub properties: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for Kafka {
+    /// Properties by name only: their values hold passwords.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Kafka")
+            .field("brokers", &self.brokers)
+            .field("replication", &self.replication)
+            .field("properties", &self.properties.keys().collect::<Vec<_>>())
+            .finish()
+    }
+}
+
+/// `[store]`. Credentials are not set here: they come from the usual AWS environment, profile or instance role.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Store {
+    /// `file:///folder` or `s3://bucket/prefix`. Default: none; services need one.
+    pub url: Option<String>,
+    /// Endpoint of an S3 that is not Amazon's, `http://…` or `https://…`. Default: Amazon's for the region.
+    pub endpoint_url: Option<String>,
+    /// Region. Default: what the AWS environment or profile says.
+    pub region: Option<String>,
+    /// Buckets as the first path segment, not as host names (MinIO and most others need it). Default: false.
+    pub force_path_style: bool,
+}
+
+/// `[locations]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Locations {
+    /// Folders that `file://` locations of jobs must lie in, absolute. Default: none, so jobs can name no file.
+    pub roots: Vec<PathBuf>,
+}
+
+/// `[ingest]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ingest {
+    /// Jobs fetched, planned and cut at once, 1 to 64. Default: 4.
+    pub jobs: usize,
+    /// Chunks published and not yet settled, 1 to 10,000: the queue in front of the workers. Default: 256.
+    pub outstanding_chunks: usize,
+}
+
+impl Default for Ingest {
+    fn default() -> Self {
+        Self { jobs: 4, outstanding_chunks: 256 }
+    }
+}
+
+/// `[worker]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Worker {
+    /// Chunks worked on at once, 1 to 64. Default: the number of cores that this process may use.
+    pub lanes: usize,
+    /// Threads of one lane (decoder, networks, encoder), 1 to 64. Default: 1.
+    pub threads: usize,
+    /// What the networks run on. Default: `cpu`.
+    pub provider: String,
+}
+
+impl Default for Worker {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        Self { lanes: cores.clamp(*LANES.start(), *LANES.end()), threads: 1, provider: "cpu".to_owned() }
+    }
+}
+
+/// `[assemble]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Assemble {
+    /// Outputs joined at once, 1 to 64. Default: 2.
+    pub jobs: usize,
+    /// Seconds without a settled chunk of a job until its missing chunks are published again, 1 to 86,400. Default: 30.
+    pub repair_after_seconds: u64,
+}
+
+impl Default for Assemble {
+    fn default() -> Self {
+        Self { jobs: 2, repair_after_seconds: 30 }
+    }
+}
+
+/// `[metrics]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Metrics {
+    /// Where `/metrics`, `/healthz` and `/readyz` are served. Default: `auto`.
+    pub listen: Listen,
+}
+
+/// Where a role answers HTTP. There is no authentication: bind other than loopback only inside a private network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Listen {
+    /// `auto`: [`Listen::DEFAULT`], or a free port of loopback where that one is taken (several roles on one machine).
+    #[default]
+    Auto,
+    /// `127.0.0.1:9464`: this address, or fail. Port 0 takes a free one.
+    At(SocketAddr),
+    /// `off`: nowhere.
+    Off,
+}
+
+impl Listen {
+    /// Loopback, at the port that OpenTelemetry gives to Prometheus exporters.
+    pub const DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9464);
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "off" => Ok(Self::Off),
+            address => {
+                address.parse().map(Self::At).map_err(|_| format!("{address} is neither auto, off nor address:port"))
+            }
+        }
+    }
+}
+
+impl TryFrom<String> for Listen {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+/// `[log]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// `text` for people, `json` (an object a line) for collectors. Default: `text`.
+    pub format: LogFormat,
+    /// Directives as `tracing-subscriber` reads them, `warn,facemill::broker=debug`; they win over `-v`. Default: none.
+    pub filter: Option<String>,
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line, fields and spans included.
+    Json,
+}
+
+impl Config {
+    /// Reads all layers: `file` (or `./facemill.toml` where there is one), this process's environment, and `flags`: a JSON
+    /// object of the same shape, `{"worker": {"lanes": 2}}`, in which `null` means not given.
+    pub fn load(file: Option<&Path>, flags: serde_json::Value) -> Result<Self, ConfigError> {
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
+            .collect();
+        Sources { file: file.map(Path::to_owned), folder: PathBuf::from("."), environment, flags }.load()
+    }
+
+    /// The ONNX Runtime library: the configured file; else the first that exists of `libonnxruntime.so` beside this
+    /// executable and the one that `make setup` put into [`cache_dir`]. Where none exists the last is returned, for the
+    /// message of whoever opens it.
+    pub fn onnxruntime_library(&self) -> PathBuf {
+        if let Some(configured) = &self.onnxruntime {
+            return configured.clone();
+        }
+        let fetched = cache_dir().join(format!("onnxruntime-{ONNXRUNTIME_VERSION}")).join("libonnxruntime.so");
+        let beside = std::env::current_exe().ok().map(|executable| executable.with_file_name("libonnxruntime.so"));
+        beside.filter(|library| library.is_file()).unwrap_or(fetched)
+    }
+
+    /// Folder for files being worked on; may not exist yet.
+    pub fn scratch_dir(&self) -> PathBuf {
+        self.scratch.clone().unwrap_or_else(|| cache_dir().join("scratch"))
+    }
+}
+
+/// Where this user's files that can be made again are kept: `$XDG_CACHE_HOME/facemill`, else `~/.cache/facemill`, else (no
+/// home) `facemill` among the temporary files. May not exist yet.
+pub fn cache_dir() -> PathBuf {
+    cache_dir_in(std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from), std::env::var_os("HOME").map(PathBuf::from))
+}
+
+fn cache_dir_in(xdg_cache_home: Option<PathBuf>, home: Option<PathBuf>) -> PathBuf {
+    // XDG base directories: a relative path in the variable is to be ignored.
+    let configured = xdg_cache_home.filter(|folder| folder.is_absolute());
+    let usual = home.filter(|folder| folder.is_absolute()).map(|folder| folder.join(".cache"));
+    configured.or(usual).unwrap_or_else(std::env::temp_dir).join("facemill")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cache_folder_follows_xdg_then_home() {
+        let table = [
+            (Some("/x"), Some("/home/a"), "/x/facemill"),
+            (None, Some("/home/a"), "/home/a/.cache/facemill"),
+            (Some("relative"), Some("/home/a"), "/home/a/.cache/facemill"),
+            (Some(""), Some("/home/a"), "/home/a/.cache/facemill"),
+        ];
+        for (xdg, home, expected) in table {
+            assert_eq!(
+                cache_dir_in(xdg.map(PathBuf::from), home.map(PathBuf::from)),
+                Path::new(expected),
+                "{xdg:?} {home:?}"
+            );
+        }
+        assert!(cache_dir_in(None, None).is_absolute());
+    }
+
+    #[test]
+    fn configured_library_wins() {
+        let config = Config { onnxruntime: Some("/opt/ort.so".into()), ..Config::default() };
+        assert_eq!(config.onnxruntime_library(), Path::new("/opt/ort.so"));
+        assert!(Config::default().onnxruntime_library().ends_with("libonnxruntime.so"));
+    }
+
+    #[test]
+    fn setup_fetches_the_version_that_is_looked_for() {
+        let pinned = include_str!("../deploy/setup/onnxruntime.txt");
+        assert!(pinned.contains(&format!("onnxruntime=={ONNXRUNTIME_VERSION} ")), "{pinned}");
+        let script = include_str!("../deploy/setup/onnxruntime.sh");
+        assert!(script.contains(&format!("version={ONNXRUNTIME_VERSION}\n")));
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let properties = BTreeMap::from([("sasl.password".to_owned(), "hunter2".to_owned())]);
+        let printed = format!("{:?}", Config { kafka: Kafka { properties, ..Kafka::default() }, ..Config::default() });
+        assert!(printed.contains("sasl.password") && !printed.contains("hunter2"), "{printed}");
+    }
+}

@@ -1,0 +1,97 @@
+//! The target clip: fetched, hashed, probed, planned.
+
+use std::path::{Path, PathBuf};
+
+use crate::contract::{CutRule, Digest, Job, Plan, Swapper, VERSION, keys};
+use crate::error::{Classify, Kind, Refusal};
+use crate::media;
+use crate::plan;
+use crate::seal;
+use crate::site::{Site, SiteError};
+use crate::store::Location;
+use crate::vision::{smooth, track};
+
+use super::IngestError;
+
+/// The clip's file on this machine.
+pub struct Target {
+    /// Where it is: in place, or in scratch.
+    pub path: PathBuf,
+    /// Its digest.
+    pub digest: Digest,
+}
+
+/// Brings the clip to this machine, if it is not on it, and hashes it.
+pub async fn fetch(site: &Site, job: &Job, scratch: &Path) -> Result<Target, IngestError> {
+    let path = bring(site, "target", &job.target, &scratch.join("target")).await?;
+    let hashed = path.clone();
+    let digest = tokio::task::spawn_blocking(move || seal::digest_file(&hashed))
+        .await
+        .map_err(SiteError::from)?
+        .map_err(|error| Refusal::new("target", error.to_string(), "a file that can be read"))?;
+    Ok(Target { path, digest })
+}
+
+/// The local path of what `location` names; fetched to `to` if it is elsewhere.
+pub async fn bring(site: &Site, field: &str, location: &str, to: &Path) -> Result<PathBuf, IngestError> {
+    let refuse = |error: &dyn std::fmt::Display| Refusal::new(field, error.to_string(), "a file that can be read");
+    let location = Location::parse(location).map_err(|error| refuse(&error))?;
+    if let Some(path) = site.locations.local_path(&location).await.map_err(|error| refuse(&error))? {
+        return Ok(path);
+    }
+    match site.locations.fetch(&location, to).await {
+        Ok(_) => Ok(to.to_owned()),
+        Err(error) if error.kind() == Kind::Poison => Err(refuse(&error).into()),
+        Err(error) => Err(SiteError::Location(error).into()),
+    }
+}
+
+/// The plan of the clip: the one that is in the store, or a new one. A clip planned before is not read again.
+pub async fn plan(
+    site: &Site,
+    job: &Job,
+    target: &Target,
+    limits: &media::Limits,
+) -> Result<Plan, IngestError> {
+    let tracked = job.swap.swapper != Swapper::None;
+    let roll = match tracked {
+        true => format!("track-{}-{}", track::SEGMENT, smooth::RADIUS),
+        false => "none".to_owned(),
+    };
+    let rule = CutRule::new(job.chunk_frames, roll, job.frame_limit);
+    let key = keys::plan(&target.digest, &rule.id());
+    if let Some(plan) = site.read_json(&key).await? {
+        return Ok(plan);
+    }
+    let (path, limits, source) = (target.path.clone(), limits.clone(), target.digest);
+    let made = tokio::task::spawn_blocking(move || make(&path, source, rule, tracked, &limits));
+    let plan = made.await.map_err(SiteError::from)??;
+    site.put_json(&key, &plan).await?;
+    Ok(plan)
+}
+
+fn make(path: &Path, source: Digest, rule: CutRule, tracked: bool, limits: &media::Limits) -> Result<Plan, Refusal> {
+    let probe = media::probe(path, rule.frame_limit, limits).map_err(|error| refusal_of(&error))?;
+    let frames = probe.clip.frames();
+    let window = |span: std::ops::Range<u64>| if tracked { track::window(span, frames) } else { span };
+    let unplannable = |error: plan::PlanError| {
+        Refusal::new("target", error.to_string(), "a clip that starts with a keyframe")
+    };
+    let chunks = plan::cut(&probe.clip.pts, &probe.packets, rule.chunk_frames, &window).map_err(unplannable)?;
+    let looks = if tracked { plan::looks(&probe.clip.pts, &probe.packets).map_err(unplannable)? } else { Vec::new() };
+    Ok(Plan { v: VERSION, source, rule, clip: probe.clip, chunks, looks, warnings: probe.warnings })
+}
+
+/// Refuses clips whose pixels the swapper cannot work on.
+pub fn check_swappable(plan: &Plan) -> Result<(), Refusal> {
+    let found = &plan.clip.pixel_format;
+    if media::pixels_supported(found) {
+        return Ok(());
+    }
+    Err(Refusal::new("target", format!("pixel format {found}"), "8-bit planar YUV (yuv420p, yuv422p, yuv444p)"))
+}
+
+/// What is wrong with a clip, in the words of a job.
+pub fn refusal_of(error: &media::MediaError) -> Refusal {
+    Refusal::new("target", error.to_string(), "a video file that can be read to its end")
+}

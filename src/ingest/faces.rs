@@ -1,0 +1,165 @@
+//! Looking at faces before work is spent: do the photos show one, and what does the clip's face usually look like?
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+
+use crate::contract::{Digest, Job, Plan, Toolchain, keys};
+use crate::error::{Classify, Kind, Refusal};
+use crate::frame::Pixels;
+use crate::media::{self, MediaError, SliceDecoder};
+use crate::photo;
+use crate::plan;
+use crate::site::{Site, SiteError};
+use crate::vision::swap::{EyeNet, Portrait, ReferenceBuilder};
+use crate::vision::{Catalog, Execution, TrackNets, VisionError};
+
+use super::IngestError;
+use super::clip::{bring, refusal_of};
+
+/// Largest photo, bytes.
+const PHOTO_MAX: u64 = 64 << 20;
+
+/// The networks of an ingest node, loaded with the first job that needs them.
+#[derive(Clone)]
+pub struct Analyst(Arc<Mutex<Option<Nets>>>);
+
+struct Nets {
+    track: TrackNets,
+    eyes: EyeNet,
+}
+
+/// A clip whose usual look is wanted.
+pub struct Look<'a> {
+    /// The clip and where it is looked at.
+    pub plan: &'a Plan,
+    /// Its file on this machine.
+    pub target: &'a Path,
+    /// A folder for files in work.
+    pub scratch: &'a Path,
+    /// Whose models look.
+    pub toolchain: &'a Toolchain,
+}
+
+impl Analyst {
+    /// Nothing is loaded yet.
+    pub fn new() -> Self {
+        Self(Arc::default())
+    }
+
+    /// Fetches the photos, refuses those without a usable face, and keeps the others by digest.
+    pub async fn check_portraits(&self, site: &Site, job: &Job, scratch: &Path) -> Result<Vec<Digest>, IngestError> {
+        let mut digests = Vec::new();
+        for (number, source) in job.sources.iter().enumerate() {
+            let field = format!("sources[{number}]");
+            let path = bring(site, &field, source, &scratch.join(format!("photo-{number}"))).await?;
+            let bytes = read(&field, &path).await?;
+            let (analyst, photo, face) = (self.clone(), bytes.clone(), job.swap.source_face);
+            let checked = tokio::task::spawn_blocking(move || analyst.check_portrait(&field, &photo, face));
+            checked.await.map_err(SiteError::from)??;
+            digests.push(site.put_blob(bytes).await?);
+        }
+        Ok(digests)
+    }
+
+    fn check_portrait(&self, field: &str, bytes: &[u8], face: Option<u32>) -> Result<(), IngestError> {
+        let photo = photo::decode(bytes)
+            .map_err(|error| Refusal::new(field, error.to_string(), "a JPEG, PNG or WebP photo of a face"))?;
+        let analysed = self.with_nets(|nets| {
+            Portrait::analyse(&photo, &mut nets.track, &mut nets.eyes, face.map(|face| face as usize))
+        });
+        match analysed {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == Kind::Poison => {
+                Err(Refusal::new(field, error.to_string(), "a photo with one face, or --source-face N").into())
+            }
+            Err(error) => Err(fatal(error).into()),
+        }
+    }
+
+    /// The clip's usual look of the face, as a blob; none if too little of a face is seen. Learnt once per clip and models.
+    pub async fn reference(&self, site: &Site, look: Look<'_>) -> Result<Option<Digest>, IngestError> {
+        let Plan { source, rule, .. } = look.plan;
+        let key = keys::reference(source, &rule.id(), &look.toolchain.models_digest());
+        if let Some(known) = site.read_json(&key).await? {
+            return Ok(known);
+        }
+        let (analyst, plan, target, dir) =
+            (self.clone(), look.plan.clone(), look.target.to_owned(), look.scratch.join("looks"));
+        let learnt = tokio::task::spawn_blocking(move || analyst.learn(&plan, &target, &dir));
+        let reference = match learnt.await.map_err(SiteError::from)?? {
+            Some(bytes) => Some(site.put_blob(Bytes::from(bytes)).await?),
+            None => None,
+        };
+        site.put_json(&key, &reference).await?;
+        Ok(reference)
+    }
+
+    fn learn(&self, plan: &Plan, target: &Path, dir: &Path) -> Result<Option<Vec<u8>>, IngestError> {
+        std::fs::create_dir_all(dir).map_err(SiteError::from)?;
+        let mut builder = ReferenceBuilder::default();
+        let mut look = |number: usize, slice: &Path| {
+            let seen = self.look(plan, number, slice, &mut builder);
+            std::fs::remove_file(slice).ok();
+            seen
+        };
+        media::slice(target, &plan.clip, &plan.looks, dir, &mut look).map_err(|error| refusal_of(&error))?;
+        Ok(builder.finish().map(|reference| reference.to_bytes()))
+    }
+
+    /// Adds the looked-at frames of one stretch.
+    fn look(
+        &self,
+        plan: &Plan,
+        number: usize,
+        slice: &Path,
+        builder: &mut ReferenceBuilder,
+    ) -> Result<(), MediaError> {
+        let stretch = &plan.looks[number];
+        let time = |frame: u64| plan.clip.pts[frame as usize] - stretch.base_pts;
+        let mut wanted = plan::looked_at(stretch, plan.looks.len()).map(time).peekable();
+        let mut decoder = SliceDecoder::open(slice, 1)?;
+        while let Some(&next) = wanted.peek() {
+            let Some(frame) = decoder.next()? else { break };
+            if frame.pts() < next {
+                continue;
+            }
+            wanted.next();
+            let faces = self.with_nets(|nets| nets.track.anchor(&frame.view())).map_err(MediaError::caller)?;
+            // Of several faces none is known to be the one; such a frame teaches nothing.
+            if let [face] = &faces[..] {
+                builder.add(frame.view(), &face.mesh);
+            }
+        }
+        Ok(())
+    }
+
+    fn with_nets<T>(&self, work: impl FnOnce(&mut Nets) -> Result<T, VisionError>) -> Result<T, VisionError> {
+        let mut nets = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if nets.is_none() {
+            let (catalog, execution) = (Catalog::builtin()?, Execution::default());
+            let (track, eyes) = (TrackNets::load(&catalog, &execution)?, EyeNet::load(&catalog, &execution)?);
+            *nets = Some(Nets { track, eyes });
+        }
+        match nets.as_mut() {
+            Some(nets) => work(nets),
+            None => Err(VisionError::NotInitialised),
+        }
+    }
+}
+
+async fn read(field: &str, path: &PathBuf) -> Result<Bytes, IngestError> {
+    let refuse = |found: String| Refusal::new(field, found, "a photo of at most 64 MiB that can be read");
+    let size = tokio::fs::metadata(path).await.map_err(|error| refuse(error.to_string()))?.len();
+    if size > PHOTO_MAX {
+        return Err(refuse(format!("{size} bytes")).into());
+    }
+    let bytes = tokio::fs::read(path).await.map_err(|error| refuse(error.to_string()))?;
+    Ok(Bytes::from(bytes))
+}
+
+/// A network that fails here fails for every job.
+fn fatal(error: VisionError) -> SiteError {
+    SiteError::Vision(error)
+}

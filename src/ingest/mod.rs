@@ -1,0 +1,225 @@
+//! Ingest: a job becomes chunks. Accept it, read its clip and photos, plan, then cut and publish, each chunk as soon as its slice is up.
+//!
+//! Everything that can be refused is refused before a chunk is published, so before work is spent.
+
+mod accept;
+mod clip;
+mod faces;
+mod outstanding;
+mod publish;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, info, info_span, warn};
+
+use crate::broker::{Consumer, Delivery, Event, Options};
+use crate::contract::{
+    Digest, Job, JobEvent, JobId, Run, StageSeconds, State, Status, Swapper, Toolchain, VERSION, keys, topics,
+};
+use crate::error::{Classify, Kind, Refusal};
+use crate::media;
+use crate::site::{Site, SiteError};
+use crate::telemetry;
+use crate::toolchain;
+use accept::Acceptance;
+use faces::Analyst;
+use outstanding::Outstanding;
+
+/// How an ingest node works.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Jobs in work at once.
+    pub jobs: usize,
+    /// Chunks of one job that may be published and not yet settled.
+    pub outstanding_chunks: u32,
+    /// Execution provider named in the toolchain of every job, e.g. `cpu`.
+    pub provider: String,
+    /// What a clip may be at most.
+    pub limits: media::Limits,
+}
+
+/// Why a job is not taken in.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// Its input is refused.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Its id belongs to a job with other content.
+    #[error("job {job} is another job already: content {found}, expected {expected}; choose another id")]
+    OtherContent {
+        /// The id.
+        job: JobId,
+        /// Content of the job that was first.
+        expected: Digest,
+        /// Content of this one.
+        found: Digest,
+    },
+    /// Something that does not depend on the job.
+    #[error(transparent)]
+    Site(#[from] SiteError),
+}
+
+impl Classify for IngestError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Refused(_) | Self::OtherContent { .. } => Kind::Poison,
+            Self::Site(error) => error.kind(),
+        }
+    }
+}
+
+/// Takes jobs in until `stop`.
+pub async fn run(site: Site, settings: Settings, stop: CancellationToken) -> Result<(), SiteError> {
+    let options = Options { in_flight: settings.jobs, static_member: None };
+    let mut jobs = Consumer::<Job>::start(&site.broker, topics::INGEST_GROUP, topics::JOBS, options)?;
+    let outstanding = Outstanding::follow(&site, settings.outstanding_chunks).await?;
+    let node = Arc::new(Node { analyst: Analyst::new(), site, settings, outstanding });
+    let mut tasks = JoinSet::new();
+    let ended = loop {
+        // Cancel-safe: `next` and `join_next` lose nothing when another branch wins.
+        tokio::select! {
+            () = stop.cancelled() => break Ok(()),
+            Some(task) = tasks.join_next() => if let Err(error) = task.map_err(SiteError::from).flatten() {
+                break Err(error);
+            },
+            event = jobs.next() => match event {
+                Some(Ok(Event::Record(delivery))) => {
+                    let node = node.clone();
+                    tasks.spawn(async move { node.take(delivery).await });
+                }
+                Some(Ok(Event::Assigned(_) | Event::Revoked(_))) => {}
+                Some(Err(error)) => break Err(error.into()),
+                None => break Ok(()),
+            },
+        }
+    };
+    tasks.shutdown().await;
+    jobs.close().await;
+    ended
+}
+
+/// One ingest node.
+struct Node {
+    site: Site,
+    settings: Settings,
+    analyst: Analyst,
+    outstanding: Outstanding,
+}
+
+impl Node {
+    /// One record: its job is taken in or refused; then, and only then, its offset may be committed.
+    async fn take(&self, delivery: Delivery<Job>) -> Result<(), SiteError> {
+        let at = delivery.timestamp.unwrap_or_default();
+        let submission = format!("{}/{}/{}@{at}", delivery.topic, delivery.partition, delivery.offset);
+        let job = match delivery.record {
+            Ok(job) => job,
+            Err(malformed) => {
+                warn!(partition = delivery.partition, offset = delivery.offset, error = %malformed, "job record refused");
+                delivery.claim.finish();
+                return Ok(());
+            }
+        };
+        let span = info_span!("job", job = %job.job);
+        match self.ingest(&job, &submission).instrument(span).await {
+            Ok(()) => {}
+            Err(IngestError::Site(error)) => return Err(error),
+            Err(refused) => warn!(job = %job.job, error = %refused, "job refused"),
+        }
+        delivery.claim.finish();
+        Ok(())
+    }
+
+    async fn ingest(&self, job: &Job, submission: &str) -> Result<(), IngestError> {
+        let run = match accept::accept(&self.site, job, submission).await? {
+            Acceptance::Finished { run } => {
+                info!(run, "submitted again; it has ended already");
+                return Ok(self.site.tell(&JobEvent::Accepted { job: job.job.clone(), run }).await?);
+            }
+            Acceptance::Open { run } => run,
+        };
+        match self.plan_and_publish(job, run).await {
+            Err(IngestError::Refused(refusal)) => {
+                let event = JobEvent::Refused {
+                    job: job.job.clone(),
+                    run,
+                    content: job.digest(),
+                    submission: submission.to_owned(),
+                    refusal: refusal.clone(),
+                };
+                self.site.tell(&event).await?;
+                Err(refusal.into())
+            }
+            other => other,
+        }
+    }
+
+    async fn plan_and_publish(&self, job: &Job, run: u32) -> Result<(), IngestError> {
+        let mut seconds = StageSeconds::new();
+        job.validate()?;
+        let output_before = accept::check_output(&self.site, job).await?;
+        self.site.announce(&Status::new(job.job.clone(), run, State::Planning)).await?;
+
+        let scratch = self.site.scratch("ingest")?;
+        let target = timed(&mut seconds, telemetry::Stage::Fetch, clip::fetch(&self.site, job, scratch.path())).await?;
+        let plan = timed(
+            &mut seconds,
+            telemetry::Stage::Probe,
+            clip::plan(&self.site, job, &target, &self.settings.limits),
+        )
+        .await?;
+        let toolchain: Toolchain = toolchain::of(job, &self.settings.provider)?;
+        let (portraits, reference) = timed(&mut seconds, telemetry::Stage::Analyse, async {
+            if job.swap.swapper == Swapper::None {
+                return Ok((Vec::new(), None));
+            }
+            clip::check_swappable(&plan)?;
+            let portraits = self.analyst.check_portraits(&self.site, job, scratch.path()).await?;
+            let look = faces::Look { plan: &plan, target: &target.path, scratch: scratch.path(), toolchain: &toolchain };
+            let reference = self.analyst.reference(&self.site, look).await?;
+            Ok::<_, IngestError>((portraits, reference))
+        })
+        .await?;
+
+        let run = Run {
+            v: VERSION,
+            job: job.clone(),
+            run,
+            clip: plan.source,
+            rule: plan.rule.clone(),
+            portraits,
+            reference,
+            toolchain,
+            output_before,
+            seconds,
+            accepted_at: unix_seconds(),
+        };
+        // A run that was accepted before a crash keeps its first acceptance: what is published for it names the same results.
+        let key = keys::run(&job.job, run.run);
+        self.site.put_json(&key, &run).await?;
+        let run: Run = self.site.read_json(&key).await?.unwrap_or(run);
+        self.site.tell(&JobEvent::Accepted { job: job.job.clone(), run: run.run }).await?;
+        info!(run = run.run, frames = plan.clip.frames(), chunks = plan.chunks.len(), "job accepted");
+
+        let started = Instant::now();
+        publish::cut_and_publish(&self.site, &self.outstanding, &run, &plan, &target.path, scratch.path()).await?;
+        let seconds = StageSeconds::from([(telemetry::Stage::Slice.as_str().to_owned(), started.elapsed().as_secs_f64())]);
+        telemetry::stage(telemetry::Stage::Slice, started.elapsed());
+        Ok(self.site.tell(&JobEvent::Published { job: job.job.clone(), run: run.run, seconds }).await?)
+    }
+}
+
+/// Adds the time that `work` takes to its stage.
+async fn timed<T>(seconds: &mut StageSeconds, stage: telemetry::Stage, work: impl Future<Output = T>) -> T {
+    let started = Instant::now();
+    let result = work.await;
+    telemetry::stage(stage, started.elapsed());
+    *seconds.entry(stage.as_str().to_owned()).or_default() += started.elapsed().as_secs_f64();
+    result
+}
+
+fn unix_seconds() -> f64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}

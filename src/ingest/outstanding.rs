@@ -1,0 +1,97 @@
+//! How many chunks of a job are published and not yet settled: ingest stays a bounded number ahead of the workers.
+
+use std::collections::HashMap;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tracing::warn;
+
+use crate::broker::{News, Reader, StartAt};
+use crate::contract::{JobId, Status, topics};
+use crate::site::{Site, SiteError};
+
+/// What is known of a job in work.
+#[derive(Clone, Copy, Default)]
+struct Progress {
+    run: u32,
+    settled: u32,
+    ended: bool,
+}
+
+/// Whether the next chunk may be published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Publish it.
+    Go,
+    /// The run has ended; no further chunk is wanted.
+    Ended,
+}
+
+/// Follows topic `status` for the jobs that are being published here.
+pub struct Outstanding {
+    limit: u32,
+    jobs: watch::Sender<HashMap<JobId, Progress>>,
+    follower: JoinHandle<()>,
+}
+
+impl Outstanding {
+    /// Starts following.
+    pub async fn follow(site: &Site, limit: u32) -> Result<Self, SiteError> {
+        let mut news = Reader::<Status>::start(&site.broker, topics::STATUS, StartAt::End).await?;
+        let (jobs, _) = watch::channel(HashMap::<JobId, Progress>::new());
+        let told = jobs.clone();
+        let follower = tokio::spawn(async move {
+            while let Some(next) = news.next().await {
+                let status = match next {
+                    Ok(News::Record(delivery)) => delivery.record,
+                    Ok(News::CaughtUp) => continue,
+                    Err(error) => return warn!(%error, "status can no longer be followed"),
+                };
+                let Ok(status) = status else { continue };
+                told.send_if_modified(|jobs| {
+                    let Some(progress) = jobs.get_mut(&status.job).filter(|job| job.run == status.run) else {
+                        return false;
+                    };
+                    let settled = status.totals.chunks_done + status.totals.chunks_reused;
+                    progress.settled = progress.settled.max(settled);
+                    progress.ended |= status.state.is_final();
+                    true
+                });
+            }
+        });
+        Ok(Self { limit, jobs, follower })
+    }
+
+    /// Begins to count for a run.
+    pub fn begin(&self, job: &JobId, run: u32) {
+        self.jobs.send_modify(|jobs| {
+            jobs.insert(job.clone(), Progress { run, ..Progress::default() });
+        });
+    }
+
+    /// Waits until fewer than the limit of `published` chunks are unsettled.
+    pub async fn admit(&self, job: &JobId, published: u32) -> Admission {
+        let mut jobs = self.jobs.subscribe();
+        let now = |jobs: &HashMap<JobId, Progress>| jobs.get(job).copied().unwrap_or_default();
+        let free = |progress: Progress| progress.ended || published - progress.settled.min(published) < self.limit;
+        // The sender lives in `self`, so the channel cannot close while this waits.
+        let progress = match jobs.wait_for(|jobs| free(now(jobs))).await {
+            Ok(jobs) => now(&jobs),
+            Err(_) => return Admission::Ended,
+        };
+        if progress.ended { Admission::Ended } else { Admission::Go }
+    }
+
+    /// Stops counting for a job.
+    pub fn end(&self, job: &JobId) {
+        self.jobs.send_modify(|jobs| {
+            jobs.remove(job);
+        });
+    }
+}
+
+impl Drop for Outstanding {
+    fn drop(&mut self) {
+        self.follower.abort();
+    }
+}

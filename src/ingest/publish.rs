@@ -1,0 +1,138 @@
+//! Slices go up, and each chunk is published as soon as its slice is there.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use tokio::sync::mpsc;
+
+use crate::contract::{ChunkRecord, Digest, Plan, Run, SliceIndex, VERSION, keys, partition_of, topics};
+use crate::media::{self, MediaError};
+use crate::seal;
+use crate::site::{Site, SiteError};
+use crate::store::{Body, Put};
+
+use super::clip::refusal_of;
+use super::outstanding::{Admission, Outstanding};
+use super::IngestError;
+
+/// Cuts what is not cut yet, and publishes every chunk of the run.
+pub async fn cut_and_publish(
+    site: &Site,
+    outstanding: &Outstanding,
+    run: &Run,
+    plan: &Plan,
+    target: &Path,
+    scratch: &Path,
+) -> Result<(), IngestError> {
+    outstanding.begin(&run.job.job, run.run);
+    let publisher = Publisher { site, outstanding, run, plan };
+    let published = match publisher.slices_in_store().await? {
+        Some(index) => publisher.publish_all(&index).await.map_err(IngestError::from),
+        None => publisher.cut(target, scratch).await,
+    };
+    outstanding.end(&run.job.job);
+    published
+}
+
+struct Publisher<'a> {
+    site: &'a Site,
+    outstanding: &'a Outstanding,
+    run: &'a Run,
+    plan: &'a Plan,
+}
+
+impl Publisher<'_> {
+    fn slice_key(&self, chunk: usize) -> String {
+        let cut = &self.plan.chunks[chunk];
+        keys::slice(&self.plan.source, &self.plan.rule.id(), cut.start, cut.end)
+    }
+
+    /// The digests of the clip's slices, if every one of them is in the store.
+    async fn slices_in_store(&self) -> Result<Option<SliceIndex>, SiteError> {
+        let (clip, cut) = (&self.plan.source, self.plan.rule.id());
+        let Some(index) = self.site.read_json::<SliceIndex>(&keys::slices(clip, &cut)).await? else { return Ok(None) };
+        let listed = self.site.store.list(&keys::cut(clip, &cut)).await?;
+        let there: HashSet<String> = listed.into_iter().map(|object| object.key).collect();
+        let is_whole = index.slices.len() == self.plan.chunks.len()
+            && (0..self.plan.chunks.len()).all(|chunk| there.contains(&self.slice_key(chunk)));
+        Ok(is_whole.then_some(index))
+    }
+
+    async fn publish_all(&self, index: &SliceIndex) -> Result<(), SiteError> {
+        for (chunk, slice) in index.slices.iter().enumerate() {
+            if self.publish(chunk, *slice, chunk).await? == Admission::Ended {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// One pass over the clip; the cutter waits while two slices wait to go up.
+    async fn cut(&self, target: &Path, scratch: &Path) -> Result<(), IngestError> {
+        let (ready, mut slices) = mpsc::channel::<(usize, PathBuf)>(2); // one going up, one waiting
+        let (path, clip, cuts, dir) =
+            (target.to_owned(), self.plan.clip.clone(), self.plan.chunks.clone(), scratch.join("slices"));
+        let cutter = tokio::task::spawn_blocking(move || {
+            std::fs::create_dir_all(&dir).map_err(SiteError::from)?;
+            let mut hand_over = |chunk: usize, path: &Path| {
+                ready.blocking_send((chunk, path.to_owned())).map_err(|_| MediaError::Cancelled)
+            };
+            match media::slice(&path, &clip, &cuts, &dir, &mut hand_over) {
+                Ok(()) | Err(MediaError::Cancelled) => Ok(()),
+                Err(error) => Err(IngestError::from(refusal_of(&error))),
+            }
+        });
+        let mut digests = vec![None; self.plan.chunks.len()];
+        let mut published = 0;
+        while let Some((chunk, path)) = slices.recv().await {
+            let digest = self.upload(chunk, &path).await?;
+            digests[chunk] = Some(digest);
+            if self.publish(chunk, digest, published).await? == Admission::Ended {
+                break;
+            }
+            published += 1;
+        }
+        drop(slices);
+        cutter.await.map_err(SiteError::from)??;
+        let Some(slices) = digests.into_iter().collect::<Option<Vec<_>>>() else { return Ok(()) };
+        let key = keys::slices(&self.plan.source, &self.plan.rule.id());
+        self.site.put_json(&key, &SliceIndex { slices }).await?;
+        Ok(())
+    }
+
+    /// Puts the slice up. Where one is already, that one counts: its digest is returned.
+    async fn upload(&self, chunk: usize, path: &Path) -> Result<Digest, SiteError> {
+        let key = self.slice_key(chunk);
+        let local = path.to_owned();
+        let digest = tokio::task::spawn_blocking(move || seal::digest_file(&local)).await??;
+        let put = self.site.store.put_new(&key, Body::File(path.to_owned())).await?;
+        tokio::fs::remove_file(path).await?;
+        if put == Put::Created {
+            return Ok(digest);
+        }
+        let stored = self.site.fetch_digest(&key, path).await?;
+        tokio::fs::remove_file(path).await?;
+        Ok(stored)
+    }
+
+    async fn publish(&self, chunk: usize, slice: Digest, published: usize) -> Result<Admission, SiteError> {
+        let job = &self.run.job.job;
+        if self.outstanding.admit(job, published as u32).await == Admission::Ended {
+            return Ok(Admission::Ended);
+        }
+        let record = ChunkRecord {
+            v: VERSION,
+            job: job.clone(),
+            run: self.run.run,
+            index: chunk as u32,
+            of: self.plan.chunks.len() as u32,
+            clip: self.plan.source,
+            cut: self.plan.rule.id(),
+            spec: self.run.spec(self.plan, &self.plan.chunks[chunk], slice),
+        };
+        let partitions = self.site.chunk_partitions;
+        let partition = (partition_of(job, partitions) + chunk as i32) % partitions;
+        self.site.send(topics::CHUNKS, job, partition, &record).await?;
+        Ok(Admission::Go)
+    }
+}

@@ -1,0 +1,75 @@
+//! The output containers, by file extension.
+
+use std::path::Path;
+
+use super::error::MediaError;
+
+/// The extensions that [`container_of`] knows, for messages.
+pub const NAMES: &str = "mp4, m4v, mov or mkv";
+
+/// A container that finished clips are written to.
+///
+/// MP4 and MOV keep every time exactly; Matroska rounds times to the millisecond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Container {
+    /// ISO base media, `.mp4` and `.m4v`.
+    Mp4,
+    /// QuickTime, `.mov`.
+    Mov,
+    /// Matroska, `.mkv`.
+    Matroska,
+}
+
+impl Container {
+    /// From an extension without its dot, in any case.
+    pub fn from_extension(extension: &str) -> Result<Self, MediaError> {
+        match extension.to_ascii_lowercase().as_str() {
+            "mp4" | "m4v" => Ok(Self::Mp4),
+            "mov" => Ok(Self::Mov),
+            "mkv" => Ok(Self::Matroska),
+            _ => Err(MediaError::Container { name: extension.to_owned() }),
+        }
+    }
+
+    /// FFmpeg's name of the muxer.
+    pub(super) fn muxer(self) -> &'static str {
+        match self {
+            Self::Mp4 => "mp4",
+            Self::Mov => "mov",
+            Self::Matroska => "matroska",
+        }
+    }
+}
+
+/// The container that an output path asks for.
+pub fn container_of(path: &Path) -> Result<Container, MediaError> {
+    let extension = path.extension().unwrap_or_default().to_string_lossy();
+    Container::from_extension(&extension)
+}
+
+/// Whether finished clips can be written to a file of this name.
+pub fn extension_supported(path: &Path) -> bool {
+    container_of(path).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extensions_choose_the_container() {
+        for (name, expected) in [
+            ("a.mp4", Some(Container::Mp4)),
+            ("a.b.MP4", Some(Container::Mp4)),
+            ("a.m4v", Some(Container::Mp4)),
+            ("a.mov", Some(Container::Mov)),
+            ("a.MKV", Some(Container::Matroska)),
+            ("a.webm", None),
+            ("mp4", None),
+            (".mp4", None),
+        ] {
+            assert_eq!(container_of(Path::new(name)).ok(), expected, "{name}");
+            assert_eq!(extension_supported(Path::new(name)), expected.is_some(), "{name}");
+        }
+    }
+}

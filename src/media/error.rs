@@ -1,0 +1,258 @@
+//! What can go wrong with a clip, a slice or a chunk file, in words for whoever sent the clip.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::error::{Classify, Kind};
+use crate::frame::FrameIndex;
+
+/// A failure of probing, slicing, decoding, encoding or joining.
+#[derive(Debug, thiserror::Error)]
+pub enum MediaError {
+    /// The clip's file cannot be opened or read.
+    #[error("cannot read {}: {source} (expected a readable file)", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+
+    /// The clip's file has no bytes.
+    #[error("{} is empty (expected a video file)", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// The file's content is in no container that is accepted.
+    #[error("{} is not a video file that can be read: {reason} (expected mp4, mov, mkv, webm or ts)", path.display())]
+    NotVideo {
+        /// The file.
+        path: PathBuf,
+        /// What FFmpeg found.
+        reason: String,
+    },
+
+    /// There is a container, but no video in it.
+    #[error("{} has no video stream (found {found})", path.display())]
+    NoVideoStream {
+        /// The file.
+        path: PathBuf,
+        /// The streams that are there, e.g. `audio (aac)`.
+        found: String,
+    },
+
+    /// The container promises more than the file holds.
+    #[error("{} is cut off: {detail}{} (send the whole file)", path.display(), after(*last_good))]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// What is missing.
+        detail: String,
+        /// Seconds from the first frame to the last packet that is whole; `None` if nothing can be read.
+        last_good: Option<f64>,
+    },
+
+    /// Frames without a presentation time, as in AVI.
+    #[error("packet {packet} of the video has no presentation time; such clips are not supported yet (remux it to mp4 or mkv first)")]
+    MissingTimes {
+        /// Counted in decode order.
+        packet: u64,
+    },
+
+    /// Two shown frames at one time.
+    #[error("two frames are shown at {seconds:.3} s; such clips are not supported yet (re-encode it with a constant frame rate first)")]
+    DuplicateTimes {
+        /// Seconds from the clip's first frame.
+        seconds: f64,
+    },
+
+    /// No frame at all is shown.
+    #[error("{} shows no frame (expected at least one)", path.display())]
+    NoFrames {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// The clip is larger than this installation accepts.
+    #[error("the clip's {what} is {found} (expected at most {limit})")]
+    OverLimit {
+        /// `width`, `height`, `number of frames` or `length in seconds`.
+        what: &'static str,
+        /// What the clip has.
+        found: u64,
+        /// What is accepted.
+        limit: u64,
+    },
+
+    /// There is no decoder for the video, or slices cannot carry it.
+    #[error("video codec {codec} is not supported: {reason}")]
+    UnsupportedCodec {
+        /// FFmpeg's name of the codec.
+        codec: String,
+        /// What is missing.
+        reason: &'static str,
+    },
+
+    /// The encoder does not take these pixels.
+    #[error("{encoder} does not encode pixel format {pixel_format} (expected one of {accepted})")]
+    UnsupportedPixels {
+        /// FFmpeg's name of the encoder.
+        encoder: String,
+        /// FFmpeg's name of the pixel format.
+        pixel_format: String,
+        /// What it takes, by FFmpeg's names.
+        accepted: String,
+    },
+
+    /// The file is not the one that was probed.
+    #[error("{} does not match its plan: {detail} (was it replaced meanwhile?)", path.display())]
+    SourceChanged {
+        /// The file.
+        path: PathBuf,
+        /// What differs.
+        detail: String,
+    },
+
+    /// A packet cannot be decoded.
+    #[error("cannot decode {} after {packets} packets: {reason}", path.display())]
+    Decode {
+        /// The slice.
+        path: PathBuf,
+        /// Packets given to the decoder before.
+        packets: u64,
+        /// What FFmpeg said.
+        reason: String,
+    },
+
+    /// Size or pixel format changes inside the clip.
+    #[error("the picture changes from {before} to {after} inside the clip; such clips are not supported")]
+    PictureChanged {
+        /// E.g. `640x360 yuv420p`.
+        before: String,
+        /// E.g. `480x360 yuv420p`.
+        after: String,
+    },
+
+    /// This FFmpeg has no such encoder.
+    #[error("encoder {name} is not built into this machine's ffmpeg (choose another, or install it)")]
+    EncoderMissing {
+        /// FFmpeg's name.
+        name: String,
+    },
+
+    /// The encoder refuses its settings or a picture.
+    #[error("{encoder} cannot {action}: {reason}")]
+    Encode {
+        /// FFmpeg's name.
+        encoder: String,
+        /// `open with preset …`, `encode frame …`.
+        action: String,
+        /// What FFmpeg said.
+        reason: String,
+    },
+
+    /// A chunk's file is not what the clip needs at this place.
+    #[error("chunk {start}..{end} does not fit: {problem}")]
+    Chunk {
+        /// First frame of the chunk.
+        start: FrameIndex,
+        /// One past its last frame.
+        end: FrameIndex,
+        /// What is wrong.
+        problem: ChunkProblem,
+    },
+
+    /// No container is known by this name.
+    #[error("output container {name:?} is not supported (expected {})", super::container::NAMES)]
+    Container {
+        /// The extension that was asked for.
+        name: String,
+    },
+
+    /// One of our own files (slice, chunk, output) cannot be read or written.
+    #[error("cannot {action} {}: {reason}", path.display())]
+    File {
+        /// `create`, `write`, `read`, `open`.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What FFmpeg or the operating system said.
+        reason: String,
+    },
+
+    /// The caller asked to stop.
+    #[error("cancelled")]
+    Cancelled,
+
+    /// A caller's own step failed in the middle (a slice's upload, a chunk's download).
+    #[error("{source}")]
+    Caller {
+        /// As the caller's error classifies itself.
+        kind: Kind,
+        /// The caller's error.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Why a chunk's file cannot be joined.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChunkProblem {
+    /// Its packets are too few or too many.
+    #[error("{found} packets (expected {expected})")]
+    Packets {
+        /// In the file.
+        found: u64,
+        /// Frames of the chunk.
+        expected: u64,
+    },
+    /// A packet's time is not that of a frame of this chunk, or comes twice.
+    #[error("a frame at tick {pts} of the chunk (expected each frame's own time once)")]
+    Times {
+        /// Ticks from the chunk's first frame.
+        pts: i64,
+    },
+    /// It cannot be decoded on its own.
+    #[error("its first packet is no keyframe")]
+    NotKey,
+    /// Other SPS/PPS than the first chunk: one decoder cannot play both.
+    #[error("its codec parameters differ from the first chunk's")]
+    Parameters,
+    /// Frames are reordered further than the join was told.
+    #[error("its frames are reordered by {found} (expected at most {announced})")]
+    Depth {
+        /// What its packets need.
+        found: u64,
+        /// What the request said.
+        announced: u32,
+    },
+    /// The chunks do not follow each other.
+    #[error("it does not begin at frame {expected}, where the one before ends")]
+    Gap {
+        /// First frame that is missing.
+        expected: FrameIndex,
+    },
+}
+
+impl MediaError {
+    /// Wraps an error of the caller's own, so that it can pass through a callback.
+    pub fn caller<E: std::error::Error + Classify + Send + Sync + 'static>(error: E) -> Self {
+        Self::Caller { kind: error.kind(), source: Box::new(error) }
+    }
+}
+
+impl Classify for MediaError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::File { .. } | Self::EncoderMissing { .. } => Kind::Fatal,
+            Self::Cancelled => Kind::Retry,
+            Self::Caller { kind, .. } => *kind,
+            _ => Kind::Poison,
+        }
+    }
+}
+
+fn after(last_good: Option<f64>) -> String {
+    last_good.map(|seconds| format!("; the last whole packet is {seconds:.3} s into it")).unwrap_or_default()
+}

@@ -1,0 +1,355 @@
+//! Joins a clip's chunks into one stream and puts the source's other streams beside it.
+//!
+//! The joiner owns the timestamps: it takes the source's presentation times from the [`Clip`] and makes the decode times
+//! anew (see `timeline.rs`). Chunks are opened one at a time, and nothing is decoded.
+
+use std::path::{Path, PathBuf};
+
+use ffmpeg_next as ffmpeg;
+use ffmpeg::codec;
+use ffmpeg::format::context::Output;
+use ffmpeg::packet::side_data;
+use ffmpeg::{Packet, Stream, ffi};
+
+use super::container::Container;
+use super::error::{ChunkProblem, MediaError};
+use super::nut::NutReader;
+use super::properties::PictureProperties;
+use super::streams::{self, OtherStreams, Time};
+use super::timeline::Timeline;
+use crate::contract::{Clip, Ratio};
+use crate::frame::FrameIndex;
+
+/// Movie ticks per second, at least: so fine that the start of every stream is kept to some microseconds.
+const LEAST_TIMESCALE: u32 = 90_000;
+/// …and at most: lengths beyond an hour get 64-bit fields, which every player knows.
+const MOST_TIMESCALE: u32 = 10_000_000;
+
+/// An encoded chunk on local disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChunkFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Bytes of NUT at the start of the file; what follows is not read.
+    pub payload: u64,
+    /// As [`super::Encoded::reorder_depth`] said.
+    pub reorder_depth: u32,
+    /// First frame of the chunk.
+    pub start: FrameIndex,
+    /// One past its last frame.
+    pub end: FrameIndex,
+}
+
+/// What to join, and into what.
+pub struct JoinRequest<'a> {
+    /// The clip as it came: its other streams, its metadata and what it says about its pictures are taken over.
+    pub source: &'a Path,
+    /// As probed.
+    pub clip: &'a Clip,
+    /// Every chunk, in order; each is asked for when the one before has been written.
+    pub chunks: &'a mut dyn Iterator<Item = Result<ChunkFile, MediaError>>,
+    /// The largest [`super::Encoded::reorder_depth`] of all chunks.
+    pub reorder_depth: u32,
+    /// Where to write. Must be valid UTF-8. Replaced if it is there; on an error it is left half-written.
+    pub output: &'a Path,
+    /// Of the output, whatever its name.
+    pub container: Container,
+    /// The clip was limited to its first frames: the other streams end with the last of them.
+    pub trim_to_last_frame: bool,
+    /// Asked between packets.
+    pub cancelled: &'a dyn Fn() -> bool,
+    /// Told how many frames are written after each chunk.
+    pub progress: &'a mut dyn FnMut(FrameIndex),
+}
+
+/// A finished clip.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Joined {
+    /// Video packets, one per frame.
+    pub packets: u64,
+    /// From the first frame's start to the last one's end.
+    pub seconds: f64,
+    /// Streams beside the video.
+    pub copied_streams: usize,
+    /// The source's streams that are not in the output, each with its reason.
+    pub dropped: Vec<String>,
+}
+
+/// Writes the finished clip.
+///
+/// # Errors
+/// [`MediaError::Chunk`] names a chunk that does not fit; [`MediaError::Cancelled`]; [`MediaError::SourceChanged`];
+/// [`MediaError::File`] if the output cannot be written; whatever `chunks` yields.
+pub fn join(request: JoinRequest<'_>) -> Result<Joined, MediaError> {
+    let JoinRequest { source, clip, chunks, reorder_depth, cancelled, progress, .. } = request;
+    let base = ffmpeg::Rational::new(clip.time_base.num, clip.time_base.den);
+    let timeline = Timeline::new(clip, reorder_depth);
+    let spec = OutputSpec { path: request.output, container: request.container, time_base: clip.time_base };
+    let end = request.trim_to_last_frame.then(|| Time { ticks: timeline.end(), base });
+    let Some(&first_pts) = clip.pts.first() else {
+        return Err(MediaError::NoFrames { path: source.to_owned() });
+    };
+    let first_frame = Time { ticks: first_pts, base };
+    let mut others = OtherStreams::open(source, clip.stream, first_frame, spec.container, end)?;
+
+    let mut joiner: Option<Joiner<'_>> = None;
+    let mut next_frame: FrameIndex = 0;
+    for chunk in chunks {
+        let file = chunk?;
+        if file.start != next_frame {
+            return Err(file.refused(ChunkProblem::Gap { expected: next_frame }));
+        }
+        if file.reorder_depth > reorder_depth {
+            let found = file.reorder_depth.into();
+            return Err(file.refused(ChunkProblem::Depth { found, announced: reorder_depth }));
+        }
+        let chunk = Chunk::open(&file, clip)?;
+        let joiner = match &mut joiner {
+            Some(joiner) => joiner,
+            None => joiner.insert(Joiner::start(&spec, &chunk, &mut others, &timeline)?),
+        };
+        joiner.write(chunk, &mut others, cancelled)?;
+        next_frame = file.end;
+        progress(next_frame);
+    }
+    let Some(joiner) = joiner.filter(|_| next_frame == clip.frames()) else {
+        let missing = ChunkProblem::Gap { expected: next_frame };
+        return Err(MediaError::Chunk { start: clip.frames(), end: clip.frames(), problem: missing });
+    };
+    joiner.finish(&mut others)?;
+    Ok(Joined {
+        packets: next_frame,
+        seconds: clip.seconds(),
+        copied_streams: others.copied(),
+        dropped: others.left_out(),
+    })
+}
+
+struct OutputSpec<'a> {
+    path: &'a Path,
+    container: Container,
+    time_base: Ratio,
+}
+
+impl ChunkFile {
+    fn refused(&self, problem: ChunkProblem) -> MediaError {
+        MediaError::Chunk { start: self.start, end: self.end, problem }
+    }
+}
+
+/// An opened chunk.
+struct Chunk<'a> {
+    file: &'a ChunkFile,
+    input: NutReader,
+    /// The clip's times of its frames.
+    pts: &'a [i64],
+    extradata: Vec<u8>,
+}
+
+impl<'a> Chunk<'a> {
+    fn open(file: &'a ChunkFile, clip: &'a Clip) -> Result<Self, MediaError> {
+        let (start, end) = (file.start as usize, file.end as usize);
+        let Some(pts) = clip.pts.get(start..end).filter(|pts| !pts.is_empty()) else {
+            return Err(file.refused(ChunkProblem::Gap { expected: clip.frames() }));
+        };
+        let input = NutReader::open(&file.path, Some(file.payload))?;
+        if input.time_base != clip.time_base {
+            return Err(file.refused(ChunkProblem::Parameters));
+        }
+        let parameters = input.parameters();
+        // SAFETY: the parameters live as long as `input`; extradata has the size that they say.
+        let extradata = unsafe {
+            let parameters = &*parameters.as_ptr();
+            match usize::try_from(parameters.extradata_size) {
+                Ok(size) if size > 0 => std::slice::from_raw_parts(parameters.extradata, size).to_vec(),
+                _ => Vec::new(),
+            }
+        };
+        Ok(Self { file, input, pts, extradata })
+    }
+}
+
+/// The output in the making.
+struct Joiner<'a> {
+    output: Output,
+    path: PathBuf,
+    timeline: &'a Timeline<'a>,
+    base: ffmpeg::Rational,
+    /// Index of the video in the output.
+    video: usize,
+    shift: Time,
+    /// SPS and PPS of every chunk.
+    extradata: Vec<u8>,
+    written: usize,
+}
+
+impl<'a> Joiner<'a> {
+    fn start(
+        spec: &OutputSpec<'_>,
+        first: &Chunk<'_>,
+        others: &mut OtherStreams,
+        timeline: &'a Timeline<'a>,
+    ) -> Result<Self, MediaError> {
+        let failed =
+            |reason: String| MediaError::File { action: "create", path: spec.path.to_owned(), reason };
+        let path = spec.path.to_str().ok_or_else(|| failed("its name is not valid utf-8".to_owned()))?;
+        let parameters = first.input.parameters();
+        // FFmpeg reopens the file by its name to put the index in front. `file:` keeps a colon in it from being a protocol.
+        let url = format!("file:{path}");
+        let timescale = u32::try_from(spec.time_base.den).unwrap_or(LEAST_TIMESCALE);
+        let movie_timescale = others.common_timescale(timescale, MOST_TIMESCALE).max(LEAST_TIMESCALE);
+
+        let open = || -> Result<(Output, usize), ffmpeg::Error> {
+            let mut output = ffmpeg::format::output_as(&url, spec.container.muxer())?;
+            // SAFETY: the context is ours. The same input makes the same bytes: no dates, no versions.
+            unsafe { (*output.as_mut_ptr()).flags |= ffi::AVFMT_FLAG_BITEXACT };
+            let video = others.add_to(&mut output, |output, source| {
+                add_video(output, source, parameters, spec.time_base)
+            })?;
+            let mut options = ffmpeg::Dictionary::new();
+            match spec.container {
+                Container::Mp4 | Container::Mov => {
+                    options.set("movflags", "+faststart");
+                    options.set("video_track_timescale", &timescale.to_string());
+                    options.set("movie_timescale", &movie_timescale.to_string());
+                }
+                Container::Matroska => options.set("cues_to_front", "1"),
+            }
+            output.write_header_with(options)?;
+            Ok((output, video))
+        };
+        let (output, video) = open().map_err(|error| failed(error.to_string().to_lowercase()))?;
+        Ok(Self {
+            output,
+            path: spec.path.to_owned(),
+            timeline,
+            base: ffmpeg::Rational::new(spec.time_base.num, spec.time_base.den),
+            video,
+            shift: others.shift,
+            extradata: first.extradata.clone(),
+            written: 0,
+        })
+    }
+
+    fn write(
+        &mut self,
+        mut chunk: Chunk<'_>,
+        others: &mut OtherStreams,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<(), MediaError> {
+        let file = chunk.file;
+        if chunk.extradata != self.extradata {
+            return Err(file.refused(ChunkProblem::Parameters));
+        }
+        let mut seen = vec![false; chunk.pts.len()];
+        let mut packets = 0;
+        while let Some(packet) = chunk.input.next()? {
+            if cancelled() {
+                return Err(MediaError::Cancelled);
+            }
+            if packets == 0 && !packet.is_key() {
+                return Err(file.refused(ChunkProblem::NotKey));
+            }
+            let in_chunk = packet.pts().unwrap_or(ffi::AV_NOPTS_VALUE);
+            let rank = chunk.pts.binary_search(&in_chunk.saturating_add(chunk.pts[0])).ok();
+            let Some(rank) = rank.filter(|&rank| !std::mem::replace(&mut seen[rank], true)) else {
+                return Err(file.refused(ChunkProblem::Times { pts: in_chunk }));
+            };
+            self.write_frame(packet, file, rank, others)?;
+            packets += 1;
+        }
+        let expected = chunk.pts.len() as u64;
+        if packets != expected {
+            return Err(file.refused(ChunkProblem::Packets { found: packets, expected }));
+        }
+        Ok(())
+    }
+
+    /// Writes the packet of the frame that is shown as number `rank` of its chunk.
+    fn write_frame(
+        &mut self,
+        mut packet: Packet,
+        file: &ChunkFile,
+        rank: usize,
+        others: &mut OtherStreams,
+    ) -> Result<(), MediaError> {
+        let index = file.start as usize + rank;
+        let (pts, dts) = (self.timeline.pts(index), self.timeline.dts(self.written));
+        if dts > pts {
+            let found = (self.written - index) as u64;
+            let announced = self.timeline.depth();
+            return Err(file.refused(ChunkProblem::Depth { found, announced }));
+        }
+        packet.set_pts(Some(pts));
+        packet.set_dts(Some(dts));
+        packet.set_duration(self.timeline.duration(index));
+        others.write_until(&mut self.output, Some(Time { ticks: dts, base: self.base }))?;
+        streams::write(&mut self.output, packet, self.video, self.base, self.shift)
+            .map_err(|error| self.failed(error))?;
+        self.written += 1;
+        Ok(())
+    }
+
+    fn finish(mut self, others: &mut OtherStreams) -> Result<(), MediaError> {
+        others.write_until(&mut self.output, None)?;
+        self.output.write_trailer().map_err(|error| self.failed(error))?;
+        // SAFETY: the context is ours. Errors while flushing show up here only.
+        let code = unsafe {
+            let io = (*self.output.as_mut_ptr()).pb;
+            ffi::avio_flush(io);
+            (*io).error
+        };
+        if code < 0 { Err(self.failed(ffmpeg::Error::from(code))) } else { Ok(()) }
+    }
+
+    fn failed(&self, error: ffmpeg::Error) -> MediaError {
+        MediaError::File { action: "write", path: self.path.clone(), reason: error.to_string().to_lowercase() }
+    }
+}
+
+/// Adds the joined video: coded as the chunks, described as the source.
+fn add_video(
+    output: &mut Output,
+    source: &Stream<'_>,
+    parameters: codec::Parameters,
+    time_base: Ratio,
+) -> Result<(), ffmpeg::Error> {
+    let is_hevc = parameters.id() == codec::Id::HEVC;
+    let mut stream = output.add_stream(ffmpeg::encoder::find(codec::Id::None))?;
+    stream.set_parameters(parameters);
+    stream.set_time_base((time_base.num, time_base.den));
+    stream.set_avg_frame_rate(source.avg_frame_rate());
+    stream.set_rate(source.rate());
+    // SAFETY: both streams are valid and ours.
+    unsafe {
+        let target = stream.as_mut_ptr();
+        // Players of Apple's know HEVC by this tag only.
+        (*(*target).codecpar).codec_tag = if is_hevc { u32::from_le_bytes(*b"hvc1") } else { 0 };
+        PictureProperties::of_stream(source.as_ptr()).mark_stream(target);
+        streams::copy_stream_facts(target, source.as_ptr());
+    }
+    for data in source.side_data().filter(|data| describes_pictures(data.kind())) {
+        let bytes = data.data();
+        // SAFETY: FFmpeg allocates as many bytes as are copied, or returns null.
+        unsafe {
+            let room = ffi::av_stream_new_side_data(stream.as_mut_ptr(), data.kind().into(), bytes.len() as _);
+            if !room.is_null() {
+                std::ptr::copy_nonoverlapping(bytes.as_ptr(), room, bytes.len());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Rotation, HDR, 3D: holds for the new pictures as for the old. Others (buffer sizes, Dolby Vision) describe the old bits.
+fn describes_pictures(kind: side_data::Type) -> bool {
+    use side_data::Type;
+    matches!(
+        kind,
+        Type::DisplayMatrix
+            | Type::Stereo3d
+            | Type::DataSpherical
+            | Type::MasteringDisplayMetadata
+            | Type::ContentLightLevel
+    )
+}

@@ -1,0 +1,42 @@
+//! Video in and out: probe a clip, cut it into slices, decode them, encode chunks, join these into the finished clip.
+//!
+//! The only user of FFmpeg's libraries. In the order in which a clip meets them: [`probe()`], [`slice()`],
+//! [`SliceDecoder`], [`ChunkEncoder`], [`join()`]. Between processes, video travels in NUT files, which keep every time
+//! exactly: a *slice* holds source packets, a *chunk* encoded ones. Nothing here knows what is done to the pixels in between.
+
+mod container;
+mod decode;
+mod decoded;
+mod encode;
+mod error;
+mod input;
+mod integrity;
+mod join;
+mod log;
+mod nut;
+mod pad;
+mod probe;
+mod properties;
+mod slice;
+mod streams;
+mod timeline;
+mod version;
+
+#[cfg(test)]
+mod tests;
+
+pub use container::{Container, container_of, extension_supported};
+pub use decode::SliceDecoder;
+pub use decoded::{Decoded, pixels_supported};
+pub use encode::{ChunkEncoder, EncodeSettings, Encoded, Timing, check_encodable};
+pub use error::{ChunkProblem, MediaError};
+pub use join::{ChunkFile, JoinRequest, Joined, join};
+pub use probe::{Limits, Probe, probe};
+pub use slice::slice;
+pub use streams::streams_left_out;
+pub use version::encoder_version;
+
+/// Prepares FFmpeg; call once at the start of the program. Its messages go to `tracing` (target `ffmpeg`, level debug).
+pub fn init() {
+    log::install();
+}

@@ -1,0 +1,224 @@
+//! The NUT files between processes, written and read: one video stream, exact times, the same bytes for the same
+//! packets.
+//!
+//! NUT counts time in its own ticks, a whole number of which make one of the clip's. The header's metadata says how
+//! long the clip's are, and what else NUT has no place for.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::ptr;
+
+use ffmpeg_next as ffmpeg;
+use ffmpeg::codec;
+use ffmpeg::format::context::{Input, Output, StreamIo};
+use ffmpeg::packet::Mut as _;
+use ffmpeg::{Packet, ffi};
+
+use super::error::MediaError;
+use super::input::{self, READ_BUFFER, reason};
+use super::properties::PictureProperties;
+use crate::contract::Ratio;
+
+/// Metadata: [`PictureProperties`] as text.
+const PICTURE: &str = "picture";
+/// Metadata: seconds per tick of the clip, `num/den`.
+const TICK: &str = "tick";
+
+/// A NUT file in the making.
+pub(super) struct NutWriter {
+    output: Output,
+    path: PathBuf,
+    /// NUT's ticks per tick of the clip.
+    scale: i64,
+}
+
+/// What the header of a NUT file says.
+pub(super) struct NutHeader<'a> {
+    /// Codec, size, extradata.
+    pub parameters: codec::Parameters,
+    /// Seconds per tick of the packets' times.
+    pub time_base: Ratio,
+    pub properties: &'a PictureProperties,
+}
+
+impl NutWriter {
+    /// Creates the file, or empties it, and writes the header.
+    pub(super) fn create(path: &Path, header: NutHeader<'_>) -> Result<Self, MediaError> {
+        let failed = |reason: String| MediaError::File { action: "create", path: path.to_owned(), reason };
+        let file = File::create(path).map_err(|error| failed(error.to_string()))?;
+        let Ratio { num, den } = header.time_base;
+        let open = || -> Result<Output, ffmpeg::Error> {
+            let mut output = ffmpeg::format::output_to_stream(StreamIo::from_write_seek(file)?, None, Some("nut"))?;
+            let mut stream = output.add_stream(ffmpeg::encoder::find(codec::Id::None))?;
+            stream.set_parameters(header.parameters);
+            stream.set_time_base((num, den));
+            // SAFETY: the stream and the context belong to `output`, which is ours alone.
+            unsafe {
+                let stream = stream.as_mut_ptr();
+                (*stream).sample_aspect_ratio = header.properties.aspect();
+                (*(*stream).codecpar).codec_tag = 0; // NUT chooses its own
+                let context = output.as_mut_ptr();
+                (*context).avoid_negative_ts = 0; // decoding may start before tick 0
+                (*context).flags |= ffi::AVFMT_FLAG_BITEXACT; // no date, no version
+            }
+            let mut metadata = ffmpeg::Dictionary::new();
+            metadata.set(PICTURE, &header.properties.to_string());
+            metadata.set(TICK, &format!("{num}/{den}"));
+            output.set_metadata(metadata);
+            output.write_header()?;
+            Ok(output)
+        };
+        let output = open().map_err(|error| failed(reason(error)))?;
+        let nut_base = output.stream(0).expect("one stream was added").time_base();
+        let scale = ticks_per_tick(header.time_base, nut_base)
+            .ok_or_else(|| failed(format!("nut cannot count ticks of {num}/{den} s exactly")))?;
+        Ok(Self { output, path: path.to_owned(), scale })
+    }
+
+    /// Writes a packet with the PTS and DTS given, in ticks of the clip. PTS ≥ 0, DTS strictly increasing and ≤ PTS.
+    pub(super) fn write(&mut self, packet: &mut Packet, pts: i64, dts: i64) -> Result<(), MediaError> {
+        packet.set_stream(0);
+        packet.set_pts(Some(pts * self.scale));
+        packet.set_dts(Some(dts * self.scale));
+        packet.set_position(-1);
+        // SAFETY: both belong to us; the muxer takes a reference of its own to the data.
+        let code = unsafe { ffi::av_write_frame(self.output.as_mut_ptr(), packet.as_mut_ptr()) };
+        if code < 0 { Err(self.failed(ffmpeg::Error::from(code))) } else { Ok(()) }
+    }
+
+    /// Writes what is left and closes the file.
+    pub(super) fn finish(mut self) -> Result<(), MediaError> {
+        self.output.write_trailer().map_err(|error| self.failed(error))?;
+        // SAFETY: the context belongs to `output`. Errors while flushing show up here only.
+        let code = unsafe {
+            let io = (*self.output.as_mut_ptr()).pb;
+            ffi::avio_flush(io);
+            (*io).error
+        };
+        if code < 0 { Err(self.failed(ffmpeg::Error::from(code))) } else { Ok(()) }
+    }
+
+    fn failed(&self, error: ffmpeg::Error) -> MediaError {
+        MediaError::File { action: "write", path: self.path.clone(), reason: error.to_string().to_lowercase() }
+    }
+}
+
+/// A NUT file of ours.
+pub(super) struct NutReader {
+    input: Input,
+    path: PathBuf,
+    /// Seconds per tick of the packets' times.
+    pub time_base: Ratio,
+    pub properties: PictureProperties,
+    /// NUT's ticks per tick of the clip.
+    scale: i64,
+}
+
+impl NutReader {
+    /// Opens a slice or a chunk. Only its first `payload` bytes are read, all if `None`.
+    ///
+    /// The header says all that is needed, so no packet is decoded to learn more.
+    pub(super) fn open(path: &Path, payload: Option<u64>) -> Result<Self, MediaError> {
+        let failed = |reason: String| MediaError::File { action: "open", path: path.to_owned(), reason };
+        let mut input = open(path, payload).map_err(failed)?;
+        let metadata = |key: &str| input.metadata().get(key).map(str::to_owned);
+        let properties = metadata(PICTURE).as_deref().and_then(PictureProperties::parse);
+        let time_base = metadata(TICK).as_deref().and_then(parse_ratio);
+        let (Some(properties), Some(time_base), Some(mut stream)) = (properties, time_base, input.stream_mut(0)) else {
+            return Err(failed("it is not one of our slices or chunks".to_owned()));
+        };
+        // SAFETY: the stream belongs to `input`, which is ours alone.
+        unsafe { properties.mark_stream(stream.as_mut_ptr()) };
+        let scale = ticks_per_tick(time_base, stream.time_base());
+        let scale = scale.ok_or_else(|| failed("its time base does not divide its clip's".to_owned()))?;
+        Ok(Self { input, path: path.to_owned(), time_base, properties, scale })
+    }
+
+    /// Codec, size, extradata, and what the source's container said about its pictures.
+    pub(super) fn parameters(&self) -> codec::Parameters {
+        self.input.stream(0).expect("checked when opened").parameters()
+    }
+
+    /// The next packet, its PTS in ticks of the clip; no DTS. `None` after the last.
+    pub(super) fn next(&mut self) -> Result<Option<Packet>, MediaError> {
+        let failed = |reason: String| MediaError::File { action: "read", path: self.path.clone(), reason };
+        let read = input::next_packet(&mut self.input).map_err(|error| failed(reason(error)))?;
+        let Some(mut packet) = read else { return Ok(None) };
+        match packet.pts() {
+            Some(pts) if pts % self.scale == 0 => packet.set_pts(Some(pts / self.scale)),
+            other => return Err(failed(format!("a packet's time is {other:?} (expected a multiple of {})", self.scale))),
+        }
+        packet.set_dts(None);
+        packet.set_duration(0);
+        Ok(Some(packet))
+    }
+}
+
+fn open(path: &Path, payload: Option<u64>) -> Result<Input, String> {
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    let length = file.metadata().map_err(|error| error.to_string())?.len();
+    let payload = payload.unwrap_or(length);
+    if payload > length {
+        return Err(format!("it has {length} bytes (expected at least {payload})"));
+    }
+    let prefix = Prefix { file, length: payload, position: 0 };
+    let mut io = StreamIo::from_read_seek_with_capacity(prefix, READ_BUFFER).map_err(reason)?;
+    // SAFETY: the context is allocated here and given to `Input`, which closes it and then `io`, which it reads from;
+    // when opening fails, FFmpeg frees the context and leaves `io` to us.
+    unsafe {
+        let mut context = ffi::avformat_alloc_context();
+        if context.is_null() {
+            return Err("out of memory".to_owned());
+        }
+        (*context).pb = io.as_mut_ptr();
+        (*context).flags |= ffi::AVFMT_FLAG_CUSTOM_IO;
+        let nut = ffi::av_find_input_format(c"nut".as_ptr());
+        match ffi::avformat_open_input(&mut context, ptr::null(), nut, ptr::null_mut()) {
+            0 => Ok(Input::wrap_with_custom_io(context, io)),
+            code => Err(reason(ffmpeg::Error::from(code))),
+        }
+    }
+}
+
+/// How many of NUT's ticks make one of the clip's; `None` if not a whole number.
+fn ticks_per_tick(clip: Ratio, nut: ffmpeg::Rational) -> Option<i64> {
+    let long = i64::from(clip.num) * i64::from(nut.denominator());
+    let short = i64::from(clip.den) * i64::from(nut.numerator());
+    (short > 0 && long > 0 && long % short == 0).then(|| long / short)
+}
+
+fn parse_ratio(text: &str) -> Option<Ratio> {
+    let (num, den) = text.split_once('/')?;
+    Some(Ratio { num: num.parse().ok()?, den: den.parse().ok()? })
+}
+
+/// The first `length` bytes of a file, as if there were no more.
+struct Prefix {
+    file: File,
+    length: u64,
+    position: u64,
+}
+
+impl Read for Prefix {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.length.saturating_sub(self.position);
+        let wanted = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let read = self.file.read(&mut buffer[..wanted])?;
+        self.position += read as u64;
+        Ok(read)
+    }
+}
+
+impl Seek for Prefix {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let target = match to {
+            SeekFrom::Start(offset) => Some(offset),
+            SeekFrom::Current(by) => self.position.checked_add_signed(by),
+            SeekFrom::End(by) => self.length.checked_add_signed(by),
+        };
+        let target = target.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        self.position = self.file.seek(SeekFrom::Start(target))?;
+        Ok(self.position)
+    }
+}

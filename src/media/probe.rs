@@ -1,0 +1,357 @@
+//! Reads a clip through once, without decoding, and says everything that planning and cutting need, or refuses it.
+//!
+//! Every refusal that a clip can earn happens here, before work is spent on it.
+
+use std::ffi::CStr;
+use std::path::Path;
+
+use ffmpeg_next as ffmpeg;
+use ffmpeg::format::context::Input;
+use ffmpeg::format::stream::Disposition;
+use ffmpeg::{Packet, ffi, media};
+
+use super::error::MediaError;
+use super::{input, integrity};
+use crate::contract::{Clip, PacketInfo, Ratio};
+
+/// How large a clip may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Pixels. Default 8192: 8K, and what H.264 level 6.2 allows in one direction.
+    pub max_width: u32,
+    /// Pixels. Default 8192.
+    pub max_height: u32,
+    /// Shown frames. Default 2,000,000: nine hours at 60 frames/s; the probe keeps 24 bytes for each.
+    pub max_frames: u64,
+    /// Seconds. Default 43,200: twelve hours.
+    pub max_seconds: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_width: 8192, max_height: 8192, max_frames: 2_000_000, max_seconds: 12 * 3600 }
+    }
+}
+
+/// What a clip is.
+#[derive(Clone, Debug)]
+pub struct Probe {
+    /// The video stream and the time of its frames.
+    pub clip: Clip,
+    /// Every packet of the video stream, in decode order, also past a frame limit.
+    pub packets: Vec<PacketInfo>,
+    /// What the clip's owner should know: streams that stay behind, damaged packets.
+    pub warnings: Vec<String>,
+}
+
+/// Reads the clip at `path`. With `frame_limit`, only its first frames are kept in [`Clip::pts`].
+///
+/// # Errors
+/// Each says what was found and what is expected: [`MediaError::Unreadable`], [`Empty`](MediaError::Empty),
+/// [`NotVideo`](MediaError::NotVideo), [`NoVideoStream`](MediaError::NoVideoStream), [`Truncated`](MediaError::Truncated),
+/// [`MissingTimes`](MediaError::MissingTimes), [`DuplicateTimes`](MediaError::DuplicateTimes),
+/// [`NoFrames`](MediaError::NoFrames), [`OverLimit`](MediaError::OverLimit),
+/// [`UnsupportedCodec`](MediaError::UnsupportedCodec).
+pub fn probe(path: &Path, frame_limit: Option<u64>, limits: &Limits) -> Result<Probe, MediaError> {
+    let mut input = input::open_clip(path)?;
+    let stream = VideoStream::choose(&input, path)?;
+    stream.check(limits)?;
+    let mut warnings = stream.warnings(&input);
+
+    input::read_only(&mut input, |index| index == stream.index);
+    let read = read_packets(&mut input, &stream, path, limits)?;
+    refuse_truncated(&input, &stream, path, &read)?;
+    if read.damaged > 0 {
+        warnings.push(format!("{} video packets are marked as damaged", read.damaged));
+    }
+
+    let shown = display_times(&read.packets, stream.time_base, path)?;
+    let ticks_per_second = f64::from(stream.time_base.den) / f64::from(stream.time_base.num);
+    let seconds = (shown[shown.len() - 1] - shown[0]) as f64 / ticks_per_second;
+    over_limit("number of frames", shown.len() as u64, limits.max_frames)?;
+    over_limit("length in seconds", seconds.ceil() as u64, limits.max_seconds)?;
+
+    let frame_rate = stream.frame_rate(&shown, seconds);
+    let kept = frame_limit.map_or(shown.len(), |limit| shown.len().min(usize::try_from(limit).unwrap_or(usize::MAX)));
+    if kept == 0 {
+        return Err(MediaError::NoFrames { path: path.to_owned() });
+    }
+    let last_duration = match shown.get(kept) {
+        Some(next) => next - shown[kept - 1],
+        None => stream.last_duration(shown[kept - 1], read.last_shown_duration, frame_rate),
+    };
+    let mut pts = shown;
+    pts.truncate(kept);
+    let clip = Clip {
+        format: input.format().name().to_owned(),
+        stream: stream.index,
+        codec: stream.codec,
+        width: stream.width,
+        height: stream.height,
+        pixel_format: stream.pixel_format,
+        time_base: stream.time_base,
+        frame_rate,
+        pts,
+        last_duration,
+    };
+    Ok(Probe { clip, packets: read.packets, warnings })
+}
+
+/// What the container says about the video stream.
+struct VideoStream {
+    index: usize,
+    codec: String,
+    codec_id: ffmpeg::codec::Id,
+    width: u32,
+    height: u32,
+    pixel_format: String,
+    time_base: Ratio,
+    average_rate: Ratio,
+    /// One past the last tick, if the container says so for this very stream.
+    end: Option<i64>,
+}
+
+impl VideoStream {
+    fn choose(input: &Input, path: &Path) -> Result<Self, MediaError> {
+        // A song's cover art is a video stream too, by FFmpeg's count.
+        let best = input.streams().best(media::Type::Video);
+        let Some(stream) = best.filter(|stream| !stream.disposition().contains(Disposition::ATTACHED_PIC)) else {
+            return Err(MediaError::NoVideoStream { path: path.to_owned(), found: list_streams(input) });
+        };
+        let parameters = stream.parameters();
+        // SAFETY: the parameters live as long as `input`; the name is a constant of FFmpeg's, or null.
+        let (width, height, pixel_format) = unsafe {
+            let parameters = &*parameters.as_ptr();
+            let name = pixel_format_name(parameters.format);
+            (parameters.width, parameters.height, name)
+        };
+        let time_base = ratio(stream.time_base());
+        let average_rate = [stream.avg_frame_rate(), stream.rate()]
+            .into_iter()
+            .map(ratio)
+            .find(|rate| rate.num > 0 && rate.den > 0)
+            .unwrap_or(Ratio { num: 0, den: 1 });
+        let is_mp4 = input.format().name().contains("mp4");
+        let knows_its_end = is_mp4 && stream.duration() > 0 && stream.start_time() != ffi::AV_NOPTS_VALUE;
+        Ok(Self {
+            index: stream.index(),
+            codec: parameters.id().name().to_owned(),
+            codec_id: parameters.id(),
+            width: u32::try_from(width).unwrap_or(0),
+            height: u32::try_from(height).unwrap_or(0),
+            pixel_format,
+            time_base,
+            average_rate,
+            end: knows_its_end.then(|| stream.start_time() + stream.duration()),
+        })
+    }
+
+    fn check(&self, limits: &Limits) -> Result<(), MediaError> {
+        over_limit("width", self.width.into(), limits.max_width.into())?;
+        over_limit("height", self.height.into(), limits.max_height.into())?;
+        let unsupported = |reason| Err(MediaError::UnsupportedCodec { codec: self.codec.clone(), reason });
+        if ffmpeg::decoder::find(self.codec_id).is_none() {
+            return unsupported("this machine's ffmpeg has no decoder for it");
+        }
+        if self.width == 0 || self.height == 0 || self.pixel_format.is_empty() {
+            return unsupported("neither the container nor its first packets tell the size and format of the pictures");
+        }
+        // SAFETY: both arguments are constants of FFmpeg's.
+        let carried = unsafe {
+            let nut = ffi::av_guess_format(c"nut".as_ptr(), std::ptr::null(), std::ptr::null());
+            ffi::avformat_query_codec(nut, self.codec_id.into(), ffi::FF_COMPLIANCE_NORMAL)
+        };
+        if carried == 0 {
+            return unsupported("slices (NUT) cannot carry it");
+        }
+        Ok(())
+    }
+
+    fn warnings(&self, input: &Input) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for other in input.streams().filter(|other| other.index() != self.index) {
+            let cover = other.disposition().contains(Disposition::ATTACHED_PIC);
+            if other.parameters().medium() == media::Type::Video && !cover {
+                warnings.push(format!("stream {} is a second video and is left out", other.index()));
+            }
+        }
+        if self.pixel_format.starts_with("yuv") && (self.width % 2 == 1 || self.height % 2 == 1) {
+            warnings.push(format!(
+                "the picture of {}x{} pixels has an odd side; encoders that need even sides get it with its edge repeated",
+                self.width, self.height
+            ));
+        }
+        warnings
+    }
+
+    /// As the container says, or as the frames' times show.
+    fn frame_rate(&self, shown: &[i64], seconds: f64) -> Ratio {
+        if self.average_rate.num > 0 {
+            return self.average_rate;
+        }
+        if shown.len() < 2 || seconds <= 0.0 {
+            return Ratio { num: 0, den: 1 };
+        }
+        let rate = (shown.len() - 1) as f64 / seconds;
+        Ratio { num: (rate * 1000.0).round().max(1.0) as i32, den: 1000 }
+    }
+
+    fn last_duration(&self, last_pts: i64, packet_duration: i64, frame_rate: Ratio) -> i64 {
+        let until_end = self.end.map(|end| end - last_pts).filter(|&duration| duration > 0);
+        let from_packet = Some(packet_duration).filter(|&duration| duration > 0);
+        let from_rate = || {
+            let ticks = i64::from(self.time_base.den) * i64::from(frame_rate.den);
+            let per_frame = i64::from(self.time_base.num) * i64::from(frame_rate.num);
+            if per_frame > 0 { (ticks / per_frame).max(1) } else { 1 }
+        };
+        until_end.or(from_packet).unwrap_or_else(from_rate)
+    }
+}
+
+/// The packets of the video stream.
+struct ReadPackets {
+    packets: Vec<PacketInfo>,
+    /// Of the shown frame with the latest time; 0 if the container does not say.
+    last_shown_duration: i64,
+    /// Time of the last packet that is whole.
+    last_good: Option<i64>,
+    damaged: u64,
+}
+
+fn read_packets(
+    input: &mut Input,
+    stream: &VideoStream,
+    path: &Path,
+    limits: &Limits,
+) -> Result<ReadPackets, MediaError> {
+    let mut read = ReadPackets { packets: Vec::new(), last_shown_duration: 0, last_good: None, damaged: 0 };
+    let mut last_shown = i64::MIN;
+    loop {
+        let packet = match input::next_packet(input) {
+            Ok(Some(packet)) if packet.stream() == stream.index => packet,
+            Ok(Some(_)) => continue,
+            Ok(None) => return Ok(read),
+            Err(error) => {
+                let detail = format!("its packets end with {}", input::reason(error));
+                let last_good = seconds_into(&read, stream.time_base);
+                return Err(MediaError::Truncated { path: path.to_owned(), detail, last_good });
+            }
+        };
+        let Some(pts) = packet.pts() else {
+            return Err(MediaError::MissingTimes { packet: read.packets.len() as u64 });
+        };
+        let hidden = is_hidden(&packet);
+        if packet.is_corrupt() {
+            read.damaged += 1;
+        } else {
+            read.last_good = read.last_good.max(Some(pts));
+        }
+        if !hidden && pts > last_shown {
+            last_shown = pts;
+            read.last_shown_duration = packet.duration();
+        }
+        read.packets.push(PacketInfo { pts, key: packet.is_key(), hidden });
+        // Twice: hidden packets count too, but a file that never ends must not fill the memory.
+        over_limit("number of frames", read.packets.len() as u64 / 2, limits.max_frames)?;
+    }
+}
+
+/// Decoded because others need it, but cut off by an edit list.
+fn is_hidden(packet: &Packet) -> bool {
+    use ffmpeg::packet::Ref as _;
+    // SAFETY: the packet is valid as long as it is borrowed.
+    unsafe { (*packet.as_ptr()).flags & ffi::AV_PKT_FLAG_DISCARD as i32 != 0 }
+}
+
+fn refuse_truncated(
+    input: &Input,
+    stream: &VideoStream,
+    path: &Path,
+    read: &ReadPackets,
+) -> Result<(), MediaError> {
+    let unreadable = |source| MediaError::Unreadable { path: path.to_owned(), source };
+    let length = path.metadata().map_err(unreadable)?.len();
+    let promised = match integrity::cut_off(path).map_err(unreadable)? {
+        Some(detail) => Some(detail),
+        None if input.format().name().contains("mp4") => {
+            integrity::shorter("its sample table", last_indexed_byte(input, stream.index), length)
+        }
+        None => None,
+    };
+    match promised {
+        None => Ok(()),
+        Some(detail) => {
+            let last_good = seconds_into(read, stream.time_base);
+            Err(MediaError::Truncated { path: path.to_owned(), detail, last_good })
+        }
+    }
+}
+
+/// One past the last byte that the container's index names.
+fn last_indexed_byte(input: &Input, stream: usize) -> u64 {
+    let stream = input.stream(stream).expect("the stream was found in this input");
+    // SAFETY: the stream lives as long as `input`, and the entries until it is read further.
+    unsafe {
+        let stream = stream.as_ptr().cast_mut();
+        (0..ffi::avformat_index_get_entries_count(stream))
+            .filter_map(|entry| ffi::avformat_index_get_entry(stream, entry).as_ref())
+            .map(|entry| u64::try_from(entry.pos + i64::from(entry.size())).unwrap_or(0))
+            .max()
+            .unwrap_or(0)
+    }
+}
+
+fn seconds_into(read: &ReadPackets, time_base: Ratio) -> Option<f64> {
+    let first = read.packets.iter().filter(|packet| !packet.hidden).map(|packet| packet.pts).min()?;
+    let ticks = (read.last_good? - first) as f64;
+    Some(ticks * f64::from(time_base.num) / f64::from(time_base.den))
+}
+
+/// The times of shown frames, in order.
+fn display_times(packets: &[PacketInfo], time_base: Ratio, path: &Path) -> Result<Vec<i64>, MediaError> {
+    let mut shown: Vec<i64> = packets.iter().filter(|packet| !packet.hidden).map(|packet| packet.pts).collect();
+    shown.sort_unstable();
+    let Some(&first) = shown.first() else { return Err(MediaError::NoFrames { path: path.to_owned() }) };
+    match shown.windows(2).find(|pair| pair[0] == pair[1]) {
+        None => Ok(shown),
+        Some(pair) => {
+            let ticks = (pair[0] - first) as f64;
+            let seconds = ticks * f64::from(time_base.num) / f64::from(time_base.den);
+            Err(MediaError::DuplicateTimes { seconds })
+        }
+    }
+}
+
+fn over_limit(what: &'static str, found: u64, limit: u64) -> Result<(), MediaError> {
+    if found > limit { Err(MediaError::OverLimit { what, found, limit }) } else { Ok(()) }
+}
+
+fn list_streams(input: &Input) -> String {
+    let streams: Vec<String> = input
+        .streams()
+        .map(|stream| {
+            let parameters = stream.parameters();
+            format!("{:?} ({})", parameters.medium(), parameters.id().name()).to_lowercase()
+        })
+        .collect();
+    if streams.is_empty() { "no stream at all".to_owned() } else { streams.join(", ") }
+}
+
+/// FFmpeg's name; empty if the number means nothing.
+fn pixel_format_name(format: std::ffi::c_int) -> String {
+    // SAFETY: the descriptor list is constant; formats are walked by FFmpeg itself, so no unknown number becomes an enum.
+    unsafe {
+        let mut descriptor = ffi::av_pix_fmt_desc_next(std::ptr::null());
+        while let Some(found) = descriptor.as_ref() {
+            if ffi::av_pix_fmt_desc_get_id(descriptor) as std::ffi::c_int == format {
+                return CStr::from_ptr(found.name).to_string_lossy().into_owned();
+            }
+            descriptor = ffi::av_pix_fmt_desc_next(descriptor);
+        }
+    }
+    String::new()
+}
+
+fn ratio(value: ffmpeg::Rational) -> Ratio {
+    Ratio { num: value.numerator(), den: value.denominator() }
+}

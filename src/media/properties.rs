@@ -1,0 +1,209 @@
+//! What a stream says about its pictures beside their samples: colour, sample aspect ratio, interlacing.
+//!
+//! Slices carry it (NUT has no place of its own for most of it), so that a worker sees what the source's container said.
+
+use std::ffi::c_int;
+use std::fmt;
+
+use ffmpeg_next::ffi;
+
+/// Codes as in ITU-T H.273 and, for fields and chroma location, FFmpeg's `AVFieldOrder` and `AVChromaLocation`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PictureProperties {
+    /// Width to height of one sample; (0, 1) if unknown.
+    pub sample_aspect: (c_int, c_int),
+    /// 0 unknown, 1 progressive, 2 and 4 top field first, 3 and 5 bottom field first.
+    pub field_order: c_int,
+    /// 0 unknown, 1 limited, 2 full.
+    pub range: c_int,
+    /// Matrix coefficients; 2 unknown.
+    pub matrix: c_int,
+    /// Transfer characteristics; 2 unknown.
+    pub transfer: c_int,
+    /// Colour primaries; 2 unknown.
+    pub primaries: c_int,
+    /// 0 unknown, 1 left, 2 centre, …
+    pub chroma_location: c_int,
+}
+
+impl PictureProperties {
+    /// As the container and the codec's headers say.
+    ///
+    /// # Safety
+    /// `stream` must be valid, as must its codec parameters.
+    pub(super) unsafe fn of_stream(stream: *const ffi::AVStream) -> Self {
+        // SAFETY: valid by contract; enums are read as numbers, because newer bitstreams have codes unknown to the bindings.
+        unsafe {
+            let parameters = (*stream).codecpar;
+            let container_aspect = (*stream).sample_aspect_ratio;
+            let codec_aspect = (*parameters).sample_aspect_ratio;
+            let aspect = if container_aspect.num > 0 { container_aspect } else { codec_aspect };
+            Self {
+                sample_aspect: (aspect.num, aspect.den),
+                field_order: code(&raw const (*parameters).field_order),
+                range: code(&raw const (*parameters).color_range),
+                matrix: code(&raw const (*parameters).color_space),
+                transfer: code(&raw const (*parameters).color_trc),
+                primaries: code(&raw const (*parameters).color_primaries),
+                chroma_location: code(&raw const (*parameters).chroma_location),
+            }
+        }
+    }
+
+    /// As the decoder marked a frame. Interlacing is left open: it may differ from frame to frame.
+    ///
+    /// # Safety
+    /// `frame` must be valid.
+    pub(super) unsafe fn of_frame(frame: *const ffi::AVFrame) -> Self {
+        // SAFETY: valid by contract; enums are read as numbers.
+        unsafe {
+            let aspect = (*frame).sample_aspect_ratio;
+            Self {
+                sample_aspect: (aspect.num, aspect.den),
+                field_order: 0,
+                range: code(&raw const (*frame).color_range),
+                matrix: code(&raw const (*frame).colorspace),
+                transfer: code(&raw const (*frame).color_trc),
+                primaries: code(&raw const (*frame).color_primaries),
+                chroma_location: code(&raw const (*frame).chroma_location),
+            }
+        }
+    }
+
+    /// Fills what is unknown from `other`.
+    pub(super) fn or(self, other: Self) -> Self {
+        let pick = |mine: c_int, theirs: c_int, unknown: c_int| if mine == unknown { theirs } else { mine };
+        Self {
+            sample_aspect: if self.sample_aspect.0 > 0 { self.sample_aspect } else { other.sample_aspect },
+            field_order: pick(self.field_order, other.field_order, 0),
+            range: pick(self.range, other.range, 0),
+            matrix: pick(self.matrix, other.matrix, 2),
+            transfer: pick(self.transfer, other.transfer, 2),
+            primaries: pick(self.primaries, other.primaries, 2),
+            chroma_location: pick(self.chroma_location, other.chroma_location, 0),
+        }
+    }
+
+    /// Sample aspect ratio as FFmpeg writes it.
+    pub(super) fn aspect(&self) -> ffi::AVRational {
+        match self.sample_aspect {
+            (num, den) if num > 0 && den > 0 => ffi::AVRational { num, den },
+            _ => ffi::AVRational { num: 0, den: 1 },
+        }
+    }
+
+    /// Whether the pictures are two fields each.
+    pub(super) fn interlaced(&self) -> bool {
+        self.field_order > 1
+    }
+
+    /// Whether the field of the even rows comes first.
+    pub(super) fn top_field_first(&self) -> bool {
+        matches!(self.field_order, 2 | 4)
+    }
+
+    /// Marks what an encoder makes.
+    ///
+    /// # Safety
+    /// `context` must be valid and not opened yet.
+    pub(super) unsafe fn mark_encoder(&self, context: *mut ffi::AVCodecContext) {
+        // SAFETY: valid by contract; numbers are written where C keeps its enums.
+        unsafe {
+            (*context).sample_aspect_ratio = self.aspect();
+            set_code(&raw mut (*context).field_order, self.field_order);
+            set_code(&raw mut (*context).color_range, self.range);
+            set_code(&raw mut (*context).colorspace, self.matrix);
+            set_code(&raw mut (*context).color_trc, self.transfer);
+            set_code(&raw mut (*context).color_primaries, self.primaries);
+            set_code(&raw mut (*context).chroma_sample_location, self.chroma_location);
+        }
+    }
+
+    /// Marks a stream and its codec parameters.
+    ///
+    /// # Safety
+    /// `stream` must be valid, as must its codec parameters.
+    pub(super) unsafe fn mark_stream(&self, stream: *mut ffi::AVStream) {
+        // SAFETY: valid by contract; numbers are written where C keeps its enums.
+        unsafe {
+            let parameters = (*stream).codecpar;
+            (*stream).sample_aspect_ratio = self.aspect();
+            (*parameters).sample_aspect_ratio = self.aspect();
+            set_code(&raw mut (*parameters).field_order, self.field_order);
+            set_code(&raw mut (*parameters).color_range, self.range);
+            set_code(&raw mut (*parameters).color_space, self.matrix);
+            set_code(&raw mut (*parameters).color_trc, self.transfer);
+            set_code(&raw mut (*parameters).color_primaries, self.primaries);
+            set_code(&raw mut (*parameters).chroma_location, self.chroma_location);
+        }
+    }
+
+    /// Reads what [`fmt::Display`] wrote.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let numbers: Vec<c_int> = text.split(' ').map(str::parse).collect::<Result<_, _>>().ok()?;
+        let &[num, den, field_order, range, matrix, transfer, primaries, chroma_location] = &numbers[..] else {
+            return None;
+        };
+        Some(Self { sample_aspect: (num, den), field_order, range, matrix, transfer, primaries, chroma_location })
+    }
+}
+
+impl fmt::Display for PictureProperties {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (num, den) = self.sample_aspect;
+        let Self { field_order, range, matrix, transfer, primaries, chroma_location, .. } = self;
+        write!(out, "{num} {den} {field_order} {range} {matrix} {transfer} {primaries} {chroma_location}")
+    }
+}
+
+/// # Safety
+/// `field` must point to one of C's enums.
+unsafe fn code<T>(field: *const T) -> c_int {
+    // SAFETY: C's enums are four bytes wide, as `c_int`.
+    unsafe { field.cast::<c_int>().read() }
+}
+
+/// # Safety
+/// `field` must point to one of C's enums, and only C may read it afterwards as an enum.
+unsafe fn set_code<T>(field: *mut T, value: c_int) {
+    // SAFETY: C's enums are four bytes wide, as `c_int`.
+    unsafe { field.cast::<c_int>().write(value) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOME: PictureProperties = PictureProperties {
+        sample_aspect: (64, 45),
+        field_order: 2,
+        range: 1,
+        matrix: 6,
+        transfer: 1,
+        primaries: 5,
+        chroma_location: 1,
+    };
+
+    #[test]
+    fn text_keeps_every_property() {
+        assert_eq!(PictureProperties::parse(&SOME.to_string()), Some(SOME));
+        assert_eq!(PictureProperties::parse("1 2 3"), None);
+        assert_eq!(PictureProperties::parse("1 1 1 1 1 1 1 x"), None);
+    }
+
+    #[test]
+    fn unknown_is_filled_and_known_is_kept() {
+        let unknown = PictureProperties {
+            sample_aspect: (0, 1),
+            field_order: 0,
+            range: 0,
+            matrix: 2,
+            transfer: 2,
+            primaries: 2,
+            chroma_location: 0,
+        };
+        let other = PictureProperties { matrix: 9, range: 2, ..SOME };
+        assert_eq!(unknown.or(SOME), SOME);
+        assert_eq!(SOME.or(other), SOME);
+    }
+}

@@ -1,0 +1,160 @@
+//! Cuts a clip into slices: NUT files with exactly the packets that each chunk needs, written in one pass.
+//!
+//! Whoever gets a slice needs no seek and no index, and the same packets always make the same bytes.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+
+use ffmpeg_next as ffmpeg;
+use ffmpeg::Packet;
+use ffmpeg::format::context::Input;
+
+use super::error::MediaError;
+use super::input;
+use super::nut::{NutHeader, NutWriter};
+use super::properties::PictureProperties;
+use crate::contract::{Clip, Cut};
+
+/// Slices written at once. More only happens when many small chunks lie in one GOP, and then the clip is read again
+/// for each 64: files are a process's scarce good (1024 by default).
+const OPEN_SLICES: usize = 64;
+
+/// Writes the slices of `cuts` into `dir`, named `<start>-<end>.nut`, and calls `on_slice` with the position in `cuts` and the
+/// path as soon as each is complete. Reading stops after the last packet that is needed.
+///
+/// `cuts` are in order: neither `first_packet` nor `last_packet` decreases.
+///
+/// # Errors
+/// [`MediaError::SourceChanged`] if the file is not the one that was probed, [`MediaError::File`] if a slice cannot be
+/// written, and whatever `on_slice` returns, which ends the pass.
+pub fn slice(
+    path: &Path,
+    clip: &Clip,
+    cuts: &[Cut],
+    dir: &Path,
+    on_slice: &mut dyn FnMut(usize, &Path) -> Result<(), MediaError>,
+) -> Result<(), MediaError> {
+    let mut first = 0;
+    for count in passes(cuts) {
+        pass(path, clip, &cuts[first..first + count], dir, &mut |index, slice| on_slice(first + index, slice))?;
+        first += count;
+    }
+    Ok(())
+}
+
+/// How many cuts each pass takes, so that never more than [`OPEN_SLICES`] are open.
+fn passes(cuts: &[Cut]) -> Vec<usize> {
+    let mut passes = Vec::new();
+    let mut taken = 0;
+    for (index, cut) in cuts.iter().enumerate() {
+        let pass = &cuts[index - taken..index];
+        let open = pass.iter().rev().take_while(|earlier| earlier.last_packet >= cut.first_packet).count();
+        if open >= OPEN_SLICES {
+            passes.push(taken);
+            taken = 0;
+        }
+        taken += 1;
+    }
+    if taken > 0 {
+        passes.push(taken);
+    }
+    passes
+}
+
+/// A slice that still misses packets.
+struct OpenSlice {
+    index: usize,
+    cut: Cut,
+    path: PathBuf,
+    writer: NutWriter,
+}
+
+fn pass(
+    path: &Path,
+    clip: &Clip,
+    cuts: &[Cut],
+    dir: &Path,
+    on_slice: &mut dyn FnMut(usize, &Path) -> Result<(), MediaError>,
+) -> Result<(), MediaError> {
+    let mut input = input::open_clip(path)?;
+    let changed = |detail: String| MediaError::SourceChanged { path: path.to_owned(), detail };
+    let time_base = input.stream(clip.stream).map(|stream| stream.time_base());
+    if time_base != Some(ffmpeg::Rational::new(clip.time_base.num, clip.time_base.den)) {
+        return Err(changed(format!("stream {} is not the video it was", clip.stream)));
+    }
+    input::read_only(&mut input, |index| index == clip.stream);
+
+    let mut waiting: VecDeque<(usize, Cut)> = cuts.iter().copied().enumerate().collect();
+    let mut open: VecDeque<OpenSlice> = VecDeque::new();
+    let mut number = 0; // of the packet, in decode order
+    while !(waiting.is_empty() && open.is_empty()) {
+        let packet = input::next_packet(&mut input).map_err(|error| changed(input::reason(error)))?;
+        let Some(mut packet) = packet else {
+            return Err(changed(format!("it ends after {number} video packets")));
+        };
+        if packet.stream() != clip.stream {
+            continue;
+        }
+        while let Some((index, cut)) = waiting.pop_front_if(|(_, cut)| cut.first_packet <= number) {
+            if !packet.is_key() {
+                return Err(changed(format!("video packet {number} is no keyframe")));
+            }
+            open.push_back(start(&input, clip, index, cut, dir)?);
+        }
+        let Some(pts) = packet.pts() else { return Err(changed(format!("video packet {number} has no time"))) };
+        for slice in &mut open {
+            slice.write(&mut packet, number, pts).map_err(|error| error.unwrap_or_else(|| {
+                changed(format!("video packet {number} lies before its slice's first time"))
+            }))?;
+        }
+        number += 1;
+        while let Some(done) = open.pop_front_if(|slice| slice.cut.last_packet < number) {
+            done.writer.finish()?;
+            on_slice(done.index, &done.path)?;
+        }
+    }
+    Ok(())
+}
+
+fn start(input: &Input, clip: &Clip, index: usize, cut: Cut, dir: &Path) -> Result<OpenSlice, MediaError> {
+    let stream = input.stream(clip.stream).expect("the stream was checked when the clip was opened");
+    // SAFETY: the stream lives as long as `input`.
+    let properties = unsafe { PictureProperties::of_stream(stream.as_ptr()) };
+    let path = dir.join(format!("{}-{}.nut", cut.start, cut.end));
+    let parameters = stream.parameters();
+    let writer =
+        NutWriter::create(&path, NutHeader { parameters, time_base: clip.time_base, properties: &properties })?;
+    Ok(OpenSlice { index, cut, path, writer })
+}
+
+impl OpenSlice {
+    /// `Err(None)`: the packet lies before the slice's base time.
+    fn write(&mut self, packet: &mut Packet, number: u64, pts: i64) -> Result<(), Option<MediaError>> {
+        let pts = pts - self.cut.base_pts;
+        if pts < 0 {
+            return Err(None);
+        }
+        // Decoders go by PTS and order. Containers' DTS are often missing or wrong, so slices get their own: one tick
+        // apart and all before the first PTS.
+        let dts = number as i64 - self.cut.last_packet as i64 - 1;
+        self.writer.write(packet, pts, dts).map_err(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut(first_packet: u64, last_packet: u64) -> Cut {
+        Cut { start: 0, end: 1, lo: 0, hi: 1, first_packet, last_packet, base_pts: 0 }
+    }
+
+    #[test]
+    fn few_slices_are_open_at_once() {
+        let in_a_row: Vec<Cut> = (0..1000).map(|k| cut(10 * k, 10 * k + 12)).collect();
+        assert_eq!(passes(&in_a_row), [1000]);
+        let one_gop: Vec<Cut> = (0..150).map(|k| cut(0, k)).collect();
+        assert_eq!(passes(&one_gop), [64, 64, 22]);
+        assert_eq!(passes(&[]), [0_usize; 0]);
+    }
+}

@@ -1,0 +1,8 @@
+//! Whole clips through the whole path: probe, slice, decode, lossless encode, join; the result must be the source.
+//!
+//! Clips are made with the `ffmpeg` command, and `ffmpeg` and `ffprobe` judge the result.
+
+mod clips;
+mod harness;
+mod refusals;
+mod round_trip;

@@ -1,0 +1,305 @@
+//! What goes in comes out: frames, times, audio packets, and what the container says.
+
+use std::path::Path;
+
+use super::clips::{Recipe, cfr, recipes};
+use super::harness::{
+    Trip, chunks, ffprobe, frame_hashes, frame_times, join_all, lossless, make, packets, plan, round_trip, value,
+};
+use crate::error::Classify as _;
+use crate::frame::Pixels as _;
+use crate::media::{ChunkProblem, EncodeSettings, Limits, MediaError, SliceDecoder, probe, slice};
+
+/// A tick of 1/90000 s, beyond which nobody could tell times apart.
+const TICK: f64 = 1.0 / 90_000.0;
+
+fn close(a: &[f64], b: &[f64]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 0.1 * TICK)
+}
+
+fn contents(packets: &[(String, f64)]) -> Vec<&str> {
+    packets.iter().map(|packet| packet.0.as_str()).collect()
+}
+
+fn times(packets: &[(String, f64)]) -> Vec<f64> {
+    packets.iter().map(|packet| packet.1).collect()
+}
+
+fn compare(recipe: &Recipe, source: &Path, output: &Path) {
+    let name = recipe.name;
+    assert_eq!(frame_hashes(source, recipe.filter), frame_hashes(output, recipe.filter), "{name}: frames");
+    let (before, after) = (frame_times(source), frame_times(output));
+    // Broadcasts are moved to 0; all else stays where it was.
+    let shift = if name.ends_with(".ts") { before[0] - after[0] } else { 0.0 };
+    let before: Vec<f64> = before.iter().map(|time| time - shift).collect();
+    assert!(close(&before, &after), "{name}: frame times {before:?} became {after:?}");
+
+    let (before, after) = (packets(source, "a:0"), packets(output, "a:0"));
+    if !recipe.audio_rewritten {
+        assert_eq!(contents(&before), contents(&after), "{name}: audio packets");
+    }
+    let before: Vec<f64> = times(&before).iter().map(|time| time - shift).collect();
+    let after = times(&after);
+    assert!(close(&before, &after), "{name}: audio times {before:?} became {after:?}");
+}
+
+#[test]
+fn every_recipe_comes_out_as_it_went_in() {
+    let dir = tempfile::tempdir().unwrap();
+    for recipe in recipes() {
+        let source = make(dir.path(), recipe.name, &recipe.arguments);
+        let trip = Trip { gops_before: recipe.gops_before, footer: 100, ..Trip::default() };
+        let (output, joined) = round_trip(&source, "mp4", &trip);
+        compare(&recipe, &source, &output);
+        assert_eq!(joined.dropped, [""; 0], "{}", recipe.name);
+    }
+}
+
+#[test]
+fn chunks_of_one_frame_and_of_the_whole_clip_come_out_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let recipe = cfr();
+    let source = make(dir.path(), recipe.name, &recipe.arguments);
+    for (chunk, threads) in [(1, 1), (1000, 2)] {
+        let trip = Trip { chunk, settings: lossless(threads), ..Trip::default() };
+        let (output, _) = round_trip(&source, "mp4", &trip);
+        compare(&recipe, &source, &output);
+    }
+}
+
+#[test]
+fn lossy_chunks_keep_b_frames_and_every_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let recipe = cfr();
+    let source = make(dir.path(), recipe.name, &recipe.arguments);
+    let settings = |encoder: &str, preset: &str| EncodeSettings {
+        encoder: encoder.to_owned(),
+        preset: preset.to_owned(),
+        crf: 20,
+        threads: 2,
+    };
+    for (settings, codec) in
+        [(settings("libx264", "veryfast"), "h264"), (settings("libx265", "ultrafast"), "hevc")]
+    {
+        let (output, _) = round_trip(&source, "mp4", &Trip { settings, ..Trip::default() });
+        assert!(close(&frame_times(&source), &frame_times(&output)), "{codec}");
+        assert_eq!(frame_hashes(&output, "null").len(), 75, "{codec}");
+        let found = ffprobe(&output, "-select_streams v -show_entries stream=codec_name");
+        assert_eq!(value(&found[0], "codec_name"), codec);
+        let kinds = ffprobe(&output, "-select_streams v -show_entries frame=pict_type");
+        assert!(kinds.iter().any(|line| value(line, "pict_type") == "B"), "{codec}: {kinds:?}");
+    }
+}
+
+#[test]
+fn the_container_says_the_same_about_the_pictures() {
+    let dir = tempfile::tempdir().unwrap();
+    make(dir.path(), "cfr.mp4", &cfr().arguments);
+    let keys = "-select_streams v:0 -show_entries stream=width,height,pix_fmt,color_range,color_space,color_transfer,\
+                color_primaries,chroma_location,sample_aspect_ratio,field_order,avg_frame_rate,duration:\
+                stream_side_data=rotation";
+    for name in ["cfr.mp4", "ntsc.mp4", "rotated.mp4", "anamorphic.mp4", "interlaced.mp4", "full-range.mp4"] {
+        let recipe = recipes().into_iter().find(|recipe| recipe.name == name).unwrap();
+        let source = make(dir.path(), name, &recipe.arguments);
+        let (output, _) = round_trip(&source, "mp4", &Trip::default());
+        assert_eq!(ffprobe(&source, keys), ffprobe(&output, keys), "{name}");
+    }
+}
+
+#[test]
+fn a_film_keeps_its_languages_subtitles_and_chapters() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("s.srt"), "1\n00:00:01,000 --> 00:00:02,000\nHello\n").unwrap();
+    let chapters = ";FFMETADATA1\ntitle=Tricky\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=1000\ntitle=One\n\
+                    [CHAPTER]\nTIMEBASE=1/1000\nSTART=1000\nEND=3000\ntitle=Two\n";
+    std::fs::write(dir.path().join("m.txt"), chapters).unwrap();
+    let source = make(
+        dir.path(),
+        "film.mkv",
+        "-f lavfi -i testsrc2=s=160x96:r=24000/1001:d=3 -f lavfi -i sine=f=440:r=48000:d=3 -f lavfi -i sine=f=880:d=3 \
+         -i {dir}/s.srt -i {dir}/m.txt -map 0 -map 1 -map 2 -map 3 -map_metadata 4 -c:v libx264 -preset veryfast \
+         -pix_fmt yuv420p -g 36 -bf 3 -c:a:0 aac -c:a:1 libopus -c:s srt -metadata:s:a:0 language=eng \
+         -metadata:s:a:1 language=fra",
+    );
+    let trip = Trip::default();
+    let languages = "-select_streams a -show_entries stream=codec_name:stream_tags=language";
+    let chapter_list = "-show_chapters -show_entries chapter=start_time,end_time:chapter_tags=title";
+
+    let (mkv, joined) = round_trip(&source, "mkv", &trip);
+    assert_eq!((joined.copied_streams, joined.dropped), (3, vec![]));
+    assert_eq!(packets(&mkv, "s:0"), packets(&source, "s:0"));
+    let (mp4, joined) = round_trip(&source, "mp4", &trip);
+    assert_eq!(joined.copied_streams, 2);
+    assert_eq!(joined.dropped, ["stream 3 (subtitle, subrip): mp4 cannot hold it"]);
+    for output in [mkv, mp4] {
+        assert_eq!(frame_hashes(&source, "null"), frame_hashes(&output, "null"), "{output:?}");
+        assert!(close(&frame_times(&source), &frame_times(&output)), "{output:?}");
+        assert_eq!(ffprobe(&source, languages), ffprobe(&output, languages), "{output:?}");
+        assert_eq!(ffprobe(&source, chapter_list), ffprobe(&output, chapter_list), "{output:?}");
+        // FFmpeg 5.1 writes Opus into Matroska 7 ms early, whoever uses it; its bytes are as they were.
+        let is_matroska = output.extension().unwrap() == "mkv";
+        for stream in ["a:0", "a:1"] {
+            let (before, after) = (packets(&source, stream), packets(&output, stream));
+            assert_eq!(contents(&before), contents(&after), "{output:?} {stream}");
+            if !(is_matroska && stream == "a:1") {
+                assert!(close(&times(&before), &times(&after)), "{output:?} {stream}: {:?} {:?}", times(&before), times(&after));
+            }
+        }
+        assert_eq!(ffprobe(&output, "-show_entries format_tags=title"), ["format|tag:title=Tricky"], "{output:?}");
+    }
+}
+
+#[test]
+fn a_frame_limit_takes_the_audio_along() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = make(dir.path(), "cfr.mp4", &cfr().arguments);
+    let trip = Trip { frame_limit: Some(40), ..Trip::default() };
+    let (output, joined) = round_trip(&source, "mp4", &trip);
+    assert_eq!((joined.packets, joined.seconds), (40, 1.6));
+    assert_eq!(frame_hashes(&output, "null"), frame_hashes(&source, "null")[..40]);
+    let expected: Vec<_> = packets(&source, "a:0").into_iter().filter(|packet| packet.1 < 1.6 - 0.1 * TICK).collect();
+    assert_eq!(contents(&expected), contents(&packets(&output, "a:0")));
+    // Longer than the clip: no limit at all.
+    let probed = probe(&source, Some(1000), &Limits::default()).unwrap();
+    assert_eq!(probed.clip, probe(&source, None, &Limits::default()).unwrap().clip);
+}
+
+#[test]
+fn the_same_packets_make_the_same_bytes_and_the_index_lies_in_front() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = make(dir.path(), "cfr.mp4", &cfr().arguments);
+    let made = |name: &str| {
+        let dir = dir.path().join(name);
+        std::fs::create_dir(&dir).unwrap();
+        let (clip, chunks) = chunks(&source, &dir, &Trip::default()).unwrap();
+        let output = dir.join("out.mp4");
+        join_all(&source, &clip, &chunks, &output, false).unwrap();
+        let mut files: Vec<_> = dir.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        files.iter().map(|file| (file.file_name().unwrap().to_owned(), std::fs::read(file).unwrap())).collect::<Vec<_>>()
+    };
+    let (first, second) = (made("first"), made("second"));
+    assert_eq!(first.len(), 2 * 5 + 1);
+    for (a, b) in first.iter().zip(&second) {
+        assert!(a == b, "{:?} differs", a.0);
+    }
+    let (_, output) = first.iter().find(|file| file.0 == "out.mp4").unwrap();
+    let place = |name: &[u8]| output.windows(4).position(|window| window == name).unwrap();
+    assert!(place(b"moov") < place(b"mdat"));
+}
+
+#[test]
+fn many_chunks_in_one_gop_are_cut_in_several_passes() {
+    let dir = tempfile::tempdir().unwrap();
+    let recipe = recipes().into_iter().find(|recipe| recipe.name == "one-gop.mp4").unwrap();
+    let source = make(dir.path(), recipe.name, &recipe.arguments);
+    let probed = probe(&source, None, &Limits::default()).unwrap();
+    let cuts = plan(&probed, &Trip { chunk: 1, ..Trip::default() });
+    let mut done = Vec::new();
+    slice(&source, &probed.clip, &cuts, dir.path(), &mut |index, path| {
+        assert!(path.is_file());
+        done.push(index);
+        Ok(())
+    })
+    .unwrap();
+    done.sort_unstable();
+    assert_eq!(done, (0..75).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_callback_ends_the_slicing_with_its_own_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = make(dir.path(), "cfr.mp4", &cfr().arguments);
+    let probed = probe(&source, None, &Limits::default()).unwrap();
+    let cuts = plan(&probed, &Trip::default());
+    let mut calls = 0;
+    let stopped = slice(&source, &probed.clip, &cuts, dir.path(), &mut |_, _| {
+        calls += 1;
+        Err(MediaError::Cancelled)
+    });
+    assert!(matches!(stopped, Err(MediaError::Cancelled)));
+    assert_eq!(calls, 1);
+}
+
+#[test]
+fn written_samples_are_the_frame_s_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = make(dir.path(), "cfr.mp4", &cfr().arguments);
+    let probed = probe(&source, None, &Limits::default()).unwrap();
+    let cuts = plan(&probed, &Trip { chunk: 75, ..Trip::default() });
+    slice(&source, &probed.clip, &cuts, dir.path(), &mut |_, _| Ok(())).unwrap();
+    let hash = |edit: bool| {
+        let mut decoder = SliceDecoder::open(&dir.path().join("0-75.nut"), 2).unwrap();
+        let mut sums = Vec::new();
+        while let Some(mut frame) = decoder.next().unwrap() {
+            let before = checksum(&frame);
+            if edit {
+                frame.view_mut().planes.iter_mut().for_each(|plane| plane.row_mut(0).fill(0));
+                assert_ne!(checksum(&frame), before);
+            }
+            sums.push(before);
+        }
+        sums
+    };
+    // The decoder still predicts from the frames that were written to: it must not see the change.
+    assert_eq!(hash(true), hash(false));
+}
+
+fn checksum(frame: &crate::media::Decoded) -> u64 {
+    let view = frame.view();
+    assert_eq!((view.width(), view.height(), view.shift), (160, 96, (1, 1)));
+    let rows = view.planes.iter().flat_map(|plane| (0..plane.height).map(|y| plane.row(y)));
+    rows.flatten().fold(0, |sum: u64, &sample| sum.wrapping_mul(31).wrapping_add(sample.into()))
+}
+
+#[test]
+fn chunks_that_do_not_fit_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = make(dir.path(), "cfr.mp4", &cfr().arguments);
+    let trip = Trip { chunk: 30, ..Trip::default() };
+    let (clip, good) = chunks(&source, dir.path(), &trip).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let slower = EncodeSettings { preset: "medium".to_owned(), crf: 20, ..lossless(1) };
+    let (_, other) = chunks(&source, elsewhere.path(), &Trip { chunk: 30, settings: slower, ..Trip::default() }).unwrap();
+    assert_eq!(other.len(), 3);
+
+    let swapped = |index: usize, change: &dyn Fn(&mut crate::media::ChunkFile)| {
+        let mut chunks = good.clone();
+        change(&mut chunks[index]);
+        chunks
+    };
+    let cases = [
+        ("other preset", swapped(1, &|chunk| *chunk = other[1].clone()), (30, 60), "parameters"),
+        ("another chunk's file", swapped(2, &|chunk| *chunk = crate::media::ChunkFile { start: 60, end: 75, ..good[0].clone() }), (60, 75), "times"),
+        ("a chunk missing", vec![good[0].clone(), good[2].clone()], (60, 75), "gap"),
+        ("the last missing", good[..2].to_vec(), (75, 75), "gap"),
+        ("too few packets", swapped(2, &|chunk| *chunk = crate::media::ChunkFile { start: 30, end: 60, ..chunk.clone() }), (60, 75), "gap"),
+    ];
+    for (name, chunks, place, expected) in cases {
+        let found = join_all(&source, &clip, &chunks, &dir.path().join("bad.mp4"), false);
+        let Err(MediaError::Chunk { start, end, problem }) = &found else {
+            // A file of another chunk with fewer frames shows up by its packets.
+            panic!("{name}: {found:?}");
+        };
+        let kind = match problem {
+            ChunkProblem::Parameters => "parameters",
+            ChunkProblem::Times { .. } => "times",
+            ChunkProblem::Gap { .. } => "gap",
+            ChunkProblem::Packets { .. } => "packets",
+            ChunkProblem::Depth { .. } => "depth",
+            ChunkProblem::NotKey => "key",
+        };
+        if name == "too few packets" {
+            continue;
+        }
+        assert_eq!((*start, *end, kind), (place.0, place.1, expected), "{name}: {}", found.as_ref().unwrap_err());
+        assert_eq!(found.unwrap_err().kind(), crate::error::Kind::Poison);
+    }
+
+    // The last chunk's file in the place of a longer one: its packets are too few.
+    let mut short = good.clone();
+    short[1] = crate::media::ChunkFile { start: 30, end: 60, ..good[2].clone() };
+    let found = join_all(&source, &clip, &short, &dir.path().join("bad.mp4"), false);
+    let expected = ChunkProblem::Packets { found: 15, expected: 30 };
+    assert!(matches!(&found, Err(MediaError::Chunk { start: 30, problem, .. }) if *problem == expected), "{found:?}");
+}

@@ -1,0 +1,224 @@
+//! What every role works with: the broker, the store, the places that jobs name, and scratch space.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::broker::{BrokerConfig, BrokerError, Outgoing, Producer};
+use crate::contract::{Digest, JobEvent, JobId, Status, keys, partition_of, topics};
+use crate::error::{Classify, Kind};
+use crate::seal;
+use crate::store::{Body, Listed, LocationError, Locations, Meta, ObjectStore, Put, StoreError, Version};
+use crate::telemetry::{self, StoreOperation, StoreOutcome};
+
+/// Largest JSON object that is read, bytes: the plan of a clip of ten hours at 60 frames per second is half of it.
+const JSON_MAX: u64 = 64 << 20;
+/// Largest photo or reference look that is read, bytes.
+const BLOB_MAX: u64 = 64 << 20;
+
+/// What every role works with. Cheap to clone.
+#[derive(Clone)]
+pub struct Site {
+    /// The object store: the truth.
+    pub store: Arc<dyn ObjectStore>,
+    /// Where jobs may read and write.
+    pub locations: Arc<Locations>,
+    /// The broker: moves the work and the news.
+    pub broker: BrokerConfig,
+    /// Publishes records.
+    pub producer: Producer,
+    /// Partitions of `jobs`, `completions` and `status`, by which jobs are spread.
+    pub job_partitions: i32,
+    /// Partitions of `chunks`.
+    pub chunk_partitions: i32,
+    /// A folder for files in work; every role makes its own inside.
+    pub scratch: PathBuf,
+}
+
+/// Why a role could not do something that does not depend on the job.
+#[derive(Debug, thiserror::Error)]
+pub enum SiteError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A place that a job names.
+    #[error(transparent)]
+    Location(LocationError),
+    /// The broker.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// Scratch space.
+    #[error("scratch folder: {0}")]
+    Scratch(#[from] std::io::Error),
+    /// The networks cannot be run on this machine.
+    #[error(transparent)]
+    Vision(crate::vision::VisionError),
+    /// An object of ours is not what it should be.
+    #[error("object {key} is not valid: {error}")]
+    BadObject {
+        /// Its key.
+        key: String,
+        /// What is wrong with it.
+        error: String,
+    },
+    /// A task of ours has panicked.
+    #[error("a task has ended without a result: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+impl Classify for SiteError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Store(error) => error.kind(),
+            Self::Location(error) => error.kind(),
+            Self::Broker(error) => error.kind(),
+            Self::BadObject { .. } => Kind::Poison,
+            Self::Scratch(_) | Self::Vision(_) | Self::Task(_) => Kind::Fatal,
+        }
+    }
+}
+
+impl Site {
+    /// Reads a JSON object; `None` if it is not there.
+    pub async fn read_json<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, SiteError> {
+        let bytes = match self.store.get(key, JSON_MAX).await {
+            Ok(bytes) => bytes,
+            Err(StoreError::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let parsed = serde_json::from_slice(&bytes);
+        parsed.map(Some).map_err(|error| SiteError::BadObject { key: key.to_owned(), error: error.to_string() })
+    }
+
+    /// Writes a JSON object if its key is free.
+    pub async fn put_json<T: Serialize>(&self, key: &str, value: &T) -> Result<Put, SiteError> {
+        let bytes = serde_json::to_vec(value)
+            .map_err(|error| SiteError::BadObject { key: key.to_owned(), error: error.to_string() })?;
+        Ok(self.store.put_new(key, Body::Bytes(Bytes::from(bytes))).await?)
+    }
+
+    /// Writes a blob under its digest.
+    pub async fn put_blob(&self, bytes: Bytes) -> Result<Digest, SiteError> {
+        let digest = Digest::of(&bytes);
+        self.store.put_new(&keys::blob(&digest), Body::Bytes(bytes)).await?;
+        Ok(digest)
+    }
+
+    /// Reads a blob and checks its digest.
+    pub async fn get_blob(&self, digest: &Digest) -> Result<Bytes, SiteError> {
+        let key = keys::blob(digest);
+        let bytes = self.store.get(&key, BLOB_MAX).await?;
+        let found = Digest::of(&bytes);
+        if found != *digest {
+            return Err(SiteError::BadObject { key, error: format!("its sha256 is {found}") });
+        }
+        Ok(bytes)
+    }
+
+    /// Fetches an object to a file; returns the digest of what arrived.
+    pub async fn fetch_digest(&self, key: &str, to: &Path) -> Result<Digest, SiteError> {
+        self.store.fetch(key, to).await?;
+        let path = to.to_owned();
+        Ok(tokio::task::spawn_blocking(move || seal::digest_file(&path)).await??)
+    }
+
+    /// Publishes what happened to a job.
+    pub async fn tell(&self, event: &JobEvent) -> Result<(), SiteError> {
+        let job = event.job();
+        self.send(topics::COMPLETIONS, job, partition_of(job, self.job_partitions), event).await
+    }
+
+    /// Publishes how far a job is.
+    pub async fn announce(&self, status: &Status) -> Result<(), SiteError> {
+        self.send(topics::STATUS, &status.job, partition_of(&status.job, self.job_partitions), status).await
+    }
+
+    /// Publishes a record keyed by job, and waits until it is durable.
+    pub async fn send<T: Serialize>(
+        &self,
+        topic: &str,
+        job: &JobId,
+        partition: i32,
+        value: &T,
+    ) -> Result<(), SiteError> {
+        let record = Outgoing { topic, key: Some(job.as_str()), partition: Some(partition), headers: &[], value };
+        self.producer.send(record).await?;
+        Ok(())
+    }
+
+    /// A fresh folder in scratch space, removed when dropped.
+    pub fn scratch(&self, purpose: &str) -> Result<tempfile::TempDir, SiteError> {
+        std::fs::create_dir_all(&self.scratch)?;
+        Ok(tempfile::Builder::new().prefix(&format!("{purpose}-")).tempdir_in(&self.scratch)?)
+    }
+}
+
+/// A store that counts and times its requests.
+pub struct Metered(pub Arc<dyn ObjectStore>);
+
+/// Counts and times one request.
+async fn time<T>(
+    operation: StoreOperation,
+    request: impl Future<Output = Result<T, StoreError>>,
+    outcome: impl Fn(&T) -> StoreOutcome,
+) -> Result<T, StoreError> {
+    let started = Instant::now();
+    let answer = request.await;
+    let outcome = match &answer {
+        Ok(answer) => outcome(answer),
+        Err(StoreError::NotFound { .. }) => StoreOutcome::NotFound,
+        Err(StoreError::Changed { .. }) => StoreOutcome::Exists,
+        Err(_) => StoreOutcome::Error,
+    };
+    telemetry::store_request(operation, outcome, started.elapsed());
+    answer
+}
+
+fn ok<T>(_: &T) -> StoreOutcome {
+    StoreOutcome::Ok
+}
+
+#[async_trait]
+impl ObjectStore for Metered {
+    async fn put_new(&self, key: &str, body: Body) -> Result<Put, StoreError> {
+        let outcome = |put: &Put| match put {
+            Put::Created => StoreOutcome::Ok,
+            Put::Exists => StoreOutcome::Exists,
+        };
+        time(StoreOperation::PutNew, self.0.put_new(key, body), outcome).await
+    }
+
+    async fn replace(&self, key: &str, body: Body, expected: Option<&Version>) -> Result<Version, StoreError> {
+        time(StoreOperation::Replace, self.0.replace(key, body, expected), ok).await
+    }
+
+    async fn get(&self, key: &str, max: u64) -> Result<Bytes, StoreError> {
+        time(StoreOperation::Get, self.0.get(key, max), ok).await
+    }
+
+    async fn fetch(&self, key: &str, to: &Path) -> Result<u64, StoreError> {
+        time(StoreOperation::Fetch, self.0.fetch(key, to), ok).await
+    }
+
+    async fn tail(&self, key: &str, bytes: u64) -> Result<Bytes, StoreError> {
+        time(StoreOperation::Tail, self.0.tail(key, bytes), ok).await
+    }
+
+    async fn head(&self, key: &str) -> Result<Option<Meta>, StoreError> {
+        let outcome = |meta: &Option<Meta>| if meta.is_some() { StoreOutcome::Ok } else { StoreOutcome::NotFound };
+        time(StoreOperation::Head, self.0.head(key), outcome).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
+        time(StoreOperation::List, self.0.list(prefix), ok).await
+    }
+
+    async fn delete(&self, key: &str, if_version: Option<&Version>) -> Result<(), StoreError> {
+        time(StoreOperation::Delete, self.0.delete(key, if_version), ok).await
+    }
+}

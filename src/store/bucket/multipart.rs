@@ -1,0 +1,76 @@
+//! Large files go up in parts; the object appears when the last request succeeds, or not at all.
+
+use std::path::Path;
+
+use aws_sdk_s3::primitives::{ByteStream, Length};
+use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
+use futures::stream::{self, StreamExt, TryStreamExt};
+use tracing::warn;
+
+use super::answer::{Answer, sort};
+use super::{ATTEMPT, Bucket, Condition, version_of};
+use crate::store::Version;
+
+/// Parts on the way at once: enough to fill a fast line.
+const PARALLEL: usize = 4;
+/// S3 takes 10,000.
+const MAX_PARTS: u64 = 9_000;
+
+impl Bucket {
+    /// Puts the `size` bytes of a file, which are more than one part. Nothing is left behind on failure, unless the
+    /// process dies: a life-cycle rule of the bucket should remove unfinished uploads.
+    pub(super) async fn put_parts(
+        &self,
+        key: &str,
+        (path, size): (&Path, u64),
+        condition: Condition<'_>,
+        attempt: &str,
+    ) -> Result<Version, Answer> {
+        let create = self.client.create_multipart_upload().bucket(&self.name).key(key).metadata(ATTEMPT, attempt);
+        let begun = create.checksum_algorithm(ChecksumAlgorithm::Crc32).send().await;
+        let upload = begun.map_err(|error| sort("begin upload of", key, &error))?.upload_id.unwrap_or_default();
+
+        let outcome = async {
+            let parts = self.upload_parts(key, &upload, (path, size)).await?;
+            let complete = self.client.complete_multipart_upload().bucket(&self.name).key(key).upload_id(&upload);
+            let complete = complete
+                .set_if_none_match(condition.if_none_match())
+                .set_if_match(condition.if_match())
+                .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build());
+            let done = complete.send().await.map_err(|error| sort("complete upload of", key, &error))?;
+            version_of("put", key, done.e_tag).map_err(Answer::Error)
+        }
+        .await;
+
+        if outcome.is_err() {
+            let abort = self.client.abort_multipart_upload().bucket(&self.name).key(key).upload_id(&upload);
+            if let Err(error) = abort.send().await {
+                let error = sort("abort upload of", key, &error);
+                warn!(key, ?error, "unfinished upload left to the bucket's life-cycle rule");
+            }
+        }
+        outcome
+    }
+
+    async fn upload_parts(
+        &self,
+        key: &str,
+        upload: &str,
+        (path, size): (&Path, u64),
+    ) -> Result<Vec<CompletedPart>, Answer> {
+        let part = self.part.max(size.div_ceil(MAX_PARTS));
+        let uploads = (0..size.div_ceil(part)).map(|index| async move {
+            let offset = index * part;
+            let length = Length::Exact(part.min(size - offset));
+            let read = ByteStream::read_from().path(path).offset(offset).length(length).build().await;
+            let body = read.map_err(|error| Answer::unreadable(key, path, &error))?;
+            let number = index as i32 + 1;
+            let send = self.client.upload_part().bucket(&self.name).key(key).upload_id(upload).part_number(number);
+            let sent = send.checksum_algorithm(ChecksumAlgorithm::Crc32).body(body).send().await;
+            let sent = sent.map_err(|error| sort("upload part of", key, &error))?;
+            let completed = CompletedPart::builder().part_number(number).set_e_tag(sent.e_tag);
+            Ok(completed.set_checksum_crc32(sent.checksum_crc32).build())
+        });
+        stream::iter(uploads).buffered(PARALLEL).try_collect().await
+    }
+}

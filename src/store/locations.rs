@@ -1,0 +1,231 @@
+//! Reading and writing the files that jobs name, within the limits that the configuration sets.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use aws_sdk_s3::Client;
+use tokio::sync::OnceCell;
+
+use super::bucket::{Bucket, Condition};
+use super::place::{is_absent, meta, place_new, place_over, stage};
+use super::{Body, Location, LocationError, Put, StoreConfig, Version, connect};
+
+/// What jobs may name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Folders; `file://` locations must lie inside one of them, symbolic links followed. Empty: none is allowed.
+    pub roots: Vec<PathBuf>,
+    /// Buckets. Empty: every bucket that the credentials open.
+    pub buckets: Vec<String>,
+}
+
+/// What must be at a location for [`Locations::put`] to write it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// Nothing.
+    Absent,
+    /// What was there when [`Locations::version`] was asked.
+    Version(Version),
+    /// Whatever is there is replaced.
+    Anything,
+}
+
+/// The files that jobs may name.
+pub struct Locations {
+    limits: Limits,
+    store: StoreConfig,
+    client: OnceCell<Client>,
+}
+
+impl Locations {
+    /// Speaks to no one yet.
+    pub fn new(limits: Limits, store: StoreConfig) -> Self {
+        Self { limits, store, client: OnceCell::new() }
+    }
+
+    /// Where a `file://` location can be read in place; `None` for one in S3.
+    ///
+    /// # Errors
+    /// Poison: no such file, not a file, outside the limits.
+    pub async fn local_path(&self, location: &Location) -> Result<Option<PathBuf>, LocationError> {
+        let Location::File(path) = location else { return Ok(None) };
+        let (path, roots, location) = (path.clone(), self.limits.roots.clone(), location.clone());
+        blocking(move || readable(&path, &roots, &location)).await.map(Some)
+    }
+
+    /// Copies a file to `to`, over what is there. Returns its size in bytes.
+    ///
+    /// # Errors
+    /// As [`Locations::local_path`]; retry: the store is away.
+    pub async fn fetch(&self, location: &Location, to: &Path) -> Result<u64, LocationError> {
+        match location {
+            Location::S3 { bucket, key } => {
+                let fetched = self.bucket(bucket).await?.fetch(key, to).await;
+                fetched.map_err(|error| LocationError::store(location, error))
+            }
+            Location::File(path) => {
+                let (path, roots, location) = (path.clone(), self.limits.roots.clone(), location.clone());
+                let to = to.to_owned();
+                blocking(move || {
+                    let from = readable(&path, &roots, &location)?;
+                    fs::copy(&from, &to).map_err(|error| LocationError::io("copy to", &to, error))
+                })
+                .await
+            }
+        }
+    }
+
+    /// The version of what is there now; `None` where nothing is.
+    ///
+    /// # Errors
+    /// Poison: outside the limits, or its folder does not exist.
+    pub async fn version(&self, location: &Location) -> Result<Option<Version>, LocationError> {
+        match location {
+            Location::S3 { bucket, key } => {
+                let found = self.bucket(bucket).await?.head(key).await;
+                Ok(found.map_err(|error| LocationError::store(location, error))?.map(|meta| meta.version))
+            }
+            Location::File(path) => {
+                let (path, roots, location) = (path.clone(), self.limits.roots.clone(), location.clone());
+                blocking(move || {
+                    let target = writable(&path, &roots, &location)?;
+                    let found = meta(&target).map_err(|error| LocationError::io("look at", &target, error))?;
+                    Ok(found.map(|meta| meta.version))
+                })
+                .await
+            }
+        }
+    }
+
+    /// Checks that a file could be put there, without putting it: for a `file://` location that its folder exists and
+    /// takes a file, which is removed again; for S3 that the bucket answers. Creates no folder.
+    ///
+    /// # Errors
+    /// Poison, naming the folder: missing, not a folder, not writable, outside the limits.
+    pub async fn check_writable(&self, location: &Location) -> Result<(), LocationError> {
+        let Location::File(path) = location else { return self.version(location).await.map(drop) };
+        let (path, roots, location) = (path.clone(), self.limits.roots.clone(), location.clone());
+        blocking(move || {
+            let target = writable(&path, &roots, &location)?;
+            stage_beside(&target, &Body::Bytes(Default::default())).map(drop)
+        })
+        .await
+    }
+
+    /// Puts the content of the file `from` there in one step: others see what was there before, or all of it.
+    ///
+    /// # Errors
+    /// [`LocationError::Changed`] where something else than `expected` is there; otherwise as
+    /// [`Locations::check_writable`].
+    pub async fn put(&self, location: &Location, from: &Path, expected: Expected) -> Result<(), LocationError> {
+        let body = Body::File(from.to_owned());
+        match location {
+            Location::S3 { bucket, key } => {
+                let condition = match &expected {
+                    Expected::Absent => Condition::Absent,
+                    Expected::Version(version) => Condition::Version(version),
+                    Expected::Anything => Condition::None,
+                };
+                let put = self.bucket(bucket).await?.put(key, &body, condition).await;
+                put.map(drop).map_err(|error| LocationError::store(location, error))
+            }
+            Location::File(path) => {
+                let (path, roots, location) = (path.clone(), self.limits.roots.clone(), location.clone());
+                blocking(move || {
+                    let target = writable(&path, &roots, &location)?;
+                    put_file(&target, &body, &expected, &location)
+                })
+                .await
+            }
+        }
+    }
+
+    async fn bucket(&self, name: &str) -> Result<Bucket, LocationError> {
+        let is_allowed = self.limits.buckets.is_empty() || self.limits.buckets.iter().any(|bucket| bucket == name);
+        if !is_allowed {
+            return Err(LocationError::BucketNotAllowed { bucket: name.to_owned() });
+        }
+        let client = self.client.get_or_init(|| connect::connect(&self.store)).await;
+        Ok(Bucket::new(client.clone(), name))
+    }
+}
+
+/// The real path of a file that may be read.
+fn readable(path: &Path, roots: &[PathBuf], location: &Location) -> Result<PathBuf, LocationError> {
+    let real = fs::canonicalize(path).map_err(|error| {
+        if is_absent(&error) {
+            return LocationError::NotFound { location: location.to_string() };
+        }
+        LocationError::io("open", path, error)
+    })?;
+    ensure_inside(&real, roots, location)?;
+    if !real.is_file() {
+        return Err(LocationError::NotAFile { location: location.to_string() });
+    }
+    Ok(real)
+}
+
+/// The path of a file that may be written: its real folder, and its name as it stands. A symbolic link there is replaced,
+/// never followed.
+fn writable(path: &Path, roots: &[PathBuf], location: &Location) -> Result<PathBuf, LocationError> {
+    let not_a_file = || LocationError::NotAFile { location: location.to_string() };
+    // `Path` forgets a `/` at the end, by which a folder is meant.
+    let is_folder = path.as_os_str().as_encoded_bytes().ends_with(b"/");
+    let (Some(folder), Some(name), false) = (path.parent(), path.file_name(), is_folder) else {
+        return Err(not_a_file());
+    };
+    let real = fs::canonicalize(folder).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => LocationError::NoFolder { folder: folder.to_owned() },
+        io::ErrorKind::NotADirectory => LocationError::NotAFolder { folder: folder.to_owned() },
+        _ => LocationError::NotWritable { folder: folder.to_owned(), reason: error.to_string() },
+    })?;
+    ensure_inside(&real, roots, location)?;
+    if !real.is_dir() {
+        return Err(LocationError::NotAFolder { folder: folder.to_owned() });
+    }
+    let target = real.join(name);
+    if target.is_dir() { Err(not_a_file()) } else { Ok(target) }
+}
+
+/// `real` is canonical; the roots may be links themselves.
+fn ensure_inside(real: &Path, roots: &[PathBuf], location: &Location) -> Result<(), LocationError> {
+    let is_inside = roots.iter().filter_map(|root| fs::canonicalize(root).ok()).any(|root| real.starts_with(root));
+    if is_inside { Ok(()) } else { Err(LocationError::OutsideRoots { location: location.to_string() }) }
+}
+
+fn stage_beside(target: &Path, body: &Body) -> Result<super::place::Staged, LocationError> {
+    let folder = target.parent().expect("a target lies in a folder");
+    stage(folder, body).map_err(|error| match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => LocationError::io("write to", folder, error),
+        _ => LocationError::NotWritable { folder: folder.to_owned(), reason: error.to_string() },
+    })
+}
+
+fn put_file(target: &Path, body: &Body, expected: &Expected, location: &Location) -> Result<(), LocationError> {
+    let io = |error| LocationError::io("write", target, error);
+    let changed = || LocationError::Changed { location: location.to_string() };
+    let staged = stage_beside(target, body)?;
+    match expected {
+        Expected::Absent => match place_new(&staged, target).map_err(io)? {
+            Put::Created => Ok(()),
+            Put::Exists => Err(changed()),
+        },
+        Expected::Version(version) => {
+            let is_same = meta(target).map_err(io)?.is_some_and(|found| found.version == *version);
+            if is_same { place_over(&staged, target).map_err(io) } else { Err(changed()) }
+        }
+        Expected::Anything => place_over(&staged, target).map_err(io),
+    }
+}
+
+/// Runs `work` where it may block.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LocationError> + Send + 'static,
+) -> Result<T, LocationError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(LocationError::io("work in", Path::new("."), io::Error::other(error))))
+}
+
+#[cfg(test)]
+mod tests;

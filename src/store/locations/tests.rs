@@ -1,0 +1,177 @@
+//! What a job may and may not name.
+
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use super::*;
+use crate::error::{Classify, Kind};
+use crate::store::testing::S3Server;
+
+/// `inside/` is the root that jobs may use; `outside/` is not.
+struct Folders {
+    temporary: tempfile::TempDir,
+    locations: Locations,
+}
+
+fn folders() -> Folders {
+    let temporary = tempfile::tempdir().unwrap();
+    for folder in ["inside/sub", "outside"] {
+        fs::create_dir_all(temporary.path().join(folder)).unwrap();
+    }
+    for file in ["inside/in.txt", "outside/secret.txt", "made.txt"] {
+        fs::write(temporary.path().join(file), file).unwrap();
+    }
+    let limits = Limits { roots: vec![temporary.path().join("inside")], buckets: vec!["allowed".into()] };
+    Folders { temporary, locations: Locations::new(limits, StoreConfig::default()) }
+}
+
+impl Folders {
+    fn path(&self, relative: &str) -> PathBuf {
+        self.temporary.path().join(relative)
+    }
+
+    fn at(&self, relative: &str) -> Location {
+        Location::file(&self.path(relative)).unwrap()
+    }
+
+    async fn put(&self, relative: &str, expected: Expected) -> Result<(), LocationError> {
+        self.locations.put(&self.at(relative), &self.path("made.txt"), expected).await
+    }
+}
+
+#[tokio::test]
+async fn reads_only_inside_the_roots() {
+    let here = folders();
+    symlink(here.path("outside"), here.path("inside/way-out")).unwrap();
+    symlink(here.path("outside/secret.txt"), here.path("inside/link.txt")).unwrap();
+    symlink(here.path("inside/in.txt"), here.path("inside/sub/good-link.txt")).unwrap();
+    let table = [
+        ("inside/in.txt", "ok"),
+        ("inside/sub/../in.txt", "ok"),
+        ("inside/sub/good-link.txt", "ok"),
+        ("inside/../outside/secret.txt", "outside"),
+        ("outside/secret.txt", "outside"),
+        ("inside/link.txt", "outside"),
+        ("inside/way-out/secret.txt", "outside"),
+        ("inside/none.txt", "does not exist"),
+        ("inside/in.txt/below", "does not exist"),
+        ("inside/sub", "not a file"),
+    ];
+    for (path, expected) in table {
+        let found = here.locations.local_path(&here.at(path)).await;
+        let fetched = here.locations.fetch(&here.at(path), &here.path("copy")).await;
+        match (found, fetched) {
+            (Ok(Some(real)), Ok(size)) => {
+                assert_eq!((expected, real, size), ("ok", fs::canonicalize(here.path("inside/in.txt")).unwrap(), 13));
+            }
+            (Err(error), Err(again)) => {
+                assert!(error.to_string().contains(expected), "{path}: {error}, expected {expected}");
+                assert_eq!((error.kind(), again.to_string()), (Kind::Poison, error.to_string()));
+            }
+            other => panic!("{path}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn writes_only_into_existing_folders_inside_the_roots() {
+    let here = folders();
+    symlink(here.path("outside"), here.path("inside/way-out")).unwrap();
+    let table = [
+        ("inside/out.mp4", "ok"),
+        ("inside/sub/out.mp4", "ok"),
+        ("inside/in.txt", "ok"),
+        ("inside/missing/out.mp4", "inside/missing does not exist"),
+        ("inside/in.txt/out.mp4", "inside/in.txt is not a folder"),
+        ("inside/sub", "is not a file"),
+        ("inside/sub/", "is not a file"),
+        ("inside/sub/..", "is not a file"),
+        ("inside/../outside/out.mp4", "is outside"),
+        ("inside/way-out/out.mp4", "is outside"),
+    ];
+    for (path, expected) in table {
+        let checked = here.locations.check_writable(&here.at(path)).await;
+        let put = here.put(path, Expected::Anything).await;
+        match (checked, put) {
+            (Ok(()), Ok(())) => {
+                assert_eq!(expected, "ok", "{path}");
+                assert_eq!(fs::read_to_string(here.path(path)).unwrap(), "made.txt");
+            }
+            (Err(error), Err(again)) => {
+                assert!(error.to_string().contains(expected), "{path}: {error}, expected {expected}");
+                assert_eq!((error.kind(), again.to_string()), (Kind::Poison, error.to_string()));
+            }
+            other => panic!("{path}: {other:?}"),
+        }
+    }
+    assert!(!here.path("inside/missing").exists(), "no folder is made");
+    assert_eq!(fs::read_dir(here.path("outside")).unwrap().count(), 1, "nothing came out");
+    let mut left: Vec<_> = fs::read_dir(here.path("inside")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["in.txt", "out.mp4", "sub", "way-out"], "no temporary file is left");
+}
+
+#[tokio::test]
+async fn a_folder_that_takes_no_file_is_named() {
+    let here = folders();
+    let folder = here.path("inside/sub");
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o555)).unwrap();
+    // Root may write everywhere: there the kernel's own folder stands in, which takes nothing from anybody.
+    let is_root = fs::write(folder.join("probe"), "").is_ok();
+    let (locations, target, name) = if is_root {
+        let limits = Limits { roots: vec!["/proc".into()], buckets: vec![] };
+        (Locations::new(limits, StoreConfig::default()), Location::file(Path::new("/proc/out.mp4")).unwrap(), "/proc")
+    } else {
+        (here.locations, Location::file(&folder.join("out.mp4")).unwrap(), "inside/sub")
+    };
+    let error = locations.check_writable(&target).await.unwrap_err();
+    assert!(matches!(error, LocationError::NotWritable { .. }), "{error:?}");
+    assert!(error.to_string().contains(name), "{error}");
+}
+
+#[tokio::test]
+async fn an_output_is_written_only_over_what_was_expected() {
+    let here = folders();
+    let place = "inside/out.txt";
+    here.put(place, Expected::Absent).await.unwrap();
+    assert!(matches!(here.put(place, Expected::Absent).await, Err(LocationError::Changed { .. })));
+
+    let accepted = here.locations.version(&here.at(place)).await.unwrap().unwrap();
+    here.put(place, Expected::Version(accepted.clone())).await.unwrap();
+    let stale = here.put(place, Expected::Version(accepted)).await;
+    assert!(matches!(stale, Err(LocationError::Changed { .. })), "{stale:?}");
+    here.put(place, Expected::Anything).await.unwrap();
+    assert_eq!(here.locations.version(&here.at("inside/none")).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_link_in_the_place_of_the_output_is_replaced_and_not_followed() {
+    let here = folders();
+    symlink(here.path("outside/secret.txt"), here.path("inside/out.txt")).unwrap();
+    here.put("inside/out.txt", Expected::Anything).await.unwrap();
+    assert_eq!(fs::read_to_string(here.path("outside/secret.txt")).unwrap(), "outside/secret.txt");
+    assert_eq!(fs::read_to_string(here.path("inside/out.txt")).unwrap(), "made.txt");
+}
+
+#[tokio::test]
+async fn files_in_s3() {
+    let server = S3Server::start("allowed").await;
+    let here = folders();
+    let limits = Limits { roots: vec![], buckets: vec!["allowed".into()] };
+    let locations = Locations::new(limits, server.config());
+    let at = |text: &str| Location::parse(text).unwrap();
+    let place = at("s3://allowed/out/a b.mp4");
+    let made = here.path("made.txt");
+
+    locations.check_writable(&place).await.unwrap();
+    assert_eq!(locations.version(&place).await.unwrap(), None);
+    let missing = locations.fetch(&place, &here.path("copy")).await.unwrap_err();
+    assert_eq!(missing.to_string(), "s3://allowed/out/a b.mp4 does not exist");
+    locations.put(&place, &made, Expected::Absent).await.unwrap();
+    assert!(matches!(locations.put(&place, &made, Expected::Absent).await, Err(LocationError::Changed { .. })));
+    assert_eq!(locations.fetch(&place, &here.path("copy")).await.unwrap(), 8);
+    assert_eq!(fs::read_to_string(here.path("copy")).unwrap(), "made.txt");
+    assert_eq!(locations.local_path(&place).await.unwrap(), None);
+
+    let refused = locations.version(&at("s3://other/a")).await.unwrap_err();
+    assert_eq!(refused.to_string(), "bucket other is not among those that jobs may use");
+}

@@ -1,0 +1,87 @@
+//! Files that are there whole or not at all: written beside their place, synced, then put into it in one step.
+//!
+//! All of this blocks.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::key::TEMPORARY;
+use super::{Body, Meta, Put, Version, nonce};
+
+/// A file with its content on disk and no name that anyone looks for; removed when dropped.
+pub(super) struct Staged {
+    path: PathBuf,
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // It is gone already where it was renamed into place.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Writes `body` beside its later place in `folder`, with the permissions that the process gives to new files.
+pub(super) fn stage(folder: &Path, body: &Body) -> io::Result<Staged> {
+    let staged = Staged { path: folder.join(format!("{TEMPORARY}{}", nonce())) };
+    let mut file = OpenOptions::new().write(true).create_new(true).open(&staged.path)?;
+    match body {
+        Body::Bytes(bytes) => file.write_all(bytes)?,
+        // A copy and no link: whoever wrote the file may write it again.
+        Body::File(path) => {
+            io::copy(&mut File::open(path)?, &mut file)?;
+        }
+    }
+    file.sync_all()?;
+    Ok(staged)
+}
+
+/// Gives a staged file its name unless that is taken.
+pub(super) fn place_new(staged: &Staged, target: &Path) -> io::Result<Put> {
+    let put = match fs::hard_link(&staged.path, target) {
+        Ok(()) => Put::Created,
+        // On NFS the answer to a link that succeeded can be lost and the client's own retry then finds the name taken:
+        // the count of links tells.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let is_ours = fs::metadata(&staged.path)?.nlink() > 1;
+            if is_ours { Put::Created } else { Put::Exists }
+        }
+        Err(error) => return Err(error),
+    };
+    sync_folder(target)?;
+    Ok(put)
+}
+
+/// Gives a staged file its name, over what has it.
+pub(super) fn place_over(staged: &Staged, target: &Path) -> io::Result<()> {
+    fs::rename(&staged.path, target)?;
+    sync_folder(target)
+}
+
+/// Makes the names in the folder of `target` durable.
+fn sync_folder(target: &Path) -> io::Result<()> {
+    let folder = target.parent().expect("what is placed lies in a folder");
+    File::open(folder)?.sync_all()
+}
+
+/// `None` where nothing is there.
+pub(super) fn meta(path: &Path) -> io::Result<Option<Meta>> {
+    match fs::metadata(path) {
+        Ok(found) if found.is_file() => Ok(Some(meta_of(&found)?)),
+        Ok(_) => Ok(None),
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn meta_of(found: &fs::Metadata) -> io::Result<Meta> {
+    // A replaced file has another inode, so two versions within one tick of the clock differ all the same.
+    let version = format!("{:x}.{:x}-{:x}-{:x}", found.mtime(), found.mtime_nsec(), found.size(), found.ino());
+    Ok(Meta { size: found.size(), version: Version(version), modified: found.modified()? })
+}
+
+/// Also where a folder on the way is a file: then there is nothing below it.
+pub(super) fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}

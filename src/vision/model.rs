@@ -1,0 +1,291 @@
+//! ONNX Runtime: the library, and networks that run on it. The only file that uses `ort`.
+//!
+//! Level and library version are pinned because they change bits (notes/tracking.md: optimisation levels differ by 8e-5
+//! px); the number of threads does not.
+
+use std::borrow::Cow;
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use ort::environment::Environment;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+use ort::session::{Session, SessionOutputs};
+use ort::value::{Outlet, TensorElementType, TensorRef};
+
+use super::builtin::Model;
+use super::card::{Card, Dimension, Element, TensorSpec};
+use super::error::VisionError;
+
+/// One environment per process, for its whole life.
+static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
+
+/// Loads ONNX Runtime from `library`. Calling it again, with whatever path, changes nothing.
+///
+/// # Errors
+/// [`VisionError::Library`] if the file is missing, is no ONNX Runtime or too old a one.
+pub fn init(library: &Path) -> Result<(), VisionError> {
+    static LOADING: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
+    if ENVIRONMENT.get().is_some() {
+        return Ok(());
+    }
+    let environment = open(library)?;
+    ENVIRONMENT.get_or_init(|| environment);
+    Ok(())
+}
+
+fn open(library: &Path) -> Result<Environment, VisionError> {
+    let refuse = |reason: String| VisionError::Library { path: library.to_owned(), reason, needed: ort::MINOR_VERSION };
+    if !library.is_file() {
+        return Err(refuse("no such file".to_owned()));
+    }
+    let builder = ort::init_from(library).map_err(|error| refuse(error.to_string()))?;
+    builder.with_name("facemill").with_telemetry(false).build().map_err(|error| refuse(error.to_string()))
+}
+
+/// What a network runs on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Provider {
+    /// The processor.
+    #[default]
+    Cpu,
+}
+
+impl Provider {
+    /// What [`Provider::from_str`] accepts.
+    pub const NAMES: &[&str] = &["cpu"];
+}
+
+impl FromStr for Provider {
+    type Err = VisionError;
+
+    fn from_str(name: &str) -> Result<Self, VisionError> {
+        match name {
+            "cpu" => Ok(Provider::Cpu),
+            _ => Err(VisionError::Provider { name: name.to_owned() }),
+        }
+    }
+}
+
+/// How a network is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Execution {
+    /// What it runs on.
+    pub provider: Provider,
+    /// Threads within one run, at least 1. The result does not depend on it.
+    pub threads: usize,
+}
+
+impl Default for Execution {
+    fn default() -> Self {
+        Self { provider: Provider::Cpu, threads: 1 }
+    }
+}
+
+/// One input: a shape and its elements, outermost dimension first.
+#[derive(Clone, Copy)]
+pub struct Tensor<'a> {
+    /// Dimensions.
+    pub shape: &'a [usize],
+    /// As many elements as the product of `shape`.
+    pub data: &'a [f32],
+}
+
+/// A network that is ready to run. Each lane has its own.
+pub struct Network {
+    id: String,
+    session: Session,
+    inputs: Vec<String>,
+    outputs: Vec<String>,
+}
+
+/// What a run gave; borrows ONNX Runtime's buffers.
+pub struct Outputs<'r> {
+    id: &'r str,
+    names: &'r [String],
+    values: SessionOutputs<'r>,
+}
+
+impl Network {
+    /// Loads a network and checks it against its card.
+    ///
+    /// # Errors
+    /// [`VisionError::NotInitialised`] before [`init`]; [`VisionError::Network`] if the file is no network that ONNX
+    /// Runtime can run; [`VisionError::Tensor`] if its inputs or outputs are not those of the card.
+    pub fn load(model: &Model, execution: &Execution) -> Result<Self, VisionError> {
+        let card = &model.card;
+        let environment = ENVIRONMENT.get().ok_or(VisionError::NotInitialised)?;
+        let session = builder(environment, execution)
+            .and_then(|mut builder| builder.commit_from_memory(model.bytes))
+            .map_err(|error| network_error("load", &card.id, &error))?;
+        check_tensors(card, "input", &card.inputs, session.inputs())?;
+        check_tensors(card, "output", &card.outputs, session.outputs())?;
+        let names = |specs: &[TensorSpec]| specs.iter().map(|spec| spec.name.clone()).collect();
+        Ok(Self { id: card.id.clone(), inputs: names(&card.inputs), outputs: names(&card.outputs), session })
+    }
+
+    /// Runs once; `inputs` in the order of the card.
+    ///
+    /// # Errors
+    /// [`VisionError::Network`], e.g. for a shape that the network does not take.
+    pub fn run(&mut self, inputs: &[Tensor<'_>]) -> Result<Outputs<'_>, VisionError> {
+        let id = self.id.as_str();
+        let fail = |error| network_error("run", id, &error);
+        let mut named = Vec::with_capacity(inputs.len());
+        for (name, input) in self.inputs.iter().zip(inputs) {
+            let shape: Vec<i64> = input.shape.iter().map(|&size| size as i64).collect();
+            let view = TensorRef::from_array_view((shape, input.data)).map_err(fail)?;
+            named.push((Cow::Borrowed(name.as_str()), view));
+        }
+        let values = self.session.run(named).map_err(fail)?;
+        Ok(Outputs { id, names: &self.outputs, values })
+    }
+}
+
+impl Outputs<'_> {
+    /// The elements of output `index` of the card, outermost dimension first.
+    ///
+    /// # Errors
+    /// [`VisionError::Network`] if there is no such output.
+    pub fn get(&self, index: usize) -> Result<&[f32], VisionError> {
+        let value = self.names.get(index).and_then(|name| self.values.get(name));
+        let value = value.ok_or_else(|| VisionError::Network {
+            action: "run",
+            id: self.id.to_owned(),
+            reason: format!("gave no output {index}"),
+        })?;
+        let (_, elements) = value.try_extract_tensor::<f32>().map_err(|error| network_error("run", self.id, &error))?;
+        Ok(elements)
+    }
+}
+
+/// Lanes share the processor, so threads that wait must sleep and not spin.
+fn builder(environment: &Environment, execution: &Execution) -> ort::Result<SessionBuilder> {
+    let Provider::Cpu = execution.provider;
+    Ok(Session::builder(environment)?
+        .with_optimization_level(GraphOptimizationLevel::Level3)?
+        .with_intra_threads(execution.threads.max(1))?
+        .with_inter_threads(1)?
+        .with_intra_op_spinning(false)?)
+}
+
+fn network_error(action: &'static str, id: &str, error: &ort::Error) -> VisionError {
+    VisionError::Network { action, id: id.to_owned(), reason: error.to_string() }
+}
+
+fn check_tensors(card: &Card, kind: &str, declared: &[TensorSpec], found: &[Outlet]) -> Result<(), VisionError> {
+    let refuse = |tensor: &str, expected: String, found: String| VisionError::Tensor {
+        id: card.id.clone(),
+        tensor: tensor.to_owned(),
+        expected,
+        found,
+    };
+    for spec in declared {
+        let Some(outlet) = found.iter().find(|outlet| outlet.name() == spec.name) else {
+            return Err(refuse(&spec.name, format!("{kind} {spec}"), "absent".to_owned()));
+        };
+        match outlet_spec(outlet) {
+            Some(actual) if is_same(spec, &actual) => {}
+            Some(actual) => return Err(refuse(&spec.name, format!("{kind} {spec}"), format!("{kind} {actual}"))),
+            None => return Err(refuse(&spec.name, format!("{kind} {spec}"), outlet.dtype().to_string())),
+        }
+    }
+    match found.iter().find(|outlet| declared.iter().all(|spec| spec.name != outlet.name())) {
+        Some(extra) => Err(refuse(extra.name(), "absent".to_owned(), format!("{kind} {}", extra.dtype()))),
+        None => Ok(()),
+    }
+}
+
+/// The outlet in the card's terms, or `None` if it is not a tensor of floats.
+fn outlet_spec(outlet: &Outlet) -> Option<TensorSpec> {
+    let is_f32 = outlet.dtype().tensor_type() == Some(TensorElementType::Float32);
+    let shape = outlet.dtype().tensor_shape()?;
+    // ONNX Runtime gives a free dimension as -1.
+    let dimension = |&size: &i64| usize::try_from(size).map_or(Dimension::Free(String::new()), Dimension::Fixed);
+    is_f32.then(|| TensorSpec {
+        name: outlet.name().to_owned(),
+        element: Element::F32,
+        shape: shape.iter().map(dimension).collect(),
+    })
+}
+
+fn is_same(declared: &TensorSpec, actual: &TensorSpec) -> bool {
+    let sizes = |spec: &TensorSpec| spec.shape.iter().map(Dimension::fixed).collect::<Vec<_>>();
+    declared.element == actual.element && sizes(declared) == sizes(actual)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Classify, Kind};
+    use crate::vision::builtin::Catalog;
+    use crate::vision::testing;
+
+    #[test]
+    fn a_missing_library_says_what_to_do() {
+        testing::init();
+        let nowhere = Path::new("nowhere/libonnxruntime.so");
+        assert!(init(nowhere).is_ok(), "once loaded, nothing is loaded again");
+        let error = open(nowhere).expect_err("no such file");
+        assert_eq!(
+            error.to_string(),
+            "load ONNX Runtime from nowhere/libonnxruntime.so: no such file; run `make setup`, or set FACEMILL_ONNXRUNTIME \
+             to a libonnxruntime of version 1.24 or later"
+        );
+        assert_eq!(error.kind(), Kind::Fatal);
+    }
+
+    #[test]
+    fn only_the_processor_is_built_in() {
+        assert_eq!("cpu".parse::<Provider>().unwrap(), Provider::Cpu);
+        let error = "cuda".parse::<Provider>().unwrap_err().to_string();
+        assert_eq!(error, "execution provider cuda is not built in (expected one of: cpu)");
+    }
+
+    #[test]
+    fn a_card_that_contradicts_its_file_is_refused() {
+        testing::init();
+        let catalog = Catalog::builtin().unwrap();
+        let mesh = catalog.get("face_mesh_468").unwrap();
+        type Change = fn(&mut Card);
+        let check = |change: Change, expected: &str| {
+            let mut model = mesh.clone();
+            change(&mut model.card);
+            let error = Network::load(&model, &Execution::default()).err().expect(expected).to_string();
+            assert!(error.contains(expected), "{error}");
+        };
+        check(
+            |card| card.inputs[0].shape[1] = Dimension::Fixed(256),
+            "tensor input_1 is input f32[1, 3, 192, 192], expected input f32[1, 256, 192, 192]",
+        );
+        check(
+            |card| card.outputs[1].name = "face".to_owned(),
+            "tensor face is absent, expected output f32[1, 1, 1, 1]",
+        );
+        check(|card| drop(card.outputs.pop()), "tensor conv2d_31 is output");
+    }
+
+    #[test]
+    fn threads_do_not_change_bits() {
+        testing::init();
+        let catalog = Catalog::builtin().unwrap();
+        let mesh = catalog.get("face_mesh_468").unwrap();
+        let data: Vec<f32> = (0..192 * 192 * 3).map(|i| (i * 2_654_435_761usize % 1000) as f32 / 1000.0).collect();
+        let input = [Tensor { shape: &[1, 3, 192, 192], data: &data }];
+        let run = |threads| {
+            let mut network = Network::load(mesh, &Execution { provider: Provider::Cpu, threads }).unwrap();
+            network.run(&input).unwrap().get(0).unwrap().to_vec()
+        };
+        assert_eq!(run(1), run(2));
+    }
+
+    #[test]
+    fn a_wrong_shape_is_an_error() {
+        testing::init();
+        let catalog = Catalog::builtin().unwrap();
+        let mut network = Network::load(catalog.get("iris_landmark").unwrap(), &Execution::default()).unwrap();
+        let error = network.run(&[Tensor { shape: &[1, 2], data: &[0.0, 0.0] }]).err().unwrap().to_string();
+        assert!(error.starts_with("run model iris_landmark: "), "{error}");
+    }
+}

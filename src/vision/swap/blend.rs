@@ -1,0 +1,162 @@
+//! The last step: the new face under its mask, into the planes of the frame, each at its own resolution.
+
+use std::ops::Range;
+
+use crate::frame::YuvMut;
+
+use super::alpha::Opacity;
+use super::fine::FineBand;
+use super::levels::{Levels, exp, sample};
+use super::light::Light;
+use super::plane::{Interpolation, Lattice, Lines, Plane, Region};
+
+/// The target's own fine detail shows up to here (log luma).
+const OWN_LIMIT: f32 = 0.12;
+
+type Pair<'a> = (&'a [f32], &'a [f32], f32);
+
+#[inline(always)]
+fn lerp((above, below, share): Pair<'_>, i: usize) -> f32 {
+    above[i] + (below[i] - above[i]) * share
+}
+
+fn cut((above, below, share): Pair<'_>, columns: Range<usize>) -> Pair<'_> {
+    (&above[columns.clone()], &below[columns], share)
+}
+
+/// Buffers for the luma plane.
+#[derive(Default)]
+pub struct LumaBlend {
+    to_pixels: Interpolation,
+    lines: [Lines; 5],
+    log: Vec<f32>,
+}
+
+impl LumaBlend {
+    /// `rows`: the columns of each row of the mask grid where the opacity is not zero.
+    pub fn apply(
+        &mut self,
+        frame: &mut YuvMut<'_>,
+        region: &Region,
+        rows: &[Range<usize>],
+        opacity: &Opacity,
+        fine: &FineBand,
+        detail: &Plane,
+    ) {
+        let levels = Levels::of(frame.color.full_range);
+        self.to_pixels.prepare(&region.mask_grid(), &region.pixels());
+        self.lines.iter_mut().for_each(Lines::restart);
+        let window = region.window;
+        for y in 0..window.height {
+            let Some(columns) = touched(rows, region, y) else { continue };
+            let way = &self.to_pixels;
+            let planes = [&opacity.alpha, &fine.base, &fine.detail, &fine.blurred, &fine.own];
+            let count = if fine.has_own { 5 } else { 3 };
+            let mut pairs: [Pair<'_>; 5] = [(&[], &[], 0.0); 5];
+            for ((pair, lines), plane) in pairs.iter_mut().zip(&mut self.lines).zip(planes).take(count) {
+                *pair = cut(lines.at(way, plane, y), columns.clone());
+            }
+            let [mask, base, share, blurred, own] = pairs;
+            let samples = &mut frame.planes[0].row_mut(window.y + y)[window.x..][columns.clone()];
+            let lent = &detail.row(y)[columns];
+            let curve = levels.from_log();
+            if fine.has_own {
+                self.log.clear();
+                self.log.extend(samples.iter().map(|&v| levels.log[usize::from(v)]));
+                blend_with_own(samples, lent, &self.log, [mask, base, share, blurred, own], curve);
+            } else {
+                blend(samples, lent, [mask, base, share], curve);
+            }
+        }
+    }
+}
+
+/// Columns of window row `y` between the outermost opaque cells around it.
+fn touched(rows: &[Range<usize>], region: &Region, y: usize) -> Option<Range<usize>> {
+    let (cell, window) = (region.cell, region.window);
+    let row = (window.y + y - region.y) / cell;
+    // Pixels lie between the centres of two rows of cells.
+    let near = row.saturating_sub(1)..=(row + 1).min(rows.len() - 1);
+    let used = rows[near].iter().filter(|row| !row.is_empty());
+    let (first, end) = used.fold((rows.len() + region.width, 0), |(first, end), row| (first.min(row.start), end.max(row.end)));
+    // One cell more on both sides: opacity falls to zero at the next cell's centre.
+    let left = (first.saturating_sub(1) * cell + region.x).max(window.x) - window.x;
+    let right = ((end + 1) * cell + region.x).saturating_sub(window.x).min(window.width);
+    (end > 0 && left < right).then_some(left..right)
+}
+
+fn blend(samples: &mut [u8], lent: &[f32], planes: [Pair<'_>; 3], (gain, offset): (f32, f32)) {
+    let n = samples.len();
+    let lent = &lent[..n];
+    let [mask, base, share] = planes.map(|pair| cut(pair, 0..n));
+    for i in 0..n {
+        let old = f32::from(samples[i]);
+        let new = gain * exp(lerp(base, i) + lerp(share, i) * lent[i]) + offset;
+        samples[i] = sample(old + (new - old) * lerp(mask, i));
+    }
+}
+
+fn blend_with_own(samples: &mut [u8], lent: &[f32], log: &[f32], planes: [Pair<'_>; 5], (gain, offset): (f32, f32)) {
+    let n = samples.len();
+    let (lent, log) = (&lent[..n], &log[..n]);
+    let [mask, base, share, blurred, own] = planes.map(|pair| cut(pair, 0..n));
+    for i in 0..n {
+        let old = f32::from(samples[i]);
+        let fine = (log[i] - lerp(blurred, i)).max(-OWN_LIMIT).min(OWN_LIMIT);
+        let new = gain * exp(lerp(base, i) + lerp(share, i) * lent[i] + lerp(own, i) * fine) + offset;
+        samples[i] = sample(old + (new - old) * lerp(mask, i));
+    }
+}
+
+/// Buffers for the chroma planes.
+#[derive(Default)]
+pub struct ChromaBlend {
+    mask_way: Interpolation,
+    light_way: Interpolation,
+    lines: [Lines; 3],
+}
+
+impl ChromaBlend {
+    /// New chroma = the target's coarse chroma + `gain` · the portrait's detail. `tint` lies on `lattice`.
+    #[allow(clippy::too_many_arguments)]
+    pub fn apply(
+        &mut self,
+        frame: &mut YuvMut<'_>,
+        region: &Region,
+        lattice: &Lattice,
+        opacity: &Opacity,
+        light: &Light,
+        tint: &[Plane; 2],
+        gain: [f32; 2],
+    ) {
+        let scale = Levels::of(frame.color.full_range).chroma_scale;
+        let (first_column, first_row) = (region.window.x >> frame.shift.0, region.window.y >> frame.shift.1);
+        self.mask_way.prepare(&region.mask_grid(), lattice);
+        self.light_way.prepare(&region.light_grid(), lattice);
+        self.lines.iter_mut().for_each(Lines::restart);
+        let [mask_lines, cb_lines, cr_lines] = &mut self.lines;
+        for y in 0..lattice.height {
+            let mask = mask_lines.at(&self.mask_way, &opacity.alpha, y);
+            let is_clear = mask.0.iter().chain(mask.1).all(|&v| v == 0.0);
+            if is_clear {
+                continue;
+            }
+            for (channel, lines) in [&mut *cb_lines, &mut *cr_lines].into_iter().enumerate() {
+                let coarse = lines.at(&self.light_way, &light.chroma[channel], y);
+                let samples = &mut frame.planes[channel + 1].row_mut(first_row + y)[first_column..][..lattice.width];
+                blend_chroma(samples, tint[channel].row(y), mask, coarse, gain[channel], scale);
+            }
+        }
+    }
+}
+
+fn blend_chroma(samples: &mut [u8], tint: &[f32], mask: Pair<'_>, coarse: Pair<'_>, gain: f32, scale: f32) {
+    let n = samples.len();
+    let tint = &tint[..n];
+    let (mask, coarse) = (cut(mask, 0..n), cut(coarse, 0..n));
+    for i in 0..n {
+        let old = f32::from(samples[i]);
+        let new = 128.0 + (lerp(coarse, i) + gain * tint[i] - 128.0) * scale;
+        samples[i] = sample(old + (new - old) * lerp(mask, i));
+    }
+}

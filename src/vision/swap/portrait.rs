@@ -1,0 +1,207 @@
+//! A portrait, analysed once, and the detail planes that it lends to targets of a given size and colour matrix.
+
+use image::RgbImage;
+use image::imageops::{self, FilterType};
+
+use crate::frame::{ChromaSite, Color, Matrix, PlaneRef, YuvRef};
+use crate::vision::find::{TrackNets, detect_and_mesh};
+use crate::vision::Bounds;
+use crate::vision::error::VisionError;
+
+use super::analysis::{Analysis, Tools};
+use super::bake::{Baked, bake};
+use super::canonical::{Points, canonical, face_width, facing};
+use super::eyes::EyeNet;
+
+/// Long side at which faces are looked for, pixels.
+const DETECTION_SIDE: u32 = 2048;
+/// A face wider than this lends no more detail than a video shows.
+const MAX_FACE_WIDTH: f32 = 1000.0;
+/// Kept around the mesh's bounds, face widths.
+const MARGIN: f32 = 0.4;
+/// A portrait's face narrower than this is worth less the narrower it is (see [`Portrait::merit`]).
+const SHARP_FACE_WIDTH: f32 = 128.0;
+
+/// One analysed photo: its face's pixels, mesh and eye openings.
+pub struct Portrait {
+    /// The face with some room around it.
+    photo: RgbImage,
+    /// In `photo`'s pixels, centres at integers.
+    points: Points,
+    face_width: f32,
+    /// Openness of the eyes (see [`EyeNet::openness`]), picture left first.
+    pub(super) eyes: [f32; 2],
+    baked: Vec<(BakeKey, Baked)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct BakeKey {
+    /// The photo is reduced by 2^level; negative: enlarged.
+    level: i32,
+    matrix: Matrix,
+    chroma_shift: u8,
+}
+
+impl Portrait {
+    /// Finds the face of a photo and measures it. `source_face` chooses among several, numbered left to right from 0.
+    ///
+    /// # Errors
+    /// [`VisionError::NoFace`]; [`VisionError::SeveralFaces`] if there are several and none is chosen;
+    /// [`VisionError::NoSuchFace`]; and what the networks report.
+    pub fn analyse(
+        photo: &RgbImage,
+        nets: &mut TrackNets,
+        eyes: &mut EyeNet,
+        source_face: Option<usize>,
+    ) -> Result<Portrait, VisionError> {
+        let long_side = photo.width().max(photo.height());
+        let reduction = (long_side as f32 / DETECTION_SIDE as f32).max(1.0);
+        let reduced = (reduction > 1.0).then(|| {
+            let size = |side: u32| ((side as f32 / reduction).round() as u32).max(1);
+            imageops::resize(photo, size(photo.width()), size(photo.height()), FilterType::Triangle)
+        });
+        let small = reduced.as_ref().unwrap_or(photo);
+        let planes = YccPlanes::new(small, Matrix::Bt601);
+        let mut found = detect_and_mesh(nets, &planes.view())?;
+        found.sort_by(|a, b| a.bounds.left.total_cmp(&b.bounds.left));
+        let scale = [photo.width() as f32 / small.width() as f32, photo.height() as f32 / small.height() as f32];
+        let to_photo = |p: [f32; 2]| [0, 1].map(|axis| (p[axis] + 0.5) * scale[axis] - 0.5);
+
+        let chosen = match (source_face, found.len()) {
+            (_, 0) => return Err(VisionError::NoFace),
+            (None, 1) => 0,
+            (None, _) => {
+                let place = |bounds: &Bounds| {
+                    let [left, top] = to_photo([bounds.left, bounds.top]);
+                    let [right, bottom] = to_photo([bounds.right, bounds.bottom]);
+                    [left, top, right, bottom]
+                };
+                return Err(VisionError::SeveralFaces { faces: found.iter().map(|face| place(&face.bounds)).collect() });
+            }
+            (Some(chosen), count) if chosen < count => chosen,
+            (Some(chosen), count) => return Err(VisionError::NoSuchFace { chosen, count }),
+        };
+        let mesh = &found[chosen].face.mesh.0;
+        let openness = eyes.openness(&planes.view(), mesh)?;
+        let points = mesh.map(|[x, y, z]| {
+            let [x, y] = to_photo([x, y]);
+            [x, y, z * scale[0]]
+        });
+        Portrait::cut_out(photo, &points, openness).ok_or(VisionError::NoFace)
+    }
+
+    /// The face's part of `photo`, reduced if the face is very large. None for an unusable mesh.
+    pub(super) fn cut_out(photo: &RgbImage, points: &Points, eyes: [f32; 2]) -> Option<Portrait> {
+        let width = face_width(points);
+        let is_usable = width.is_finite() && width >= 1.0 && points.iter().flatten().all(|v| v.is_finite());
+        if !is_usable {
+            return None;
+        }
+        let bounds = |axis: usize, size: u32| {
+            let values = || points.iter().map(|p| p[axis]);
+            let low = values().fold(f32::INFINITY, f32::min) - MARGIN * width;
+            let high = values().fold(f32::NEG_INFINITY, f32::max) + MARGIN * width;
+            let first = low.floor().clamp(0.0, size as f32) as u32;
+            let end = high.ceil().clamp(0.0, size as f32) as u32;
+            (first, end.saturating_sub(first))
+        };
+        let ((x, columns), (y, rows)) = (bounds(0, photo.width()), bounds(1, photo.height()));
+        if columns < 8 || rows < 8 {
+            return None;
+        }
+        let cut = imageops::crop_imm(photo, x, y, columns, rows).to_image();
+        let points = points.map(|[px, py, pz]| [px - x as f32, py - y as f32, pz]);
+        let portrait = Portrait { photo: cut, points, face_width: width, eyes, baked: Vec::new() };
+        let excess = width / MAX_FACE_WIDTH;
+        if excess <= 1.0 {
+            return Some(portrait);
+        }
+        let (photo, points) = portrait.resized(1.0 / excess);
+        Some(Portrait { face_width: face_width(&points), photo, points, ..portrait })
+    }
+
+    fn resized(&self, scale: f32) -> (RgbImage, Points) {
+        let size = |side: u32| ((side as f32 * scale).round() as u32).max(1);
+        let (width, height) = (size(self.photo.width()), size(self.photo.height()));
+        let filter = if scale < 1.0 { FilterType::Triangle } else { FilterType::CatmullRom };
+        let photo = imageops::resize(&self.photo, width, height, filter);
+        let (sx, sy) = (width as f32 / self.photo.width() as f32, height as f32 / self.photo.height() as f32);
+        let points = self.points.map(|[x, y, z]| [(x + 0.5) * sx - 0.5, (y + 0.5) * sy - 0.5, z * sx]);
+        (photo, points)
+    }
+
+    /// How good a source this photo is, 0..1: frontal (mean normal of the face's inner vertices) and large enough.
+    pub fn merit(&self) -> f32 {
+        let face = canonical();
+        let normals = facing(&self.points, &face.triangles);
+        let inner = (0..normals.len()).filter(|&i| face.depth[i] > 0.1);
+        let (sum, count) = inner.fold((0.0, 0), |(sum, count), i| (sum + normals[i], count + 1));
+        // Left and right half must be seen alike: a turned head shows one of them.
+        let [left, nose, right] = [234, 1, 454].map(|i| self.points[i][0]);
+        let balance = ((nose - left) / (right - nose).max(1e-3)).max(1e-3);
+        let symmetry = balance.min(1.0 / balance);
+        sum / count as f32 * symmetry.sqrt() * (self.face_width / SHARP_FACE_WIDTH).min(1.0)
+    }
+
+    /// The detail planes for a target face `target_width` pixels wide: baked on first use.
+    pub(super) fn baked(&mut self, target_width: f32, matrix: Matrix, chroma_shift: u8, tools: &mut Tools) -> &Baked {
+        let key = BakeKey { level: self.level(target_width), matrix, chroma_shift };
+        let known = self.baked.iter().position(|(k, _)| *k == key);
+        let index = known.unwrap_or_else(|| {
+            let (photo, points) = match key.level {
+                0 => (self.photo.clone(), self.points),
+                level => self.resized((-level as f32).exp2()),
+            };
+            let planes = YccPlanes::new(&photo, matrix);
+            let baked = bake(&planes.view(), &points, chroma_shift, &mut Analysis::default(), tools);
+            self.baked.push((key, baked));
+            self.baked.len() - 1
+        });
+        &self.baked[index].1
+    }
+
+    /// Halvings that leave the portrait's face 0.75 to 1.5 times as wide as the target's: sharp, and not aliased.
+    /// Small portraits are enlarged up to four times (a bicubic enlargement is smoother than a bilinear warp).
+    fn level(&self, target_width: f32) -> i32 {
+        let mut level = -2;
+        while self.face_width * (-level as f32).exp2() > 1.5 * target_width && level < 8 {
+            level += 1;
+        }
+        level
+    }
+}
+
+/// A photo as full-range 4:4:4 planes.
+struct YccPlanes {
+    planes: [Vec<u8>; 3],
+    width: usize,
+    height: usize,
+    matrix: Matrix,
+}
+
+impl YccPlanes {
+    fn new(photo: &RgbImage, matrix: Matrix) -> Self {
+        let (kr, kb) = matrix.coefficients();
+        let (width, height) = (photo.width() as usize, photo.height() as usize);
+        let mut planes = [(); 3].map(|()| Vec::with_capacity(width * height));
+        for pixel in photo.pixels() {
+            let [r, g, b] = pixel.0.map(f32::from);
+            let luma = kr * r + (1.0 - kr - kb) * g + kb * b;
+            planes[0].push(luma.round() as u8);
+            planes[1].push((128.0 + (b - luma) / (2.0 - 2.0 * kb)).round() as u8);
+            planes[2].push((128.0 + (r - luma) / (2.0 - 2.0 * kr)).round() as u8);
+        }
+        Self { planes, width, height, matrix }
+    }
+
+    fn view(&self) -> YuvRef<'_> {
+        let plane = |data| PlaneRef { data, stride: self.width, width: self.width, height: self.height };
+        let [y, cb, cr] = &self.planes;
+        YuvRef {
+            planes: [plane(y), plane(cb), plane(cr)],
+            shift: (0, 0),
+            color: Color { matrix: self.matrix, full_range: true },
+            site: ChromaSite::Center,
+        }
+    }
+}

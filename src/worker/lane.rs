@@ -1,0 +1,393 @@
+//! A lane: one function from slice file and [`ChunkSpec`] to result file.
+//!
+//! A chunk's computation sees nothing but its [`LaneOrder`]. Four stages, each on a thread of its own, joined by short channels:
+//! decode → track → swap → encode. Whoever is behind holds the others back.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use crate::contract::{ChunkSpec, Digest, Faces, FrameCounts, ResultFooter, StageSeconds, Swapper};
+use crate::error::{Classify, Kind};
+use crate::frame::{FrameIndex, Pixels};
+use crate::media::{ChunkEncoder, Decoded, EncodeSettings, Encoded, MediaError, SliceDecoder, Timing};
+use crate::photo::{self, PhotoError};
+use crate::seal::{self, SealError};
+use crate::telemetry::Stage;
+use crate::vision::swap::{EyeNet, MeshSwapper, Portrait, Reference};
+use crate::vision::track::Tracker;
+use crate::vision::{Catalog, Execution, Face, TrackNets, VisionError};
+
+use super::lanes::Meter;
+
+/// How a lane works; none of it changes a result.
+#[derive(Clone, Debug)]
+pub struct LaneSettings {
+    /// Where and with how many threads networks run.
+    pub execution: Execution,
+    /// Threads of the decoder and of the encoder, each.
+    pub threads: usize,
+}
+
+/// One chunk's work: what is to be computed, and the files that it names by digest.
+#[derive(Debug)]
+pub struct LaneOrder {
+    /// What is to be computed.
+    pub spec: ChunkSpec,
+    /// The slice.
+    pub slice: PathBuf,
+    /// The photos, in the order of the spec.
+    pub portraits: Vec<PathBuf>,
+    /// The clip's usual look of the face.
+    pub reference: Option<PathBuf>,
+    /// Where the result goes.
+    pub result: PathBuf,
+}
+
+/// What came out.
+#[derive(Debug)]
+pub struct LaneReport {
+    /// Where the result is.
+    pub result: PathBuf,
+    /// Its frames.
+    pub counts: FrameCounts,
+    /// Where the time went.
+    pub seconds: StageSeconds,
+}
+
+/// Why there is no result.
+#[derive(Debug, thiserror::Error)]
+pub enum LaneError {
+    /// The slice cannot be decoded, or the result not encoded.
+    #[error(transparent)]
+    Media(#[from] MediaError),
+    /// The networks or the swapper.
+    #[error(transparent)]
+    Vision(#[from] VisionError),
+    /// A photo cannot be read.
+    #[error("portrait: {0}")]
+    Photo(#[from] PhotoError),
+    /// The slice does not hold the frames that the chunk wants.
+    #[error("the slice gave {found}, expected {expected}")]
+    Frames {
+        /// What came out of the decoder.
+        found: String,
+        /// What the spec says.
+        expected: String,
+    },
+    /// The result's file.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// Scratch space.
+    #[error("scratch file: {0}")]
+    Io(#[from] std::io::Error),
+    /// The worker stops.
+    #[error("stopped before the chunk was done")]
+    Stopped,
+    /// The lane is gone.
+    #[error("the lane has died")]
+    Died,
+}
+
+impl Classify for LaneError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Media(error) => error.kind(),
+            Self::Vision(error) => error.kind(),
+            Self::Photo(_) | Self::Frames { .. } | Self::Died => Kind::Poison,
+            Self::Seal(_) | Self::Io(_) => Kind::Fatal,
+            Self::Stopped => Kind::Retry,
+        }
+    }
+}
+
+/// Decoded, waiting for the tracker; encoded, waiting for the encoder: a few frames, 1.4 MB each at 720p.
+const FRAMES_BETWEEN_STAGES: usize = 3;
+
+/// A frame on its way, with the faces in it.
+struct Tracked {
+    number: FrameIndex,
+    frame: Decoded,
+    faces: Vec<Face>,
+}
+
+/// A lane and what it keeps from one chunk to the next; none of it changes a result.
+pub struct Lane {
+    settings: LaneSettings,
+    meter: Arc<Meter>,
+    track_nets: Option<TrackNets>,
+    /// The swapper of the last chunk, and whose face it lends.
+    swapper: Option<(Lender, MeshSwapper)>,
+}
+
+/// Photos and the face chosen among theirs.
+type Lender = (Vec<Digest>, Option<u32>);
+
+impl Lane {
+    /// A lane that has loaded nothing yet.
+    pub fn new(settings: LaneSettings, meter: Arc<Meter>) -> Self {
+        Self { settings, meter, track_nets: None, swapper: None }
+    }
+
+    /// Computes one chunk. Ends with [`LaneError::Stopped`] at the next frame after `stop` was set.
+    pub fn run(&mut self, order: &LaneOrder, stop: &AtomicBool) -> Result<LaneReport, LaneError> {
+        let encoded = match order.spec.swap.swapper {
+            Swapper::None => self.pass(order, stop)?,
+            Swapper::Mesh => self.swap(order, stop)?,
+        };
+        let fingerprint = order.spec.fingerprint();
+        let counts = FrameCounts { frames: encoded.encoded.frames, without_face: encoded.without_face };
+        let reorder_depth = encoded.encoded.reorder_depth;
+        seal::seal(&order.result, |sha256| ResultFooter { fingerprint, sha256, counts, reorder_depth })?;
+        Ok(LaneReport { result: order.result.clone(), counts, seconds: encoded.clock.seconds() })
+    }
+
+    /// decode → encode.
+    fn pass(&mut self, order: &LaneOrder, stop: &AtomicBool) -> Result<Done, LaneError> {
+        let (decoded, frames) = sync_channel(FRAMES_BETWEEN_STAGES);
+        let threads = self.settings.threads;
+        std::thread::scope(|stages| {
+            let decoding = stages.spawn(move || decode(order, threads, stop, &decoded));
+            let encoding = self.encode(order, frames.into_iter().map(|(number, frame)| (number, frame, false)));
+            finish(encoding, [decoding.join()])
+        })
+    }
+
+    /// decode → track → swap → encode.
+    fn swap(&mut self, order: &LaneOrder, stop: &AtomicBool) -> Result<Done, LaneError> {
+        let mut track_nets = match self.track_nets.take() {
+            Some(nets) => nets,
+            None => TrackNets::load(&Catalog::builtin()?, &self.settings.execution)?,
+        };
+        let lender = (order.spec.portraits.clone(), order.spec.swap.source_face);
+        let mut swapper = match self.swapper.take() {
+            Some((last, swapper)) if last == lender => swapper,
+            _ => new_swapper(order, &mut track_nets, &self.settings.execution)?,
+        };
+        let reference = match &order.reference {
+            Some(path) => Reference::from_bytes(&std::fs::read(path)?),
+            None => None,
+        };
+        let threads = self.settings.threads;
+        let (decoded, frames) = sync_channel(FRAMES_BETWEEN_STAGES);
+        let (found, with_faces) = sync_channel(FRAMES_BETWEEN_STAGES);
+        let (swapped, ready) = sync_channel(FRAMES_BETWEEN_STAGES);
+        let done = std::thread::scope(|stages| {
+            let decoding = stages.spawn(move || decode(order, threads, stop, &decoded));
+            let tracking = stages.spawn(|| track(order, &mut track_nets, frames, found));
+            let swapping = stages.spawn(|| swap_frames(order, &mut swapper, reference.as_ref(), with_faces, swapped));
+            let encoding = self.encode(order, ready.into_iter());
+            finish(encoding, [decoding.join(), tracking.join(), swapping.join()])
+        });
+        self.track_nets = Some(track_nets);
+        self.swapper = Some((lender, swapper));
+        done
+    }
+
+    /// The last stage: on the lane's own thread. Each frame comes with whether it lacks a face.
+    fn encode(
+        &self,
+        order: &LaneOrder,
+        frames: impl Iterator<Item = (FrameIndex, Decoded, bool)>,
+    ) -> Result<Done, LaneError> {
+        let ChunkSpec { span, video, time_base, frame_rate, .. } = &order.spec;
+        let settings = EncodeSettings {
+            encoder: video.encoder.clone(),
+            preset: video.preset.clone(),
+            crf: video.crf,
+            threads: self.settings.threads,
+        };
+        let timing = Timing { time_base: *time_base, frame_rate: *frame_rate };
+        let mut encoder: Option<(ChunkEncoder, i64)> = None;
+        let mut without_face = 0;
+        let mut clock = Clock::default();
+        let mut next = span.start;
+        for (number, frame, lacks_face) in frames {
+            debug_assert_eq!(number, next, "stages keep the order of frames");
+            clock.spend(Stage::Encode, || {
+                let (encoder, start) = match &mut encoder {
+                    Some(open) => open,
+                    closed => closed.insert((
+                        ChunkEncoder::create(&order.result, &settings, timing, &frame)?,
+                        frame.pts(),
+                    )),
+                };
+                encoder.push(&frame, frame.pts() - *start)
+            })?;
+            without_face += u64::from(lacks_face);
+            next += 1;
+            self.meter.add_frame();
+        }
+        let expected = format!("{} frames", span.frames());
+        let Some((encoder, _)) = encoder.filter(|_| next == span.end) else {
+            return Err(LaneError::Frames { found: format!("{} frames", next - span.start), expected });
+        };
+        let encoded = clock.spend(Stage::Encode, || encoder.finish())?;
+        Ok(Done { encoded, without_face, clock })
+    }
+}
+
+/// What the stages have made together.
+struct Done {
+    encoded: Encoded,
+    without_face: u64,
+    clock: Clock,
+}
+
+/// Adds up the stages: the first failure in the direction of the flow counts, since the later ones follow from it.
+fn finish<const N: usize>(
+    encoding: Result<Done, LaneError>,
+    stages: [std::thread::Result<Result<Clock, LaneError>>; N],
+) -> Result<Done, LaneError> {
+    let mut clocks = Vec::new();
+    for stage in stages {
+        match stage {
+            Ok(clock) => clocks.push(clock?),
+            Err(_panic) => return Err(LaneError::Died),
+        }
+    }
+    let mut done = encoding?;
+    for clock in clocks {
+        done.clock.add(&clock);
+    }
+    Ok(done)
+}
+
+/// Sends the frames of the span's window, in order, and stops after the last.
+fn decode(
+    order: &LaneOrder,
+    threads: usize,
+    stop: &AtomicBool,
+    frames: &SyncSender<(FrameIndex, Decoded)>,
+) -> Result<Clock, LaneError> {
+    let ChunkSpec { span, first_pts, last_pts, .. } = &order.spec;
+    let mut clock = Clock::default();
+    let mut decoder = SliceDecoder::open(&order.slice, threads)?;
+    let mut number = span.lo;
+    let mut last = None;
+    while number < span.hi {
+        if stop.load(Ordering::Relaxed) {
+            return Err(LaneError::Stopped);
+        }
+        let Some(frame) = clock.spend(Stage::Decode, || decoder.next())? else { break };
+        if frame.pts() < *first_pts {
+            continue; // needed by the decoder only
+        }
+        last = Some(frame.pts());
+        // The identity swapper looks at no frame beyond its own; the window is the span then.
+        if frames.send((number, frame)).is_err() {
+            return Ok(clock); // a later stage has failed and says why
+        }
+        number += 1;
+    }
+    if number == span.hi && last == Some(*last_pts) {
+        return Ok(clock);
+    }
+    let found = format!("{} frames up to {last:?}", number - span.lo);
+    Err(LaneError::Frames { found, expected: format!("{} frames up to {last_pts}", span.hi - span.lo) })
+}
+
+fn track(
+    order: &LaneOrder,
+    nets: &mut TrackNets,
+    frames: Receiver<(FrameIndex, Decoded)>,
+    found: SyncSender<Tracked>,
+) -> Result<Clock, LaneError> {
+    let span = &order.spec.span;
+    let mut clock = Clock::default();
+    let mut tracker = Tracker::new(span.start..span.end, order.spec.clip_frames);
+    for (_, frame) in frames {
+        for (number, frame, faces) in clock.spend(Stage::Track, || tracker.push(nets, frame))? {
+            if found.send(Tracked { number, frame, faces }).is_err() {
+                return Ok(clock);
+            }
+        }
+    }
+    for (number, frame, faces) in clock.spend(Stage::Track, || tracker.finish())? {
+        if found.send(Tracked { number, frame, faces }).is_err() {
+            return Ok(clock);
+        }
+    }
+    Ok(clock)
+}
+
+fn new_swapper(
+    order: &LaneOrder,
+    track_nets: &mut TrackNets,
+    execution: &Execution,
+) -> Result<MeshSwapper, LaneError> {
+    let mut eyes = EyeNet::load(&Catalog::builtin()?, execution)?;
+    let source_face = order.spec.swap.source_face.map(|face| face as usize);
+    let mut portraits = Vec::new();
+    for path in &order.portraits {
+        let photo = photo::decode(&std::fs::read(path)?)?;
+        portraits.push(Portrait::analyse(&photo, track_nets, &mut eyes, source_face)?);
+    }
+    Ok(MeshSwapper::new(portraits, eyes)?)
+}
+
+fn swap_frames(
+    order: &LaneOrder,
+    swapper: &mut MeshSwapper,
+    reference: Option<&Reference>,
+    frames: Receiver<Tracked>,
+    swapped: SyncSender<(FrameIndex, Decoded, bool)>,
+) -> Result<Clock, LaneError> {
+    let settings = &order.spec.swap;
+    let mut clock = Clock::default();
+    for Tracked { number, mut frame, faces } in frames {
+        let chosen = match settings.faces {
+            Faces::All => &faces[..],
+            Faces::Largest => largest(&faces),
+        };
+        clock.spend(Stage::Swap, || {
+            for face in chosen {
+                swapper.swap(&mut frame.view_mut(), face, settings.blend_ratio as f32, reference)?;
+            }
+            Ok::<_, VisionError>(())
+        })?;
+        if swapped.send((number, frame, faces.is_empty())).is_err() {
+            break;
+        }
+    }
+    Ok(clock)
+}
+
+/// The face with the largest box; of equals the leftmost.
+fn largest(faces: &[Face]) -> &[Face] {
+    let area = |face: &Face| face.mesh.bounds().area();
+    let best = (0..faces.len()).rev().max_by(|&a, &b| area(&faces[a]).total_cmp(&area(&faces[b])));
+    best.map_or(&[], |best| std::slice::from_ref(&faces[best]))
+}
+
+/// Busy time by stage.
+#[derive(Debug, Default)]
+struct Clock(Vec<(Stage, Duration)>);
+
+impl Clock {
+    fn spend<T>(&mut self, stage: Stage, work: impl FnOnce() -> T) -> T {
+        let started = Instant::now();
+        let result = work();
+        self.note(stage, started.elapsed());
+        result
+    }
+
+    fn note(&mut self, stage: Stage, spent: Duration) {
+        match self.0.iter_mut().find(|(known, _)| *known == stage) {
+            Some((_, sum)) => *sum += spent,
+            None => self.0.push((stage, spent)),
+        }
+    }
+
+    fn add(&mut self, other: &Clock) {
+        for (stage, spent) in &other.0 {
+            self.note(*stage, *spent);
+        }
+    }
+
+    fn seconds(&self) -> StageSeconds {
+        self.0.iter().map(|(stage, spent)| (stage.as_str().to_owned(), spent.as_secs_f64())).collect()
+    }
+}

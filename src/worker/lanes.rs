@@ -1,0 +1,94 @@
+//! The lanes of a worker: threads of their own, each with its networks loaded once, each at one chunk at a time.
+//!
+//! Nothing outside knows that they are threads: a chunk goes in as files, its result comes out as a file.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::telemetry;
+
+use super::lane::{Lane, LaneError, LaneOrder, LaneReport, LaneSettings};
+
+/// Frames that have left the lanes, of chunks that are not settled yet: what a progress bar adds to the settled ones.
+#[derive(Debug, Default)]
+pub struct Meter {
+    frames: AtomicU64,
+}
+
+impl Meter {
+    /// Frames encoded since the start, over all lanes.
+    pub fn frames(&self) -> u64 {
+        self.frames.load(Ordering::Relaxed)
+    }
+
+    /// One frame more.
+    pub fn add_frame(&self) {
+        self.frames.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+struct Order {
+    order: Arc<LaneOrder>,
+    stop: Arc<AtomicBool>,
+    report: oneshot::Sender<Result<LaneReport, LaneError>>,
+}
+
+/// A pool of lanes.
+pub struct Lanes {
+    /// Free lanes: each is the way to one lane's thread.
+    free_sender: mpsc::Sender<std::sync::mpsc::SyncSender<Order>>,
+    free: tokio::sync::Mutex<mpsc::Receiver<std::sync::mpsc::SyncSender<Order>>>,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Lanes {
+    /// Starts `count` lanes. Networks are loaded with a lane's first chunk that needs them.
+    pub fn new(count: usize, settings: &LaneSettings, meter: Arc<Meter>) -> Self {
+        let (free_sender, free) = mpsc::channel(count); // every lane can be free at once
+        for number in 0..count {
+            let (orders, inbox) = std::sync::mpsc::sync_channel::<Order>(1); // a lane is offered only when free
+            let mut lane = Lane::new(settings.clone(), meter.clone());
+            let thread = std::thread::Builder::new().name(format!("lane-{number}"));
+            let work = move || {
+                while let Ok(Order { order, stop, report }) = inbox.recv() {
+                    let busy = telemetry::busy_lane();
+                    let outcome = lane.run(&order, &stop);
+                    drop(busy);
+                    // Whoever asked may be gone; the lane goes on.
+                    let _ = report.send(outcome);
+                }
+            };
+            thread.spawn(work).expect("the system can start a thread per lane");
+            free_sender.try_send(orders).expect("the channel has a place for every lane");
+        }
+        Self { free_sender, free: tokio::sync::Mutex::new(free), stopping: Arc::default() }
+    }
+
+    /// Runs a chunk on the next free lane. Ends with `Stopped` soon after `stop`.
+    pub async fn run(&self, order: Arc<LaneOrder>, stop: &CancellationToken) -> Result<LaneReport, LaneError> {
+        // Cancel-safe: a lane is taken out of the channel only by the `recv` that returns it.
+        let taken = async { self.free.lock().await.recv().await };
+        let lane = tokio::select! {
+            () = stop.cancelled() => return Err(LaneError::Stopped),
+            lane = taken => lane.ok_or(LaneError::Stopped)?,
+        };
+        let (report, outcome) = oneshot::channel();
+        let sent = lane.send(Order { order, stop: self.stopping.clone(), report });
+        let outcome = match sent {
+            Ok(()) => outcome.await.unwrap_or(Err(LaneError::Died)),
+            Err(_) => Err(LaneError::Died),
+        };
+        if !matches!(outcome, Err(LaneError::Died)) {
+            let _ = self.free_sender.try_send(lane);
+        }
+        outcome
+    }
+
+    /// Asks every lane to stop at its next frame.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+}
