@@ -1,6 +1,6 @@
 //! A network's square crop, sampled straight from the planes of a frame: bilinear, black outside the picture.
 //!
-//! Values are not rounded to bytes on the way: that alone would move the mesh by 0.1 px (notes/tracking.md). Chroma is
+//! Values are not rounded to bytes on the way: that alone would move the mesh by 0.1 px. Chroma is
 //! sampled once for every 2×2 block of crop pixels: it is stored at half the resolution of luma anyway.
 
 use crate::frame::{ChromaSite, PlaneRef, YuvRef};

@@ -11,7 +11,7 @@ use super::model::{Execution, Network, Tensor};
 use super::resample::{self, Axis};
 use super::rgb::ToRgb;
 
-/// Long side of the network's input, pixels. It needs faces of at least 32, safely 48 pixels in it (notes/tracking.md).
+/// Long side of the network's input, pixels. It needs faces of at least 32, safely 48 pixels in it.
 const LONG_SIDE: usize = 640;
 /// Both sides of the input are multiples of the coarsest stride.
 const MULTIPLE: usize = 32;

@@ -5,12 +5,15 @@ use std::path::PathBuf;
 use crate::error::{Classify, Kind};
 use crate::frame::FrameIndex;
 
+use super::model::Provider;
+
 /// A failure of the vision stages.
 #[derive(Debug, thiserror::Error)]
 pub enum VisionError {
     /// ONNX Runtime's shared library cannot be used.
     #[error(
-        "load ONNX Runtime from {}: {reason}; run `make setup`, or set FACEMILL_ONNXRUNTIME to a libonnxruntime of version 1.{needed} or later",
+        "load ONNX Runtime from {}: {reason}; run `make setup`, or set FACEMILL_ONNXRUNTIME to a libonnxruntime of \
+         version 1.{needed} or later",
         path.display()
     )]
     Library {
@@ -27,7 +30,7 @@ pub enum VisionError {
     NotInitialised,
 
     /// The execution provider is not part of this build.
-    #[error("execution provider {name} is not built in (expected one of: {})", super::model::Provider::NAMES.join(", "))]
+    #[error("execution provider {name} is not built in (expected one of: {})", Provider::NAMES.join(", "))]
     Provider {
         /// The name that was asked for.
         name: String,
@@ -97,7 +100,7 @@ pub enum VisionError {
     NoFace,
 
     /// A portrait shows several faces and none was chosen.
-    #[error("the portrait shows {} faces, left to right: {}; choose one with --source-face N", faces.len(), places(faces))]
+    #[error("the portrait shows {} faces: {}; choose one with --source-face N", faces.len(), places(faces))]
     SeveralFaces {
         /// Left, top, right, bottom of each face, pixels, from left to right.
         faces: Vec<[f32; 4]>,

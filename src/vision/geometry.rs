@@ -88,7 +88,7 @@ pub struct Crop {
 
 impl Crop {
     /// The crop around a face of which five points are known: eyes, nose, mouth corners (the picture's left first). The
-    /// constants are those of the prototype: they put the mesh network's face where it is at home.
+    /// constants were found by trial: they put the mesh network's face where it is at home.
     pub fn from_five_points(points: &[Point; 5]) -> Self {
         let [left_eye, right_eye, _, left_mouth, right_mouth] = *points;
         let (eyes, mouth) = (mean(&[left_eye, right_eye]), mean(&[left_mouth, right_mouth]));

@@ -10,7 +10,7 @@ use super::geometry::{CROP_SIDE, Crop, Point};
 use super::model::{Execution, Network, Tensor};
 use super::{Face, MESH_POINTS, Mesh};
 
-/// Passes from a detection; the mesh converges to 0.1 px in three to four (notes/tracking.md).
+/// Passes from a detection; the mesh converges to 0.1 px in three to four.
 pub const ANCHOR_PASSES: usize = 4;
 /// Passes for a portrait, of which everything else hangs.
 pub const PORTRAIT_PASSES: usize = 6;
@@ -18,7 +18,7 @@ pub const PORTRAIT_PASSES: usize = 6;
 const SECOND_PASS_MOVE: f64 = 0.02;
 /// Less presence than this: the face is lost.
 const LEAST_PRESENCE: f32 = 0.5;
-/// A face that grows or shrinks by more than this between frames (|Δ ln side|) is a mesh torn by something in front of it.
+/// A face that grows or shrinks by more than this between frames, |Δ ln side|, is a mesh torn by something in front.
 const LARGEST_SCALE_STEP: f64 = 0.10;
 /// A mesh with a smaller inter-ocular distance has collapsed, pixels.
 const LEAST_IOD: f64 = 4.0;

@@ -1,6 +1,6 @@
 //! ONNX Runtime: the library, and networks that run on it. The only file that uses `ort`.
 //!
-//! Level and library version are pinned because they change bits (notes/tracking.md: optimisation levels differ by 8e-5
+//! Level and library version are pinned because they change bits (meshes of two optimisation levels differ by 8e-5
 //! px); the number of threads does not.
 
 use std::borrow::Cow;
@@ -230,8 +230,8 @@ mod tests {
         let error = open(nowhere).expect_err("no such file");
         assert_eq!(
             error.to_string(),
-            "load ONNX Runtime from nowhere/libonnxruntime.so: no such file; run `make setup`, or set FACEMILL_ONNXRUNTIME \
-             to a libonnxruntime of version 1.24 or later"
+            "load ONNX Runtime from nowhere/libonnxruntime.so: no such file; run `make setup`, or set \
+             FACEMILL_ONNXRUNTIME to a libonnxruntime of version 1.24 or later"
         );
         assert_eq!(error.kind(), Kind::Fatal);
     }

@@ -1,4 +1,4 @@
-//! Small jitter goes, motion stays: a mesh smoothed over the frames around it (notes/tracking.md, step 7).
+//! Small jitter goes, motion stays: a mesh smoothed over the frames around it.
 //!
 //! Pose and shape are smoothed apart, each by a straight line fitted to the window, and each only as far as the fit
 //! agrees with the frame's own value: where they differ by more than a few per cent of the inter-ocular distance (IOD)

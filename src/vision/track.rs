@@ -1,4 +1,4 @@
-//! Faces followed through a clip such that the result does not depend on where a chunk starts (notes/tracking.md).
+//! Faces followed through a clip such that the result does not depend on where a chunk starts.
 //!
 //! The clip is divided at absolute frames into segments of [`SEGMENT`]. A segment begins with an anchor, where faces
 //! are found afresh; they are followed forward from there, and those that only the next anchor finds are followed

@@ -1,0 +1,242 @@
+//! `facemill swap`, run as a user runs it.
+
+mod support;
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use support::{Bench, Ran, Running, demo_clip, frame_digests, portrait, run, times};
+
+const PASS: [&str; 4] = ["--swapper", "none", "--output-video-crf", "0"];
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("temporary paths are UTF-8")
+}
+
+#[test]
+fn a_lossless_pass_changes_nothing() {
+    let bench = Bench::new();
+    let clip = bench.test_clip("clip.mp4", 90, 25);
+    for chunks in ["16..16", "64..128", "1..1"] {
+        let output = format!("out-{chunks}.mp4");
+        let ran = Ran::from(bench.swap(&["-t", text(&clip), "-o", &output, "--chunk-frames", chunks]).args(PASS));
+        assert_eq!(ran.done()["frames"], 90);
+        let output = bench.path(&output);
+        assert_eq!(frame_digests(&output), frame_digests(&clip), "chunks of {chunks}");
+        assert_eq!(times(&output), times(&clip), "chunks of {chunks}");
+    }
+}
+
+#[test]
+fn variable_frame_rate_keeps_every_time() {
+    let bench = Bench::new();
+    let clip = bench.clip(
+        "vfr.mp4",
+        "-f lavfi -i testsrc2=s=320x180:r=25:d=4 -f lavfi -i sine=d=4 -vf select='not(eq(mod(n\\,7)\\,3))' -vsync vfr \
+         -c:v libx264 -preset ultrafast -pix_fmt yuv420p -bf 3 -g 30 -c:a aac",
+    );
+    Ran::from(bench.swap(&["-t", text(&clip), "-o", "out.mp4", "--chunk-frames", "8..16"]).args(PASS)).done();
+    let output = bench.path("out.mp4");
+    assert_eq!(frame_digests(&output), frame_digests(&clip));
+    assert_eq!(times(&output), times(&clip));
+}
+
+#[test]
+fn a_second_run_reuses_everything_and_a_lost_output_is_joined_again() {
+    let bench = Bench::new();
+    let clip = bench.test_clip("clip.mp4", 60, 10);
+    let command = || {
+        let mut command = bench.swap(&["-t", text(&clip), "-o", "out.mp4", "--chunk-frames", "10..20"]);
+        command.args(PASS);
+        command
+    };
+    let first = Ran::from(&mut command());
+    assert_eq!((&first.done()["chunks_done"], &first.done()["chunks_reused"]), (&Value::from(3), &Value::from(0)));
+    let made = std::fs::read(bench.path("out.mp4")).unwrap();
+
+    let second = Ran::from(&mut command());
+    assert_eq!((&second.done()["chunks_done"], &second.done()["chunks_reused"]), (&Value::from(0), &Value::from(3)));
+    assert_eq!(std::fs::read(bench.path("out.mp4")).unwrap(), made, "a finished output is left alone");
+
+    std::fs::remove_file(bench.path("out.mp4")).unwrap();
+    let third = Ran::from(&mut command());
+    assert_eq!((&third.done()["chunks_done"], &third.done()["chunks_reused"]), (&Value::from(0), &Value::from(3)));
+    assert_eq!(std::fs::read(bench.path("out.mp4")).unwrap(), made);
+}
+
+#[test]
+fn an_existing_output_is_replaced_only_by_a_finished_one() {
+    let bench = Bench::new();
+    std::fs::write(bench.path("out.mp4"), "what was there").unwrap();
+    let broken = bench.path("broken.mp4");
+    std::fs::write(&broken, "not a video").unwrap();
+    let failed = Ran::from(bench.swap(&["-t", text(&broken), "-o", "out.mp4"]).args(PASS));
+    assert_eq!(failed.exit, Some(3));
+    assert_eq!(std::fs::read(bench.path("out.mp4")).unwrap(), b"what was there");
+
+    let clip = bench.test_clip("clip.mp4", 10, 10);
+    Ran::from(bench.swap(&["-t", text(&clip), "-o", "out.mp4"]).args(PASS)).done();
+    assert_eq!(frame_digests(&bench.path("out.mp4")), frame_digests(&clip));
+}
+
+/// Starts a run, waits for its first chunk, ends it by `signal`, and returns what it left and what the same command then does.
+fn ended_and_resumed(signal: &str) -> (Option<i32>, Ran, Bench) {
+    let bench = Bench::new();
+    let clip = bench.clip(
+        "clip.mp4",
+        "-f lavfi -i testsrc2=s=640x360:r=25:d=24 -c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 20",
+    );
+    let command = || {
+        let mut command = bench.swap(&["-t", text(&clip), "-o", "out.mp4", "--chunk-frames", "20..20", "--workers", "1"]);
+        command.args(["--swapper", "none", "--output-video-crf", "0", "--output-video-preset", "slow"]);
+        command
+    };
+    let mut running = Running(command().stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
+    let mut lines = BufReader::new(running.0.stdout.take().unwrap()).lines();
+    let is_chunk = |line: &str| serde_json::from_str::<Value>(line).unwrap()["event"] == "chunk";
+    assert!(lines.by_ref().any(|line| is_chunk(&line.unwrap())), "a chunk is done");
+    run(Command::new("kill").args([signal, &running.0.id().to_string()]));
+    let rest: Vec<String> = lines.map(Result::unwrap).collect();
+    let status = running.0.wait().unwrap();
+    assert!(!rest.iter().any(|line| line.contains("\"done\"")), "the run was ended before its end");
+    assert!(!bench.path("out.mp4").exists());
+    let resumed = Ran::from(&mut command());
+    assert_eq!(frame_digests(&bench.path("out.mp4")), frame_digests(&clip));
+    (status.code(), resumed, bench)
+}
+
+#[test]
+fn a_killed_run_goes_on_where_it_was() {
+    let (code, resumed, _bench) = ended_and_resumed("-KILL");
+    assert_eq!(code, None);
+    let done = resumed.done();
+    assert!(done["chunks_reused"].as_u64() >= Some(1) && done["chunks_done"].as_u64() >= Some(1), "{done}");
+    assert_eq!(done["chunks_reused"].as_u64().unwrap() + done["chunks_done"].as_u64().unwrap(), 30);
+}
+
+#[test]
+fn ctrl_c_stops_cleanly_and_resumes() {
+    let (code, resumed, _bench) = ended_and_resumed("-INT");
+    assert_eq!(code, Some(130));
+    assert!(resumed.done()["chunks_reused"].as_u64() >= Some(1));
+}
+
+#[test]
+fn a_frame_limit_ends_the_sound_with_its_last_frame() {
+    let bench = Bench::new();
+    let clip = bench.test_clip("clip.mp4", 100, 50);
+    Ran::from(bench.swap(&["-t", text(&clip), "-o", "out.mp4", "--frame-limit", "40"]).args(PASS)).done();
+    let output = bench.path("out.mp4");
+    assert_eq!(frame_digests(&output), frame_digests(&clip)[..40]);
+    let (_, audio) = times(&output);
+    let (_, whole) = times(&clip);
+    assert_eq!(audio, whole[..audio.len()]);
+    let last: f64 = audio.last().unwrap().0.parse().unwrap();
+    assert!((1.5..1.6).contains(&last), "the last audio packet starts at {last} s of 1.6 s");
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_with_its_reason() {
+    let bench = Bench::new();
+    let clip = bench.test_clip("clip.mp4", 50, 25);
+    std::fs::write(bench.path("empty.mp4"), "").unwrap();
+    std::fs::write(bench.path("text.mp4"), "this is text and not a video\n".repeat(100)).unwrap();
+    bench.clip("audio.mp4", "-f lavfi -i sine=d=1 -c:a aac");
+    let whole = std::fs::read(bench.clip("moov-first.mp4", &format!("-i {} -c copy -movflags +faststart", text(&clip)))).unwrap();
+    std::fs::write(bench.path("cut.mp4"), &whole[..whole.len() * 6 / 10]).unwrap();
+    std::fs::create_dir(bench.path("folder.mp4")).unwrap();
+    std::fs::write(bench.path("no-photo.jpg"), "not a photo").unwrap();
+
+    let none: &[&str] = &["--swapper", "none"];
+    let table: &[(&[&str], &[&str], i32, &str)] = &[
+        (&["-t", "missing.mp4", "-o", "o.mp4"], none, 3, "missing.mp4"),
+        (&["-t", "empty.mp4", "-o", "o.mp4"], none, 3, "empty"),
+        (&["-t", "text.mp4", "-o", "o.mp4"], none, 3, "target"),
+        (&["-t", "audio.mp4", "-o", "o.mp4"], none, 3, "video"),
+        (&["-t", "cut.mp4", "-o", "o.mp4"], none, 3, "truncated"),
+        (&["-t", "clip.mp4", "-o", "nowhere/o.mp4"], none, 3, "nowhere"),
+        (&["-t", "clip.mp4", "-o", "folder.mp4"], none, 3, "folder.mp4"),
+        (&["-t", "clip.mp4", "-o", "/proc/o.mp4"], none, 3, "/proc"),
+        (&["-t", "clip.mp4", "-o", "clip.mp4"], none, 3, "the target itself"),
+        (&["-t", "clip.mp4", "-o", "o.xyz"], none, 3, "xyz"),
+        (&["-t", "clip.mp4", "-o", "o.mp4"], &["--blend-ratio", "7"], 2, "0.0..=1.0"),
+        (&["-t", "clip.mp4", "-o", "o.mp4"], &["--chunk-frames", "9..8"], 2, "MIN..MAX"),
+        (&["-t", "clip.mp4", "-o", "o.mp4"], &["--execution-provider", "abacus", "--swapper", "none"], 2, "abacus"),
+        (&["-t", "clip.mp4", "-o", "o.mp4"], &[], 2, "source-path"),
+        (&["-t", "clip.mp4", "-o", "o.mp4", "-s", "missing.jpg"], &[], 3, "missing.jpg"),
+        (&["-t", "clip.mp4", "-o", "o.mp4", "-s", "no-photo.jpg"], &[], 3, "photo"),
+    ];
+    for (arguments, more, exit, named) in table {
+        let ran = Ran::from(bench.swap(arguments).args(*more));
+        assert_eq!(ran.exit, Some(*exit), "{arguments:?} {more:?}: {}", ran.told());
+        assert!(ran.told().contains(named), "{arguments:?} {more:?} does not name {named}: {}", ran.told());
+        assert!(!bench.path("o.mp4").exists());
+    }
+    assert!(!bench.path("nowhere").exists(), "a missing output folder is not created");
+    assert_eq!(frame_digests(&clip).len(), 50, "the target is untouched");
+}
+
+#[test]
+fn photos_without_a_face_or_with_several_are_refused() {
+    let bench = Bench::new();
+    bench.test_clip("clip.mp4", 10, 10);
+    bench.clip("no-face.png", "-f lavfi -i testsrc2=s=640x480 -frames:v 1");
+    let photo = portrait();
+    bench.clip("two.png", &format!("-i {0} -i {0} -filter_complex hstack -frames:v 1", text(&photo)));
+
+    let none = Ran::from(&mut bench.swap(&["-s", "no-face.png", "-t", "clip.mp4", "-o", "o.mp4"]));
+    assert_eq!(none.exit, Some(3), "{}", none.told());
+    assert!(none.told().contains("no face"), "{}", none.told());
+
+    let several = Ran::from(&mut bench.swap(&["-s", "two.png", "-t", "clip.mp4", "-o", "o.mp4"]));
+    assert_eq!(several.exit, Some(3), "{}", several.told());
+    assert!(several.told().contains("--source-face"), "{}", several.told());
+
+    Ran::from(&mut bench.swap(&["-s", "two.png", "--source-face", "1", "-t", "clip.mp4", "-o", "o.mp4"])).done();
+    let beyond = Ran::from(&mut bench.swap(&["-s", "two.png", "--source-face", "2", "-t", "clip.mp4", "-o", "p.mp4"]));
+    assert_eq!(beyond.exit, Some(3), "{}", beyond.told());
+}
+
+#[test]
+fn a_clip_without_a_face_passes_through_with_a_warning() {
+    let bench = Bench::new();
+    let clip = bench.test_clip("clip.mp4", 30, 10);
+    let photo = portrait();
+    let ran = Ran::from(&mut bench.swap(&["-s", text(&photo), "-t", text(&clip), "-o", "o.mp4", "--output-video-crf", "0"]));
+    assert_eq!(ran.done()["frames_without_face"], 30);
+    assert!(ran.told().contains("no face was found in 30 of 30 frames"), "{}", ran.told());
+    assert_eq!(frame_digests(&bench.path("o.mp4")), frame_digests(&clip));
+}
+
+/// Chunks do not show: what is computed for a frame does not depend on how the clip was cut.
+#[test]
+fn swapped_frames_are_the_same_for_all_chunks() {
+    let bench = Bench::new();
+    let (photo, clip) = (portrait(), demo_clip());
+    let mut digests: Vec<Vec<String>> = Vec::new();
+    for chunks in ["16..16", "64..64", "128..128", "1000000..1000000"] {
+        let output = format!("out-{chunks}.mp4");
+        let ran = Ran::from(bench.swap(&["-s", text(&photo), "-t", text(&clip), "-o", &output]).args([
+            "--frame-limit", "200", "--chunk-frames", chunks, "--output-video-crf", "0", "--output-video-preset", "ultrafast",
+        ]));
+        assert_eq!(ran.done()["frames"], 200);
+        digests.push(frame_digests(&bench.path(&output)));
+    }
+    assert!(digests.iter().all(|other| *other == digests[0]));
+    let before = frame_digests(&clip);
+    let changed = digests[0].iter().zip(&before).filter(|(after, before)| after != before).count();
+    assert!(changed > 150, "{changed} of 200 frames were changed");
+}
+
+#[test]
+fn blend_ratio_zero_leaves_every_frame() {
+    let bench = Bench::new();
+    let (photo, clip) = (portrait(), demo_clip());
+    Ran::from(bench.swap(&["-s", text(&photo), "-t", text(&clip), "-o", "o.mp4", "--blend-ratio", "0"]).args([
+        "--frame-limit", "60", "--output-video-crf", "0",
+    ]))
+    .done();
+    assert_eq!(frame_digests(&bench.path("o.mp4")), frame_digests(&clip)[..60]);
+}
