@@ -23,7 +23,7 @@ setup: ## install what is missing: Debian packages, ONNX Runtime, the demo's cli
 
 .PHONY: build
 build: setup ## build target/release/facemill
-	cargo build --release --locked
+	cargo build --release --locked --workspace
 
 .PHONY: demo
 demo: build ## put the portrait's face onto the demo clip: out/demo.mp4
@@ -41,11 +41,11 @@ test-kafka: setup ## run the broker's tests on a real Apache Kafka, started and 
 	@export FACEMILL_KAFKA_PORT=19192 FACEMILL_KAFKA_DATA=$(CURDIR)/target/test-kafka; \
 	trap 'deploy/kafka/stop.sh --delete' EXIT; \
 	brokers=$$(deploy/kafka/start.sh); \
-	FACEMILL_TEST_BROKERS=$$brokers cargo test --release --locked --test broker_kafka
+	FACEMILL_TEST_BROKERS=$$brokers cargo test --release --locked --workspace --test broker_kafka
 
 .PHONY: bench
 bench: build ## measure against ffmpeg on this machine; prints the table of load-tests/RESULTS.md
-	cargo run --release --locked -p load-tests -- bench
+	target/release/load-tests bench
 
 .PHONY: fmt
 fmt: ## format the sources

@@ -169,6 +169,22 @@ impl Frame {
         }
     }
 
+    /// A photo: `rgb` holds R, G, B of each pixel, row by row. Becomes full-range 4:4:4.
+    pub fn from_rgb(width: usize, height: usize, rgb: &[u8], matrix: Matrix) -> Self {
+        let (kr, kb) = matrix.coefficients();
+        let mut planes = [(); 3].map(|()| Vec::with_capacity(width * height));
+        let (pixels, _) = rgb.as_chunks::<3>();
+        for pixel in &pixels[..width * height] {
+            let [r, g, b] = pixel.map(f32::from);
+            let luma = kr * r + (1.0 - kr - kb) * g + kb * b;
+            planes[0].push(luma.round() as u8);
+            planes[1].push((128.0 + (b - luma) / (2.0 - 2.0 * kb)).round() as u8);
+            planes[2].push((128.0 + (r - luma) / (2.0 - 2.0 * kr)).round() as u8);
+        }
+        let color = Color { matrix, full_range: true };
+        Self { planes, width, height, shift: (0, 0), color, site: ChromaSite::Center }
+    }
+
     fn size(&self, plane: usize) -> (usize, usize) {
         match plane {
             0 => (self.width, self.height),

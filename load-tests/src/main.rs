@@ -1,1 +1,67 @@
-fn main() {}
+//! Measures facemill as its users run it, and prints the tables of `RESULTS.md`.
+
+mod bench;
+mod clips;
+mod identity;
+mod measure;
+mod sheet;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Benchmarks and measurements of facemill
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Speed and memory beside `ffmpeg` re-encoding the same clips with the same encoder settings
+    Bench {
+        /// The program under test
+        #[arg(long, default_value = "target/release/facemill")]
+        facemill: PathBuf,
+        /// Runs of each command; medians are printed
+        #[arg(long, default_value_t = 3)]
+        runs: usize,
+    },
+    /// Cosine of SFace embeddings between a photo and the faces of clips, before and after
+    Identity {
+        /// The photo
+        photo: PathBuf,
+        /// The clip before
+        before: PathBuf,
+        /// The clip after
+        after: PathBuf,
+        /// Every so many frames
+        #[arg(long, default_value_t = 4)]
+        every: usize,
+    },
+    /// A contact sheet: frames before above the same frames after
+    Sheet {
+        /// The clip before
+        before: PathBuf,
+        /// The clip after
+        after: PathBuf,
+        /// Where the picture goes (.png, .jpg)
+        output: PathBuf,
+        /// Numbers of the frames
+        #[arg(long, value_delimiter = ',', required = true)]
+        frames: Vec<usize>,
+        /// Part of each frame, WIDTHxHEIGHT+X+Y
+        #[arg(long)]
+        crop: Option<sheet::Crop>,
+    },
+}
+
+fn main() -> Result<()> {
+    match Cli::parse().command {
+        Command::Bench { facemill, runs } => bench::run(&facemill, runs),
+        Command::Identity { photo, before, after, every } => identity::run(&photo, &before, &after, every),
+        Command::Sheet { before, after, output, frames, crop } => sheet::run(&before, &after, &output, &frames, crop),
+    }
+}

@@ -1,4 +1,4 @@
-//! The partitions that are ours now: their windows, leases and what is committed. No I/O.
+//! The partitions that are ours now: their windows, leases and what was committed. No I/O.
 //!
 //! Only the poll thread changes this, in its loop and in librdkafka's rebalance callback, which runs on that thread.
 //! So a commit can never follow a revocation.
@@ -34,8 +34,12 @@ pub(super) struct Assignment {
 struct Assigned {
     lease: Lease,
     window: OffsetWindow,
-    /// What the broker holds as our position, as far as we know.
-    committed: Option<i64>,
+    /// The first offset delivered: no news to the broker.
+    start: Option<i64>,
+    /// The last position sent to the broker.
+    sent: Option<i64>,
+    /// The last position that the broker is known to hold.
+    confirmed: Option<i64>,
     watermarks: Option<Watermarks>,
 }
 
@@ -78,7 +82,7 @@ impl Assignment {
         for partition in partitions {
             let Some(assigned) = self.partitions.remove(partition) else { continue };
             assigned.lease.end();
-            last.extend(assigned.due().map(|position| (*partition, position)));
+            last.extend(assigned.beyond(assigned.confirmed).map(|position| (*partition, position)));
         }
         self.changes.push(Change::Revoked(partitions.to_vec()));
         last
@@ -97,7 +101,7 @@ impl Assignment {
             *assigned = reopened;
             assigned.window.start(offset);
         }
-        assigned.committed.get_or_insert(offset);
+        assigned.start.get_or_insert(offset);
         self.outstanding += 1;
         let lease = assigned.lease.clone();
         Some(Claim::new(self.topic.clone(), partition, offset, lease, self.returning.clone()))
@@ -116,23 +120,41 @@ impl Assignment {
         }
     }
 
-    /// Positions further than what is committed.
+    /// Positions that the broker has not been sent yet.
     pub fn due(&self) -> Vec<Position> {
-        self.partitions.iter().filter_map(|(partition, assigned)| Some((*partition, assigned.due()?))).collect()
+        self.positions(|assigned| assigned.beyond(assigned.sent))
     }
 
-    /// The broker holds `positions` now.
-    pub fn committed(&mut self, positions: &[Position]) {
+    /// Positions that the broker may not hold, though they may have been sent.
+    pub fn unconfirmed(&self) -> Vec<Position> {
+        self.positions(|assigned| assigned.beyond(assigned.confirmed))
+    }
+
+    /// `positions` are on their way to the broker.
+    pub fn sent(&mut self, positions: &[Position]) {
         for (partition, position) in positions {
             if let Some(assigned) = self.partitions.get_mut(partition) {
-                assigned.committed = Some(*position);
+                assigned.sent = Some(*position);
             }
         }
     }
 
+    /// The broker has acknowledged `positions`.
+    pub fn confirmed(&mut self, positions: &[Position]) {
+        self.sent(positions);
+        for (partition, position) in positions {
+            if let Some(assigned) = self.partitions.get_mut(partition) {
+                assigned.confirmed = Some(*position);
+            }
+        }
+    }
+
+    /// What the broker holds. A position that was sent and has not arrived is due again.
     pub fn observe(&mut self, partition: i32, watermarks: Watermarks) {
         if let Some(assigned) = self.partitions.get_mut(&partition) {
             assigned.watermarks = Some(watermarks);
+            assigned.sent = assigned.sent.map(|sent| sent.min(watermarks.committed));
+            assigned.confirmed = assigned.confirmed.max(Some(watermarks.committed));
         }
     }
 
@@ -149,20 +171,27 @@ impl Assignment {
         std::mem::take(&mut self.changes)
     }
 
+    fn positions(&self, position: impl Fn(&Assigned) -> Option<i64>) -> Vec<Position> {
+        self.partitions.iter().filter_map(|(partition, assigned)| Some((*partition, position(assigned)?))).collect()
+    }
+
     fn open(&mut self) -> Assigned {
         self.next_epoch += 1;
         Assigned {
             lease: Lease::new(self.next_epoch),
             window: OffsetWindow::default(),
-            committed: None,
+            start: None,
+            sent: None,
+            confirmed: None,
             watermarks: None,
         }
     }
 }
 
 impl Assigned {
-    fn due(&self) -> Option<i64> {
-        self.window.position().filter(|position| Some(*position) > self.committed)
+    /// The position to commit, if it is further than `known` and than where we began.
+    fn beyond(&self, known: Option<i64>) -> Option<i64> {
+        self.window.position().filter(|position| Some(*position) > known.max(self.start))
     }
 
     fn lag(&self) -> i64 {
@@ -193,8 +222,40 @@ mod tests {
         first.finish();
         ours.settle();
         assert_eq!((ours.due(), ours.outstanding()), (vec![(0, 12)], 0));
-        ours.committed(&[(0, 12)]);
+        ours.sent(&[(0, 12)]);
         assert_eq!(ours.due(), vec![]);
+    }
+
+    #[test]
+    fn a_commit_that_did_not_arrive_is_due_again() {
+        let seen = |committed| Watermarks { low: 0, high: 20, committed };
+        let mut ours = assignment(&[0]);
+        let first = ours.claim(0, 10).unwrap();
+        ours.observe(0, seen(-1001));
+        assert_eq!(ours.due(), vec![], "where it began is no news");
+        first.finish();
+        ours.settle();
+        ours.sent(&[(0, 11)]);
+        assert_eq!((ours.due(), ours.unconfirmed()), (vec![], vec![(0, 11)]));
+        ours.observe(0, seen(-1001));
+        assert_eq!((ours.due(), ours.unconfirmed()), (vec![(0, 11)], vec![(0, 11)]));
+        ours.observe(0, seen(11));
+        ours.sent(&[(0, 11)]);
+        assert_eq!((ours.due(), ours.unconfirmed()), (vec![], vec![]));
+        assert_eq!(ours.revoke(&[0]), vec![]);
+    }
+
+    #[test]
+    fn what_was_sent_and_not_confirmed_is_committed_before_the_partition_goes() {
+        let mut ours = assignment(&[0, 1]);
+        for partition in 0..2 {
+            ours.claim(partition, 3).unwrap().finish();
+        }
+        ours.settle();
+        ours.sent(&[(0, 4)]);
+        ours.confirmed(&[(1, 4)]);
+        assert_eq!(ours.due(), vec![]);
+        assert_eq!(ours.revoke(&[0, 1]), vec![(0, 4)]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tracing::{debug, error, info, warn};
 
 /// Context of clients that need no callbacks.
@@ -36,5 +36,8 @@ pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
 /// An error that belongs to no call. librdkafka goes on by itself (it reconnects); what it cannot cure comes out of
 /// the next call as well.
 pub(super) fn log_error(error: &KafkaError, reason: &str) {
+    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+        return; // a reader has caught up, as it asked to be told
+    }
     warn!(target: "librdkafka", %error, "{reason}");
 }

@@ -137,6 +137,6 @@ const SETTINGS: &[(&str, &str)] = &[
     ("fetch.message.max.bytes", "32768"),
     ("fetch.queue.backoff.ms", "50"),
     ("check.crcs", "true"),
-    // For the lag.
+    // For the lag, and to see that commits have arrived.
     ("statistics.interval.ms", "5000"),
 ];

@@ -36,12 +36,11 @@ const POLL_IDLE: Duration = Duration::from_millis(50);
 pub(super) struct Group {
     topic: String,
     assignment: Arc<Mutex<Assignment>>,
-    is_committing: AtomicBool,
 }
 
 impl Group {
     pub fn new(topic: &str, assignment: Arc<Mutex<Assignment>>) -> Self {
-        Self { topic: topic.to_owned(), assignment, is_committing: AtomicBool::new(false) }
+        Self { topic: topic.to_owned(), assignment }
     }
 
     fn assignment(&self) -> MutexGuard<'_, Assignment> {
@@ -67,7 +66,7 @@ impl Group {
         }
         let outcome = self.offsets(positions).and_then(|offsets| consumer.commit(&offsets, CommitMode::Sync));
         match outcome {
-            Ok(()) => self.assignment().committed(positions),
+            Ok(()) => self.assignment().confirmed(positions),
             Err(error) => {
                 warn!(topic = %self.topic, ?positions, %error, "offsets not committed: these records come again")
             }
@@ -123,23 +122,6 @@ impl ConsumerContext for Group {
             Rebalance::Error(error) => warn!(topic = %self.topic, %error, "rebalance failed"),
         }
     }
-
-    fn commit_callback(&self, outcome: KafkaResult<()>, offsets: &TopicPartitionList) {
-        self.is_committing.store(false, Ordering::Release);
-        match outcome {
-            Ok(()) => {
-                let positions: Vec<Position> = offsets
-                    .elements_for_topic(&self.topic)
-                    .iter()
-                    .filter(|element| element.error().is_ok())
-                    .filter_map(|element| Some((element.partition(), element.offset().to_raw()?)))
-                    .collect();
-                self.assignment().committed(&positions);
-            }
-            // Still due, so the loop tries again; a rebalance in between takes the partitions or keeps them.
-            Err(error) => debug!(topic = %self.topic, %error, "commit not accepted, will be tried again"),
-        }
-    }
 }
 
 /// The loop and what it needs.
@@ -180,8 +162,8 @@ impl<T: DeserializeOwned + Send + 'static> Poller<T> {
             }
         }
         self.settle();
-        let due = self.group().assignment().due();
-        self.group().commit_now(&self.consumer, &due);
+        let last = self.group().assignment().unconfirmed();
+        self.group().commit_now(&self.consumer, &last);
         // Dropping the consumer revokes the partitions, which ends the leases, and leaves the group.
     }
 
@@ -255,20 +237,17 @@ impl<T: DeserializeOwned + Send + 'static> Poller<T> {
         true
     }
 
+    /// Does not wait. librdkafka gives no sign when such a commit has arrived or failed (its event is for automatic
+    /// commits only, 2.12), so the statistics tell: see [`Assignment::observe`].
     fn commit_due(&self) {
         let group = self.group();
-        if group.is_committing.load(Ordering::Acquire) {
-            return;
-        }
         let due = group.assignment().due();
         if due.is_empty() {
             return;
         }
-        group.is_committing.store(true, Ordering::Release);
-        let sent = group.offsets(&due).and_then(|offsets| self.consumer.commit(&offsets, CommitMode::Async));
-        if let Err(error) = sent {
-            group.is_committing.store(false, Ordering::Release);
-            warn!(topic = %group.topic, %error, "commit not sent, will be tried again");
+        match group.offsets(&due).and_then(|offsets| self.consumer.commit(&offsets, CommitMode::Async)) {
+            Ok(()) => group.assignment().sent(&due),
+            Err(error) => warn!(topic = %group.topic, %error, "commit not sent, will be tried again"),
         }
     }
 }

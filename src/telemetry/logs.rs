@@ -26,7 +26,8 @@ where
 
 fn directives(verbosity: i8) -> &'static str {
     match verbosity {
-        i8::MIN..=-1 => "warn",
+        // A command has the broker inside itself: what librdkafka says of it is of use only to who looks for a fault.
+        i8::MIN..=-1 => "warn,librdkafka=off,facemill::broker=error",
         0 => "warn,facemill=info",
         1 => "info,facemill=debug",
         2..=i8::MAX => "debug,facemill=trace",

@@ -12,6 +12,8 @@ use super::warp::{Sampler, draw};
 const FEATHER: f32 = 0.13;
 /// Brows show at least this much: a half-covered tail would be a double brow.
 const BROW_ALPHA: f32 = 0.97;
+/// Beside the brows' tails, which reach farther in some faces than the mesh says.
+const TAILS: [(usize, f32); 6] = [(156, 0.97), (383, 0.97), (71, 0.8), (301, 0.8), (139, 0.7), (368, 0.7)];
 /// Vertices steeper than this even in the frontal face (the nose's sides) do not fade as the head turns…
 const STEEP: f32 = 0.45;
 /// …unless they lie this near to the rim (face widths).
@@ -26,6 +28,9 @@ pub fn vertex_alpha(points: &Points, lent_facing: &[f32; 468], covered: Option<&
     let mut alpha: [f32; 468] = std::array::from_fn(|i| smoothstep(0.0, FEATHER, face.depth[i]));
     for &vertex in BROWS.as_flattened() {
         alpha[vertex] = alpha[vertex].max(BROW_ALPHA);
+    }
+    for (vertex, least) in TAILS {
+        alpha[vertex] = alpha[vertex].max(least);
     }
     let pose = |vertex: usize, normal: f32| match face.facing[vertex] < STEEP {
         false => smoothstep(0.15, 0.50, normal),
@@ -101,7 +106,13 @@ impl Opacity {
         if keep.face.has_hair {
             away_from(&keep.face.hair, 0.05 * face_width, &mut self.away);
             blur.in_place(&mut self.away, 0.012 * face_width);
-            self.alpha.data.iter_mut().zip(&self.away.data).for_each(|(alpha, away)| *alpha *= away);
+            // A tail that touches the temple's hair is still a brow.
+            self.kept.reset_like(&keep.face.hull);
+            BROWS.iter().for_each(|ring| outlines.add(&mut self.kept, keep.points, ring));
+            blur.in_place(&mut self.kept, 0.02 * face_width);
+            for ((alpha, away), brow) in self.alpha.data.iter_mut().zip(&self.away.data).zip(&self.kept.data) {
+                *alpha *= away.max((2.5 * brow).min(1.0));
+            }
         }
         let mut keep_out = |rings: [&[usize]; 2], share: f32, sigma: f32, gain: f32| {
             let sigma = sigma * face_width;

@@ -1,0 +1,110 @@
+//! Speed and memory of whole commands, each beside `ffmpeg` re-encoding the same clip with the same encoder settings in the same run.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::clips::{demo, ffmpeg, frames, portrait};
+use crate::measure::{self, Run, median};
+
+/// x264's settings on both sides.
+const PRESET: &str = "veryfast";
+const CRF: &str = "20";
+
+/// Runs the benchmark and prints its tables.
+pub fn run(facemill: &Path, runs: usize) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let clips = Clips::make(folder.path())?;
+    println!("| clip | command | frames/s (median of {runs}) | beside ffmpeg | peak memory, MB |");
+    println!("|---|---|---|---|---|");
+    let mut stages = Vec::new();
+    let cases = [
+        Case { name: "720p, 79 s", clip: &clips.long, swapper: "none" },
+        Case { name: "demo, 640×360", clip: &clips.small, swapper: "mesh" },
+        Case { name: "demo at 1280×720", clip: &clips.large, swapper: "mesh" },
+        Case { name: "720p, 79 s", clip: &clips.long, swapper: "mesh" },
+    ];
+    for case in &cases {
+        stages.push(case.measure(facemill, runs, folder.path())?);
+    }
+    println!("\nWhere the time goes (seconds by stage, added up over lanes, of the last run):\n");
+    for (case, stages) in cases.iter().zip(stages) {
+        println!("- {} `{}`: {stages}", case.name, case.swapper);
+    }
+    Ok(())
+}
+
+struct Clips {
+    small: PathBuf,
+    large: PathBuf,
+    long: PathBuf,
+}
+
+impl Clips {
+    fn make(folder: &Path) -> Result<Self> {
+        let small = demo()?;
+        let (large, long) = (folder.join("720p.mp4"), folder.join("720p-long.mp4"));
+        let source = small.to_str().context("UTF-8 path")?;
+        let encode = ["-vf", "scale=1280:720:flags=bicubic", "-c:v", "libx264", "-preset", "fast", "-crf", "16", "-c:a", "copy"];
+        ffmpeg(&[&["-i", source], &encode[..], &[large.to_str().context("UTF-8 path")?]].concat())?;
+        let looped = ["-stream_loop", "3", "-i", large.to_str().context("UTF-8 path")?, "-c", "copy"];
+        ffmpeg(&[&looped[..], &[long.to_str().context("UTF-8 path")?]].concat())?;
+        Ok(Self { small, large, long })
+    }
+}
+
+struct Case<'a> {
+    name: &'a str,
+    clip: &'a Path,
+    swapper: &'a str,
+}
+
+impl Case<'_> {
+    /// Both commands in turn; prints a row each; returns where facemill's time went.
+    fn measure(&self, facemill: &Path, runs: usize, folder: &Path) -> Result<String> {
+        let frames = frames(self.clip)? as f64;
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for number in 0..=runs {
+            let (our, their) = (self.facemill(facemill, folder)?, self.ffmpeg(folder)?);
+            if number > 0 {
+                ours.push(our); // the first pair warms the caches
+                theirs.push(their);
+            }
+        }
+        let rate = |runs: &[Run]| median(runs.iter().map(|run| frames / run.seconds).collect());
+        let memory = |runs: &[Run]| runs.iter().map(|run| run.peak_mb).fold(0.0, f64::max);
+        let ratio = median(ours.iter().zip(&theirs).map(|(our, their)| their.seconds / our.seconds).collect());
+        let Self { name, swapper, .. } = self;
+        println!("| {name} | facemill swap, `{swapper}` | {:.1} | {ratio:.2} | {:.0} |", rate(&ours), memory(&ours));
+        println!("| {name} | ffmpeg | {:.1} | 1 | {:.0} |", rate(&theirs), memory(&theirs));
+        let done: Value = serde_json::from_str(ours[runs - 1].stdout.lines().last().context("a last event")?)?;
+        let stages = done["stage_seconds"].as_object().context("stage_seconds")?;
+        let mut stages: Vec<(&str, f64)> =
+            stages.iter().map(|(stage, spent)| (stage.as_str(), spent.as_f64().unwrap_or(0.0))).collect();
+        stages.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let listed: Vec<String> = stages.iter().map(|(stage, spent)| format!("{stage} {spent:.2}")).collect();
+        Ok(format!("{} (whole command {:.2})", listed.join(", "), ours[runs - 1].seconds))
+    }
+
+    fn facemill(&self, facemill: &Path, folder: &Path) -> Result<Run> {
+        let data = folder.join("data");
+        std::fs::remove_dir_all(&data).ok(); // nothing is reused
+        let mut command = Command::new(facemill);
+        command.arg("swap").arg("--json").arg("--data-dir").arg(&data).args(["--swapper", self.swapper]);
+        if self.swapper != "none" {
+            command.arg("-s").arg(portrait());
+        }
+        command.arg("-t").arg(self.clip).arg("-o").arg(folder.join("ours.mp4"));
+        command.args(["--output-video-preset", PRESET, "--output-video-crf", CRF]);
+        measure::run(&mut command)
+    }
+
+    fn ffmpeg(&self, folder: &Path) -> Result<Run> {
+        let mut command = Command::new("ffmpeg");
+        command.args(["-nostdin", "-v", "error", "-y", "-i"]).arg(self.clip);
+        command.args(["-c:v", "libx264", "-preset", PRESET, "-crf", CRF, "-c:a", "copy"]).arg(folder.join("theirs.mp4"));
+        measure::run(&mut command)
+    }
+}
