@@ -41,7 +41,7 @@ test-kafka: setup ## run the broker's tests on a real Apache Kafka, started and 
 	@export FACEMILL_KAFKA_PORT=19192 FACEMILL_KAFKA_DATA=$(CURDIR)/target/test-kafka; \
 	trap 'deploy/kafka/stop.sh --delete' EXIT; \
 	brokers=$$(deploy/kafka/start.sh); \
-	FACEMILL_TEST_BROKERS=$$brokers cargo test --release --locked --workspace --test broker_kafka
+	FACEMILL_TEST_BROKERS=$$brokers cargo test --release --locked --workspace --test broker_kafka --test cluster_kafka
 
 .PHONY: bench
 bench: build ## measure against ffmpeg on this machine; prints the table of load-tests/RESULTS.md

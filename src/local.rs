@@ -15,7 +15,7 @@ use crate::broker::{EmbeddedBroker, News, Outgoing, Producer, Reader, StartAt};
 use crate::contract::{Job, Status, topics, worker_group};
 use crate::ingest;
 use crate::site::{Metered, Site, SiteError};
-use crate::store::{self, Limits, Locations, StoreConfig};
+use crate::store::{self, Limits, Location, Locations, StoreConfig};
 use crate::toolchain;
 use crate::worker::{self, Meter};
 use crate::{assemble, contract};
@@ -189,7 +189,7 @@ pub async fn publish(producer: &Producer, job: &Job, partition: i32) -> Result<(
     Ok(())
 }
 
-/// A folder as a store URL.
+/// An absolute path as a location.
 pub fn file_url(path: &Path) -> String {
-    format!("file://{}", path.display())
+    Location::File(path.to_owned()).to_string()
 }

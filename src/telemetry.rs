@@ -150,7 +150,7 @@ label! {
     FrameOutcome {
         /// At least one face was swapped.
         Swapped = "swapped",
-        /// No face was seen.
+        /// No face was seen, or none was looked for.
         Passed = "passed",
     }
 }

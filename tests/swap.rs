@@ -231,6 +231,15 @@ fn swapped_frames_are_the_same_for_all_chunks() {
 }
 
 #[test]
+fn the_demo_keeps_every_frame_time_and_sound() {
+    let bench = Bench::new();
+    let (photo, clip) = (portrait(), demo_clip());
+    let ran = Ran::from(&mut bench.swap(&["-s", text(&photo), "-t", text(&clip), "-o", "o.mp4"]));
+    assert_eq!((&ran.done()["frames"], &ran.done()["frames_without_face"]), (&Value::from(472), &Value::from(0)));
+    assert_eq!(times(&bench.path("o.mp4")), times(&clip));
+}
+
+#[test]
 fn blend_ratio_zero_leaves_every_frame() {
     let bench = Bench::new();
     let (photo, clip) = (portrait(), demo_clip());

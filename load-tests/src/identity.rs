@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use facemill::config::Config;
 use facemill::frame::{Frame, Matrix, Pixels};
 use facemill::photo;
@@ -13,7 +13,7 @@ use image::RgbImage;
 use crate::clips::rgb_frames;
 
 /// Prints the averages over every frame in which a face is found before.
-pub fn run(photo: &Path, before: &Path, after: &Path, every: usize) -> Result<()> {
+pub fn run(photo: &Path, before: &Path, after: &Path, every: usize, at_least: Option<f64>) -> Result<()> {
     let config = Config::load(None, serde_json::json!({}))?;
     model::init(&config.onnxruntime_library())?;
     let catalog = Catalog::builtin()?;
@@ -26,13 +26,11 @@ pub fn run(photo: &Path, before: &Path, after: &Path, every: usize) -> Result<()
     let is = judge.cosines(after, &portrait, every)?;
     let pairs: Vec<(f64, f64)> = was.iter().zip(&is).filter_map(|(was, is)| Some(((*was)?, (*is)?))).collect();
     let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
-    println!(
-        "frames looked at {}, with a face {}: cosine to the photo {:.3} before, {:.3} after",
-        was.len(),
-        pairs.len(),
-        mean(pairs.iter().map(|pair| pair.0).collect()),
-        mean(pairs.iter().map(|pair| pair.1).collect()),
-    );
+    let (before, after) =
+        (mean(pairs.iter().map(|pair| pair.0).collect()), mean(pairs.iter().map(|pair| pair.1).collect()));
+    let (looked_at, with_face) = (was.len(), pairs.len());
+    println!("frames looked at {looked_at}, with a face {with_face}: cosine to the photo {before:.3} before, {after:.3} after");
+    ensure!(at_least.is_none_or(|least| after >= least), "the average after is below {}", at_least.unwrap_or_default());
     Ok(())
 }
 

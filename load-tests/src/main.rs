@@ -40,6 +40,9 @@ enum Command {
         /// Every so many frames
         #[arg(long, default_value_t = 4)]
         every: usize,
+        /// Fail if the average after is below this
+        #[arg(long)]
+        at_least: Option<f64>,
     },
     /// A contact sheet: frames before above the same frames after
     Sheet {
@@ -61,7 +64,9 @@ enum Command {
 fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Bench { facemill, runs } => bench::run(&facemill, runs),
-        Command::Identity { photo, before, after, every } => identity::run(&photo, &before, &after, every),
+        Command::Identity { photo, before, after, every, at_least } => {
+            identity::run(&photo, &before, &after, every, at_least)
+        }
         Command::Sheet { before, after, output, frames, crop } => sheet::run(&before, &after, &output, &frames, crop),
     }
 }

@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     fn chunk(frames: u64, reused: bool) -> Settled {
-        Settled { reused, counts: FrameCounts { frames, without_face: 1 }, seconds: StageSeconds::new() }
+        Settled { reused, counts: FrameCounts { frames, without_face: 1, faces: 0 }, seconds: StageSeconds::new() }
     }
 
     #[test]

@@ -39,7 +39,8 @@ impl OpenJob {
         let mut ledger = Ledger::new(plan.chunks.len(), plan.clip.frames());
         ledger.spend(&run.seconds);
         for index in results_in_store(site, &run, &plan).await? {
-            let counts = FrameCounts { frames: plan.chunks[index].end - plan.chunks[index].start, without_face: 0 };
+            let frames = plan.chunks[index].end - plan.chunks[index].start;
+            let counts = FrameCounts { frames, ..FrameCounts::default() };
             ledger.count(index as u32, &Settled { reused: true, counts, seconds: StageSeconds::new() });
         }
         let (run, plan) = (Arc::new(run), Arc::new(plan));

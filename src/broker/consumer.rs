@@ -100,8 +100,10 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
         }
     }
 
-    /// Unfinished records of our partitions, those still at the broker included. What waits at the broker is known from
-    /// statistics, every five seconds; until the first of them only what was delivered counts.
+    /// Unfinished records of our partitions, those that wait at the broker included.
+    ///
+    /// The ends of the partitions are known from the last fetch, by statistics every five seconds: while all claims are
+    /// out nothing is fetched, and the number is as old as they are.
     pub fn lag(&self) -> i64 {
         self.assignment.lock().expect("nothing panics while it holds the assignment").lag()
     }

@@ -60,8 +60,9 @@ mod tests {
 
     #[test]
     fn commits_the_finished_prefix() {
+        type Row = (&'static str, &'static [i64], &'static [i64], &'static [Option<i64>]);
         #[rustfmt::skip]
-        let table: &[(&str, &[i64], &[i64], &[Option<i64>])] = &[
+        let table: &[Row] = &[
             ("in order",            &[5, 6, 7], &[5, 6, 7],    &[Some(6), Some(7), Some(8)]),
             ("backwards",           &[5, 6, 7], &[7, 6, 5],    &[None, None, Some(8)]),
             ("hole",                &[5, 6, 7], &[6, 5],       &[None, Some(7)]),

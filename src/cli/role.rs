@@ -91,7 +91,7 @@ async fn serve<F: Future<Output = Result<(), SiteError>>>(
     let (worked, watched) = tokio::join!(work, watched);
     worked?;
     watched?;
-    Ok(if stop.is_cancelled() { Exit::Interrupted } else { Exit::Done })
+    Ok(Exit::Done)
 }
 
 /// Connects to broker and store; makes missing topics.

@@ -200,6 +200,18 @@ mod tests {
         .unwrap()
     }
 
+    /// Producers in other languages go by this file. With FACEMILL_UPDATE set the test writes it anew.
+    #[test]
+    fn the_published_schema_is_current() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/topics/schemas/job.schema.json");
+        let schema = serde_json::to_string_pretty(&schemars::schema_for!(Job)).unwrap() + "\n";
+        if std::env::var_os("FACEMILL_UPDATE").is_some() {
+            std::fs::write(path, &schema).unwrap();
+        }
+        let published = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(published == schema, "run `FACEMILL_UPDATE=1 cargo test --release schema` and commit {path}");
+    }
+
     #[test]
     fn four_fields_are_enough() {
         let job = job();

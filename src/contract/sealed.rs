@@ -11,6 +11,8 @@ pub struct FrameCounts {
     pub frames: u64,
     /// Frames in which no face was found (0 where none was looked for).
     pub without_face: u64,
+    /// Faces that were swapped.
+    pub faces: u64,
 }
 
 /// The footer of a result (see `seal.rs` for its place in the file).

@@ -4,7 +4,7 @@ use crate::contract::{Job, JobId, Manifest, OpenMarker, State, keys, partition_o
 use crate::error::Refusal;
 use crate::media;
 use crate::site::{Site, SiteError};
-use crate::store::{Location, Put};
+use crate::store::{Body, Location, Put};
 
 use super::IngestError;
 
@@ -32,10 +32,19 @@ pub async fn accept(site: &Site, job: &Job, submission: &str) -> Result<Acceptan
         Some(manifest) if is_whole(site, manifest).await => return Ok(Acceptance::Finished { run: manifest.run }),
         Some(manifest) => manifest.run + 1,
     };
-    let partition = partition_of(&job.job, site.job_partitions);
-    let marker = OpenMarker { job: job.job.clone(), run, submission: submission.to_owned() };
-    site.put_json(&keys::open(partition, &job.job), &marker).await?;
+    mark_open(site, OpenMarker { job: job.job.clone(), run, submission: submission.to_owned() }).await?;
     Ok(Acceptance::Open { run })
+}
+
+/// The marker names the newest run and the submission that asked for it last.
+async fn mark_open(site: &Site, marker: OpenMarker) -> Result<(), SiteError> {
+    let key = keys::open(partition_of(&marker.job, site.job_partitions), &marker.job);
+    if site.put_json(&key, &marker).await? == Put::Created || site.read_json(&key).await?.as_ref() == Some(&marker) {
+        return Ok(());
+    }
+    let bytes = serde_json::to_vec(&marker).map_err(std::io::Error::from)?;
+    site.store.replace(&key, Body::Bytes(bytes.into()), None).await?;
+    Ok(())
 }
 
 async fn bind(site: &Site, job: &Job) -> Result<(), IngestError> {

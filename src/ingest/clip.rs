@@ -82,10 +82,11 @@ fn make(path: &Path, source: Digest, rule: CutRule, tracked: bool, limits: &medi
     Ok(Plan { v: VERSION, source, rule, clip: probe.clip, chunks, looks, warnings: probe.warnings })
 }
 
-/// Refuses clips whose pixels the swapper cannot work on.
-pub fn check_swappable(plan: &Plan) -> Result<(), Refusal> {
+/// Refuses clips whose pixels the encoder or the swapper cannot work on.
+pub fn check_pixels(plan: &Plan, job: &Job) -> Result<(), Refusal> {
     let found = &plan.clip.pixel_format;
-    if media::pixels_supported(found) {
+    media::check_encodable(&job.video.encoder, found).map_err(|error| refusal_of(&error))?;
+    if job.swap.swapper == Swapper::None || media::pixels_supported(found) {
         return Ok(());
     }
     Err(Refusal::new("target", format!("pixel format {found}"), "8-bit planar YUV (yuv420p, yuv422p, yuv444p)"))

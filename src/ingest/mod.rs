@@ -87,6 +87,7 @@ pub async fn run(site: Site, settings: Settings, stop: CancellationToken) -> Res
             },
             event = jobs.next() => match event {
                 Some(Ok(Event::Record(delivery))) => {
+                    telemetry::consumer_lag(telemetry::Topic::Jobs, jobs.lag().max(0) as u64);
                     let node = node.clone();
                     tasks.spawn(async move { node.take(delivery).await });
                 }
@@ -170,12 +171,12 @@ impl Node {
             clip::plan(&self.site, job, &target, &self.settings.limits),
         )
         .await?;
+        clip::check_pixels(&plan, job)?;
         let toolchain: Toolchain = toolchain::of(job, &self.settings.provider)?;
         let (portraits, reference) = timed(&mut seconds, telemetry::Stage::Analyse, async {
             if job.swap.swapper == Swapper::None {
                 return Ok((Vec::new(), None));
             }
-            clip::check_swappable(&plan)?;
             let portraits = self.analyst.check_portraits(&self.site, job, scratch.path()).await?;
             let look = faces::Look { plan: &plan, target: &target.path, scratch: scratch.path(), toolchain: &toolchain };
             let reference = self.analyst.reference(&self.site, look).await?;
@@ -201,6 +202,7 @@ impl Node {
         self.site.put_json(&key, &run).await?;
         let run: Run = self.site.read_json(&key).await?.unwrap_or(run);
         self.site.tell(&JobEvent::Accepted { job: job.job.clone(), run: run.run }).await?;
+        telemetry::job(telemetry::JobOutcome::Accepted);
         info!(run = run.run, frames = plan.clip.frames(), chunks = plan.chunks.len(), "job accepted");
 
         let started = Instant::now();

@@ -57,11 +57,16 @@ impl DataDir {
     }
 }
 
-/// Removes what killed runs have left in scratch, and the least recently used objects above the cap.
+/// Removes what killed runs have left in work, and the least recently used objects above the cap.
+///
+/// The markers of open jobs go too: an assembler would take those jobs up, but a run serves the job of its command only. Nothing is
+/// lost with them; the command that gave such a job finds its chunks by name.
 fn tidy(path: &Path, cap: u64, evict_to: u64) -> io::Result<()> {
-    match std::fs::remove_dir_all(path.join("scratch")) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+    for left in [path.join("scratch"), path.join("store").join("open")] {
+        match std::fs::remove_dir_all(left) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
     }
     let mut files = Vec::new();
     collect(&path.join("store"), &mut files)?;

@@ -9,7 +9,8 @@ pub const NAMES: &str = "mp4, m4v, mov or mkv";
 
 /// A container that finished clips are written to.
 ///
-/// MP4 and MOV keep every time exactly; Matroska rounds times to the millisecond.
+/// MP4 and MOV keep every time exactly. Matroska rounds times to the millisecond, and FFmpeg 5.1 puts Opus into it some
+/// milliseconds early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Container {
     /// ISO base media, `.mp4` and `.m4v`.

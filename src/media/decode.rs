@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ffmpeg_next as ffmpeg;
 use ffmpeg::codec::{self, threading};
-use ffmpeg::frame;
+use ffmpeg::{Discard, frame};
+use ffmpeg_next as ffmpeg;
 
 use super::decoded::Decoded;
 use super::error::MediaError;
@@ -20,6 +20,8 @@ pub struct SliceDecoder {
     properties: Arc<PictureProperties>,
     /// Packets given to the decoder.
     packets: u64,
+    /// Frames before this time are wanted only as far as others refer to them.
+    wanted_from: i64,
     /// The last error before any frame came out.
     leading_error: Option<ffmpeg::Error>,
     /// `width x height format` of the frames so far.
@@ -52,21 +54,28 @@ impl SliceDecoder {
             decoder,
             path: slice.to_owned(),
             packets: 0,
+            wanted_from: i64::MIN,
             leading_error: None,
             picture: None,
         })
     }
 
+    /// Says that frames before `pts` are not wanted: of these, the ones that no other frame refers to are not even
+    /// decoded, and do not come. Wanted frames are the same bits with and without it.
+    pub fn skip_before(&mut self, pts: i64) {
+        self.wanted_from = pts;
+    }
+
     /// The next frame in display order, or `None` after the last.
     ///
     /// Its time is in ticks of the clip's time base, relative to the cut's `base_pts`. Frames that are not among the
-    /// chunk's own times come too (those before the wanted ones that decoding starts with, those hidden by an edit list): the
-    /// caller takes the frames whose times it wants and drops the others.
+    /// chunk's own times come too (those before the wanted ones that decoding starts with, those hidden by an edit
+    /// list): the caller takes the frames whose times it wants and drops the others.
     ///
     /// # Errors
-    /// [`MediaError::Decode`] where a packet cannot be decoded; [`MediaError::PictureChanged`] where size or format change.
-    /// A packet that fails before the first frame is out is stepped over: after an open GOP's keyframe come frames that
-    /// need the GOP before and are not shown.
+    /// [`MediaError::Decode`] where a packet cannot be decoded; [`MediaError::PictureChanged`] where size or format
+    /// change. A packet that fails before the first frame is out is stepped over: after an open GOP's keyframe come
+    /// frames that need the GOP before and are not shown.
     #[expect(clippy::should_implement_trait, reason = "an iterator of results would hide that it ends after an error")]
     pub fn next(&mut self) -> Result<Option<Decoded>, MediaError> {
         loop {
@@ -83,7 +92,11 @@ impl SliceDecoder {
     fn feed(&mut self) -> Result<(), MediaError> {
         let packet = self.input.next()?;
         let sent = match &packet {
-            Some(packet) => self.decoder.send_packet(packet),
+            Some(packet) => {
+                let is_wanted = packet.pts().is_none_or(|pts| pts >= self.wanted_from);
+                self.decoder.skip_frame(if is_wanted { Discard::Default } else { Discard::NonReference });
+                self.decoder.send_packet(packet)
+            }
             None => self.decoder.send_eof(),
         };
         self.packets += u64::from(packet.is_some());

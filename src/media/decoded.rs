@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use ffmpeg_next as ffmpeg;
 use ffmpeg::format::Pixel;
 use ffmpeg::{ffi, frame};
+use ffmpeg_next as ffmpeg;
 
 use super::properties::PictureProperties;
 use crate::frame::{ChromaSite, Color, Matrix, Pixels, PlaneMut, PlaneRef, YuvMut, YuvRef};
@@ -58,9 +58,7 @@ impl Decoded {
         // SAFETY: the frame is ours and has a picture of three planes.
         let strides = unsafe { (*self.frame.as_ptr()).linesize };
         let planes = [(width, height), chroma, chroma];
-        let stride = |plane: usize| {
-            usize::try_from(strides[plane]).expect("decoders lay rows out from top to bottom")
-        };
+        let stride = |plane: usize| usize::try_from(strides[plane]).expect("decoders lay rows out from top to bottom");
         Layout { shift, planes, strides: [stride(0), stride(1), stride(2)] }
     }
 
@@ -106,11 +104,9 @@ impl Pixels for Decoded {
         let layout = self.layout();
         let plane = |index: usize| {
             let (width, height) = layout.planes[index];
-            // SAFETY: the plane is allocated with at least `stride · (height − 1) + width` bytes, and nobody writes to it
-            // while the frame is borrowed (a decoder only reads frames that it has handed out).
-            let data = unsafe {
-                std::slice::from_raw_parts((*self.frame.as_ptr()).data[index], layout.span(index))
-            };
+            // SAFETY: the plane is allocated with at least `stride · (height − 1) + width` bytes, and nobody
+            // writes to it while the frame is borrowed (a decoder only reads frames that it has handed out).
+            let data = unsafe { std::slice::from_raw_parts((*self.frame.as_ptr()).data[index], layout.span(index)) };
             PlaneRef { data, stride: layout.strides[index], width, height }
         };
         YuvRef { planes: [plane(0), plane(1), plane(2)], shift: layout.shift, color: self.color(), site: self.site() }
@@ -125,7 +121,8 @@ impl Pixels for Decoded {
         let data = unsafe { (*self.frame.as_mut_ptr()).data };
         let plane = |index: usize| {
             let (width, height) = layout.planes[index];
-            // SAFETY: as in `view`; the buffers are writable, the planes do not overlap, and `self` is borrowed mutably.
+            // SAFETY: as in `view`; the buffers are writable, the planes do not overlap, and `self` is borrowed
+            // mutably.
             let data = unsafe { std::slice::from_raw_parts_mut(data[index], layout.span(index)) };
             PlaneMut { data, stride: layout.strides[index], width, height }
         };

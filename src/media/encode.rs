@@ -3,9 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use ffmpeg_next as ffmpeg;
 use ffmpeg::codec::{self, threading};
 use ffmpeg::{Packet, ffi, frame, picture};
+use ffmpeg_next as ffmpeg;
 
 use super::decoded::Decoded;
 use super::error::MediaError;
@@ -66,18 +66,13 @@ type Picture = (u32, u32, ffmpeg::format::Pixel);
 impl ChunkEncoder {
     /// Opens the encoder for pictures like `first` and creates the file. `first` itself still has to be pushed.
     ///
-    /// Colour, sample aspect ratio, chroma location and field order are as in the source. Odd sides, where the format's chroma is
-    /// halved along them, are padded to even ones by repeating the edge.
+    /// Colour, sample aspect ratio, chroma location and field order are as in the source. Odd sides, where the format's
+    /// chroma is halved along them, are padded to even ones by repeating the edge.
     ///
     /// # Errors
     /// [`MediaError::EncoderMissing`], [`MediaError::UnsupportedPixels`], [`MediaError::Encode`] (settings that the
     /// encoder refuses), [`MediaError::File`].
-    pub fn create(
-        path: &Path,
-        settings: &EncodeSettings,
-        timing: Timing,
-        first: &Decoded,
-    ) -> Result<Self, MediaError> {
+    pub fn create(path: &Path, settings: &EncodeSettings, timing: Timing, first: &Decoded) -> Result<Self, MediaError> {
         let properties = first.properties();
         let encoder = open(settings, timing, first.frame(), &properties)?;
         let header = NutHeader {
@@ -316,9 +311,9 @@ mod tests {
             (&[][..], 0),
             (&[0], 0),
             (&[0, 1, 2], 0),
-            (&[0, 2, 1], 1),              // I P B
-            (&[0, 30, 10, 20, 40], 1),    // I P B b
-            (&[0, 4, 2, 1, 3, 5], 2),     // pyramid
+            (&[0, 2, 1], 1),           // I P B
+            (&[0, 30, 10, 20, 40], 1), // I P B b
+            (&[0, 4, 2, 1, 3, 5], 2),  // pyramid
             (&[0, 8, 4, 2, 1, 3, 6], 3),
         ] {
             assert_eq!(reorder_depth(pts), depth, "{pts:?}");

@@ -55,14 +55,20 @@ pub enum MediaError {
     },
 
     /// Frames without a presentation time, as in AVI.
-    #[error("packet {packet} of the video has no presentation time; such clips are not supported yet (remux it to mp4 or mkv first)")]
+    #[error(
+        "packet {packet} of the video has no presentation time; such clips are not supported yet \
+         (remux it to mp4 or mkv first)"
+    )]
     MissingTimes {
         /// Counted in decode order.
         packet: u64,
     },
 
     /// Two shown frames at one time.
-    #[error("two frames are shown at {seconds:.3} s; such clips are not supported yet (re-encode it with a constant frame rate first)")]
+    #[error(
+        "two frames are shown at {seconds:.3} s; such clips are not supported yet \
+         (re-encode it with a constant frame rate first)"
+    )]
     DuplicateTimes {
         /// Seconds from the clip's first frame.
         seconds: f64,

@@ -7,9 +7,9 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use ffmpeg_next as ffmpeg;
 use ffmpeg::format::context::{Input, StreamIo};
 use ffmpeg::{Discard, Packet};
+use ffmpeg_next as ffmpeg;
 
 use super::error::MediaError;
 use super::integrity;

@@ -1,15 +1,15 @@
 //! Joins a clip's chunks into one stream and puts the source's other streams beside it.
 //!
-//! The joiner owns the timestamps: it takes the source's presentation times from the [`Clip`] and makes the decode times
-//! anew (see `timeline.rs`). Chunks are opened one at a time, and nothing is decoded.
+//! The joiner owns the timestamps: it takes the source's presentation times from the [`Clip`] and makes the decode
+//! times anew (see `timeline.rs`). Chunks are opened one at a time, and nothing is decoded.
 
 use std::path::{Path, PathBuf};
 
-use ffmpeg_next as ffmpeg;
 use ffmpeg::codec;
 use ffmpeg::format::context::Output;
 use ffmpeg::packet::side_data;
 use ffmpeg::{Packet, Stream, ffi};
+use ffmpeg_next as ffmpeg;
 
 use super::container::Container;
 use super::error::{ChunkProblem, MediaError};
@@ -190,11 +190,11 @@ impl<'a> Joiner<'a> {
         others: &mut OtherStreams,
         timeline: &'a Timeline<'a>,
     ) -> Result<Self, MediaError> {
-        let failed =
-            |reason: String| MediaError::File { action: "create", path: spec.path.to_owned(), reason };
+        let failed = |reason: String| MediaError::File { action: "create", path: spec.path.to_owned(), reason };
         let path = spec.path.to_str().ok_or_else(|| failed("its name is not valid utf-8".to_owned()))?;
         let parameters = first.input.parameters();
-        // FFmpeg reopens the file by its name to put the index in front. `file:` keeps a colon in it from being a protocol.
+        // FFmpeg reopens the file by its name to put the index in front. `file:` keeps a colon in it from being a
+        // protocol.
         let url = format!("file:{path}");
         let timescale = u32::try_from(spec.time_base.den).unwrap_or(LEAST_TIMESCALE);
         let movie_timescale = others.common_timescale(timescale, MOST_TIMESCALE).max(LEAST_TIMESCALE);
@@ -203,9 +203,8 @@ impl<'a> Joiner<'a> {
             let mut output = ffmpeg::format::output_as(&url, spec.container.muxer())?;
             // SAFETY: the context is ours. The same input makes the same bytes: no dates, no versions.
             unsafe { (*output.as_mut_ptr()).flags |= ffi::AVFMT_FLAG_BITEXACT };
-            let video = others.add_to(&mut output, |output, source| {
-                add_video(output, source, parameters, spec.time_base)
-            })?;
+            let video =
+                others.add_to(&mut output, |output, source| add_video(output, source, parameters, spec.time_base))?;
             let mut options = ffmpeg::Dictionary::new();
             match spec.container {
                 Container::Mp4 | Container::Mov => {
@@ -341,7 +340,8 @@ fn add_video(
     Ok(())
 }
 
-/// Rotation, HDR, 3D: holds for the new pictures as for the old. Others (buffer sizes, Dolby Vision) describe the old bits.
+/// Rotation, HDR, 3D: holds for the new pictures as for the old. Others (buffer sizes, Dolby Vision) describe the old
+/// bits.
 fn describes_pictures(kind: side_data::Type) -> bool {
     use side_data::Type;
     matches!(

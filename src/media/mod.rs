@@ -2,7 +2,8 @@
 //!
 //! The only user of FFmpeg's libraries. In the order in which a clip meets them: [`probe()`], [`slice()`],
 //! [`SliceDecoder`], [`ChunkEncoder`], [`join()`]. Between processes, video travels in NUT files, which keep every time
-//! exactly: a *slice* holds source packets, a *chunk* encoded ones. Nothing here knows what is done to the pixels in between.
+//! exactly: a *slice* holds source packets, a *chunk* encoded ones. Nothing here knows what is done to the pixels in
+//! between.
 
 mod container;
 mod decode;

@@ -9,11 +9,11 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::ptr;
 
-use ffmpeg_next as ffmpeg;
 use ffmpeg::codec;
 use ffmpeg::format::context::{Input, Output, StreamIo};
 use ffmpeg::packet::Mut as _;
 use ffmpeg::{Packet, ffi};
+use ffmpeg_next as ffmpeg;
 
 use super::error::MediaError;
 use super::input::{self, READ_BUFFER, reason};
@@ -76,7 +76,7 @@ impl NutWriter {
         Ok(Self { output, path: path.to_owned(), scale })
     }
 
-    /// Writes a packet with the PTS and DTS given, in ticks of the clip. PTS ≥ 0, DTS strictly increasing and ≤ PTS.
+    /// Writes a packet with these times, in ticks of the clip. PTS ≥ 0, DTS strictly increasing and ≤ PTS.
     pub(super) fn write(&mut self, packet: &mut Packet, pts: i64, dts: i64) -> Result<(), MediaError> {
         packet.set_stream(0);
         packet.set_pts(Some(pts * self.scale));
@@ -147,7 +147,9 @@ impl NutReader {
         let Some(mut packet) = read else { return Ok(None) };
         match packet.pts() {
             Some(pts) if pts % self.scale == 0 => packet.set_pts(Some(pts / self.scale)),
-            other => return Err(failed(format!("a packet's time is {other:?} (expected a multiple of {})", self.scale))),
+            other => {
+                return Err(failed(format!("a packet's time is {other:?} (expected a multiple of {})", self.scale)));
+            }
         }
         packet.set_dts(None);
         packet.set_duration(0);

@@ -1,7 +1,7 @@
 //! Makes odd sides even: 4:2:0 video in H.264 and HEVC cannot have them.
 
-use ffmpeg_next as ffmpeg;
 use ffmpeg::{ffi, frame};
+use ffmpeg_next as ffmpeg;
 
 /// Width and height, each rounded up to even where the format's chroma is halved along it.
 pub(super) fn even_size(frame: &frame::Video) -> (u32, u32) {
@@ -40,7 +40,8 @@ pub(super) fn to_even(frame: &frame::Video) -> Option<frame::Video> {
     Some(padded)
 }
 
-/// The samples of a plane. Not `frame.data()`, which reaches to the end of the last row's padding: a cropped picture does not.
+/// The samples of a plane. Not `frame.data()`, which reaches to the end of the last row's padding: a cropped picture
+/// does not.
 fn rows_of(frame: &frame::Video, plane: usize, rows: usize, columns: usize) -> &[u8] {
     // SAFETY: the plane holds at least `stride · (rows − 1) + columns` bytes.
     unsafe { std::slice::from_raw_parts((*frame.as_ptr()).data[plane], frame.stride(plane) * (rows - 1) + columns) }
@@ -68,9 +69,8 @@ mod tests {
         }
         let padded = to_even(&frame).unwrap();
         assert_eq!((padded.width(), padded.height()), (6, 4));
-        let row = |plane: usize, row: usize, width: usize| {
-            padded.data(plane)[row * padded.stride(plane)..][..width].to_vec()
-        };
+        let row =
+            |plane: usize, row: usize, width: usize| padded.data(plane)[row * padded.stride(plane)..][..width].to_vec();
         assert_eq!(row(0, 0, 6), [0, 1, 2, 3, 4, 4]);
         assert_eq!(row(0, 2, 6), [20, 21, 22, 23, 24, 24]);
         assert_eq!(row(0, 3, 6), [20, 21, 22, 23, 24, 24]);
@@ -79,12 +79,9 @@ mod tests {
 
     #[test]
     fn only_halved_directions_must_be_even() {
-        for (format, expected) in [
-            (Pixel::YUV420P, (6, 4)),
-            (Pixel::YUV420P10LE, (6, 4)),
-            (Pixel::YUV422P, (6, 3)),
-            (Pixel::YUV444P, (5, 3)),
-        ] {
+        for (format, expected) in
+            [(Pixel::YUV420P, (6, 4)), (Pixel::YUV420P10LE, (6, 4)), (Pixel::YUV422P, (6, 3)), (Pixel::YUV444P, (5, 3))]
+        {
             let frame = frame::Video::new(format, 5, 3);
             assert_eq!(even_size(&frame), expected, "{format:?}");
             assert_eq!(to_even(&frame).is_some(), expected != (5, 3), "{format:?}");

@@ -5,10 +5,10 @@
 use std::ffi::CStr;
 use std::path::Path;
 
-use ffmpeg_next as ffmpeg;
 use ffmpeg::format::context::Input;
 use ffmpeg::format::stream::Disposition;
 use ffmpeg::{Packet, ffi, media};
+use ffmpeg_next as ffmpeg;
 
 use super::error::MediaError;
 use super::{input, integrity};
@@ -48,10 +48,10 @@ pub struct Probe {
 ///
 /// # Errors
 /// Each says what was found and what is expected: [`MediaError::Unreadable`], [`Empty`](MediaError::Empty),
-/// [`NotVideo`](MediaError::NotVideo), [`NoVideoStream`](MediaError::NoVideoStream), [`Truncated`](MediaError::Truncated),
-/// [`MissingTimes`](MediaError::MissingTimes), [`DuplicateTimes`](MediaError::DuplicateTimes),
-/// [`NoFrames`](MediaError::NoFrames), [`OverLimit`](MediaError::OverLimit),
-/// [`UnsupportedCodec`](MediaError::UnsupportedCodec).
+/// [`NotVideo`](MediaError::NotVideo), [`NoVideoStream`](MediaError::NoVideoStream),
+/// [`Truncated`](MediaError::Truncated), [`MissingTimes`](MediaError::MissingTimes),
+/// [`DuplicateTimes`](MediaError::DuplicateTimes), [`NoFrames`](MediaError::NoFrames),
+/// [`OverLimit`](MediaError::OverLimit), [`UnsupportedCodec`](MediaError::UnsupportedCodec).
 pub fn probe(path: &Path, frame_limit: Option<u64>, limits: &Limits) -> Result<Probe, MediaError> {
     let mut input = input::open_clip(path)?;
     let stream = VideoStream::choose(&input, path)?;
@@ -177,7 +177,7 @@ impl VideoStream {
         }
         if self.pixel_format.starts_with("yuv") && (self.width % 2 == 1 || self.height % 2 == 1) {
             warnings.push(format!(
-                "the picture of {}x{} pixels has an odd side; encoders that need even sides get it with its edge repeated",
+                "the picture of {}x{} pixels has an odd side; where the encoder needs even ones, its edge is repeated",
                 self.width, self.height
             ));
         }
@@ -260,15 +260,10 @@ fn read_packets(
 fn is_hidden(packet: &Packet) -> bool {
     use ffmpeg::packet::Ref as _;
     // SAFETY: the packet is valid as long as it is borrowed.
-    unsafe { (*packet.as_ptr()).flags & ffi::AV_PKT_FLAG_DISCARD as i32 != 0 }
+    unsafe { (*packet.as_ptr()).flags & ffi::AV_PKT_FLAG_DISCARD != 0 }
 }
 
-fn refuse_truncated(
-    input: &Input,
-    stream: &VideoStream,
-    path: &Path,
-    read: &ReadPackets,
-) -> Result<(), MediaError> {
+fn refuse_truncated(input: &Input, stream: &VideoStream, path: &Path, read: &ReadPackets) -> Result<(), MediaError> {
     let unreadable = |source| MediaError::Unreadable { path: path.to_owned(), source };
     let length = path.metadata().map_err(unreadable)?.len();
     let promised = match integrity::cut_off(path).map_err(unreadable)? {
@@ -339,7 +334,8 @@ fn list_streams(input: &Input) -> String {
 
 /// FFmpeg's name; empty if the number means nothing.
 fn pixel_format_name(format: std::ffi::c_int) -> String {
-    // SAFETY: the descriptor list is constant; formats are walked by FFmpeg itself, so no unknown number becomes an enum.
+    // SAFETY: the descriptor list is constant; formats are walked by FFmpeg itself, so no unknown number becomes an
+    // enum.
     unsafe {
         let mut descriptor = ffi::av_pix_fmt_desc_next(std::ptr::null());
         while let Some(found) = descriptor.as_ref() {

@@ -1,6 +1,7 @@
 //! What a stream says about its pictures beside their samples: colour, sample aspect ratio, interlacing.
 //!
-//! Slices carry it (NUT has no place of its own for most of it), so that a worker sees what the source's container said.
+//! Slices carry it (NUT has no place of its own for most of it), so that a worker sees what the source's container
+//! said.
 
 use std::ffi::c_int;
 use std::fmt;
@@ -32,7 +33,8 @@ impl PictureProperties {
     /// # Safety
     /// `stream` must be valid, as must its codec parameters.
     pub(super) unsafe fn of_stream(stream: *const ffi::AVStream) -> Self {
-        // SAFETY: valid by contract; enums are read as numbers, because newer bitstreams have codes unknown to the bindings.
+        // SAFETY: valid by contract; enums are read as numbers, because newer bitstreams have codes unknown to the
+        // bindings.
         unsafe {
             let parameters = (*stream).codecpar;
             let container_aspect = (*stream).sample_aspect_ratio;

@@ -5,9 +5,9 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
-use ffmpeg_next as ffmpeg;
 use ffmpeg::Packet;
 use ffmpeg::format::context::Input;
+use ffmpeg_next as ffmpeg;
 
 use super::error::MediaError;
 use super::input;
@@ -19,8 +19,8 @@ use crate::contract::{Clip, Cut};
 /// for each 64: files are a process's scarce good (1024 by default).
 const OPEN_SLICES: usize = 64;
 
-/// Writes the slices of `cuts` into `dir`, named `<start>-<end>.nut`, and calls `on_slice` with the position in `cuts` and the
-/// path as soon as each is complete. Reading stops after the last packet that is needed.
+/// Writes the slices of `cuts` into `dir`, named `<start>-<end>.nut`, and calls `on_slice` with the position in `cuts`
+/// and the path as soon as each is complete. Reading stops after the last packet that is needed.
 ///
 /// `cuts` are in order: neither `first_packet` nor `last_packet` decreases.
 ///
@@ -103,9 +103,9 @@ fn pass(
         }
         let Some(pts) = packet.pts() else { return Err(changed(format!("video packet {number} has no time"))) };
         for slice in &mut open {
-            slice.write(&mut packet, number, pts).map_err(|error| error.unwrap_or_else(|| {
-                changed(format!("video packet {number} lies before its slice's first time"))
-            }))?;
+            slice.write(&mut packet, number, pts).map_err(|error| {
+                error.unwrap_or_else(|| changed(format!("video packet {number} lies before its slice's first time")))
+            })?;
         }
         number += 1;
         while let Some(done) = open.pop_front_if(|slice| slice.cut.last_packet < number) {

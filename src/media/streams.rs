@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::ptr;
 
-use ffmpeg_next as ffmpeg;
 use ffmpeg::format::context::{Input, Output};
 use ffmpeg::format::stream::Disposition;
 use ffmpeg::packet::Mut as _;
 use ffmpeg::{Packet, Stream, codec, ffi, media};
+use ffmpeg_next as ffmpeg;
 
 use super::container::Container;
 use super::error::MediaError;
@@ -73,10 +73,7 @@ fn left_out(fates: &[Fate]) -> Vec<String> {
 }
 
 fn fates(input: &Input, video: usize, container: Container) -> Vec<Fate> {
-    input
-        .streams()
-        .map(|stream| if stream.index() == video { Fate::Video } else { fate(&stream, container) })
-        .collect()
+    input.streams().map(|stream| if stream.index() == video { Fate::Video } else { fate(&stream, container) }).collect()
 }
 
 fn fate(stream: &Stream<'_>, container: Container) -> Fate {
@@ -166,6 +163,9 @@ impl OtherStreams {
 
     /// Writes every packet that begins before `until`; all that are left if `None`.
     pub(super) fn write_until(&mut self, output: &mut Output, until: Option<Time>) -> Result<(), MediaError> {
+        if self.copied() == 0 {
+            return Ok(());
+        }
         loop {
             let packet = match self.next.take() {
                 Some(packet) => packet,
@@ -230,8 +230,8 @@ pub(super) fn write(
     packet.rescale_ts(base, target_base);
     packet.set_stream(target);
     packet.set_position(-1);
-    // SAFETY: both belong to us; the muxer takes a reference of its own. Packets come in the order of their times, so the
-    // muxer need not (and does not) hold them back to sort them.
+    // SAFETY: both belong to us; the muxer takes a reference of its own. Packets come in the order of their times, so
+    // the muxer need not (and does not) hold them back to sort them.
     let code = unsafe { ffi::av_write_frame(output.as_mut_ptr(), packet.as_mut_ptr()) };
     if code < 0 { Err(ffmpeg::Error::from(code)) } else { Ok(()) }
 }

@@ -1,8 +1,8 @@
 //! Names an encoder exactly enough that the same name means the same bits.
 
-use ffmpeg_next as ffmpeg;
 use ffmpeg::format::Pixel;
 use ffmpeg::{Packet, codec, frame};
+use ffmpeg_next as ffmpeg;
 
 use super::encode::{self, EncodeSettings, Timing};
 use super::error::MediaError;
@@ -28,8 +28,7 @@ pub fn encoder_version(name: &str) -> Result<String, MediaError> {
 }
 
 fn encode_one(name: &str) -> Result<Packet, MediaError> {
-    let settings =
-        EncodeSettings { encoder: name.to_owned(), preset: "ultrafast".to_owned(), crf: 23, threads: 1 };
+    let settings = EncodeSettings { encoder: name.to_owned(), preset: "ultrafast".to_owned(), crf: 23, threads: 1 };
     let timing = Timing { time_base: Ratio { num: 1, den: 25 }, frame_rate: Ratio { num: 25, den: 1 } };
     let properties = PictureProperties {
         sample_aspect: (0, 1),

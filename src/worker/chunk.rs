@@ -40,7 +40,9 @@ pub(super) async fn settle(worker: &Worker, record: &ChunkRecord) -> Result<Sett
     };
     count(&outcome);
     let event = JobEvent::Chunk { job: record.job.clone(), run: record.run, index: record.index, fingerprint, outcome };
+    let started = Instant::now();
     worker.site.tell(&event).await?;
+    telemetry::stage(Stage::Publish, started.elapsed());
     Ok(Settlement::Settled)
 }
 
@@ -137,13 +139,15 @@ async fn fetch(
 }
 
 fn count(outcome: &ChunkOutcome) {
-    use telemetry::{ChunkOutcome as Counted, FrameOutcome, chunk, frames};
+    use telemetry::{ChunkOutcome as Counted, FrameOutcome, chunk, faces, frames};
     match outcome {
         ChunkOutcome::Done { reused: true, .. } => chunk(Counted::Reused),
         ChunkOutcome::Done { counts, .. } => {
             chunk(Counted::Done);
-            frames(FrameOutcome::Passed, counts.without_face);
-            frames(FrameOutcome::Swapped, counts.frames - counts.without_face);
+            let swapped = if counts.faces > 0 { counts.frames - counts.without_face } else { 0 };
+            frames(FrameOutcome::Swapped, swapped);
+            frames(FrameOutcome::Passed, counts.frames - swapped);
+            faces(counts.faces);
         }
         ChunkOutcome::Failed { .. } => chunk(Counted::Failed),
         ChunkOutcome::Skipped => chunk(Counted::Skipped),

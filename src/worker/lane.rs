@@ -138,7 +138,7 @@ impl Lane {
             Swapper::Mesh => self.swap(order, stop)?,
         };
         let fingerprint = order.spec.fingerprint();
-        let counts = FrameCounts { frames: encoded.encoded.frames, without_face: encoded.without_face };
+        let counts = encoded.counts;
         let reorder_depth = encoded.encoded.reorder_depth;
         seal::seal(&order.result, |sha256| ResultFooter { fingerprint, sha256, counts, reorder_depth })?;
         Ok(LaneReport { result: order.result.clone(), counts, seconds: encoded.clock.seconds() })
@@ -150,7 +150,7 @@ impl Lane {
         let threads = self.settings.threads;
         std::thread::scope(|stages| {
             let decoding = stages.spawn(move || decode(order, threads, stop, &decoded));
-            let encoding = self.encode(order, frames.into_iter().map(|(number, frame)| (number, frame, false)));
+            let encoding = self.encode(order, frames.into_iter().map(|(number, frame)| (number, frame, None)));
             finish(encoding, [decoding.join()])
         })
     }
@@ -186,11 +186,11 @@ impl Lane {
         done
     }
 
-    /// The last stage: on the lane's own thread. Each frame comes with whether it lacks a face.
+    /// The last stage: on the lane's own thread. Each frame comes with how many faces were swapped in it, if any were looked for.
     fn encode(
         &self,
         order: &LaneOrder,
-        frames: impl Iterator<Item = (FrameIndex, Decoded, bool)>,
+        frames: impl Iterator<Item = (FrameIndex, Decoded, Option<u64>)>,
     ) -> Result<Done, LaneError> {
         let ChunkSpec { span, video, time_base, frame_rate, .. } = &order.spec;
         let settings = EncodeSettings {
@@ -201,10 +201,10 @@ impl Lane {
         };
         let timing = Timing { time_base: *time_base, frame_rate: *frame_rate };
         let mut encoder: Option<(ChunkEncoder, i64)> = None;
-        let mut without_face = 0;
+        let mut counts = FrameCounts::default();
         let mut clock = Clock::default();
         let mut next = span.start;
-        for (number, frame, lacks_face) in frames {
+        for (number, frame, faces) in frames {
             debug_assert_eq!(number, next, "stages keep the order of frames");
             clock.spend(Stage::Encode, || {
                 let (encoder, start) = match &mut encoder {
@@ -216,7 +216,9 @@ impl Lane {
                 };
                 encoder.push(&frame, frame.pts() - *start)
             })?;
-            without_face += u64::from(lacks_face);
+            counts.without_face += u64::from(faces == Some(0));
+            counts.faces += faces.unwrap_or(0);
+            counts.frames += 1;
             next += 1;
             self.meter.add_frame();
         }
@@ -225,14 +227,14 @@ impl Lane {
             return Err(LaneError::Frames { found: format!("{} frames", next - span.start), expected });
         };
         let encoded = clock.spend(Stage::Encode, || encoder.finish())?;
-        Ok(Done { encoded, without_face, clock })
+        Ok(Done { encoded, counts, clock })
     }
 }
 
 /// What the stages have made together.
 struct Done {
     encoded: Encoded,
-    without_face: u64,
+    counts: FrameCounts,
     clock: Clock,
 }
 
@@ -265,6 +267,7 @@ fn decode(
     let ChunkSpec { span, first_pts, last_pts, .. } = &order.spec;
     let mut clock = Clock::default();
     let mut decoder = SliceDecoder::open(&order.slice, threads)?;
+    decoder.skip_before(*first_pts);
     let mut number = span.lo;
     let mut last = None;
     while number < span.hi {
@@ -333,7 +336,7 @@ fn swap_frames(
     swapper: &mut MeshSwapper,
     reference: Option<&Reference>,
     frames: Receiver<Tracked>,
-    swapped: SyncSender<(FrameIndex, Decoded, bool)>,
+    swapped: SyncSender<(FrameIndex, Decoded, Option<u64>)>,
 ) -> Result<Clock, LaneError> {
     let settings = &order.spec.swap;
     let mut clock = Clock::default();
@@ -348,7 +351,7 @@ fn swap_frames(
             }
             Ok::<_, VisionError>(())
         })?;
-        if swapped.send((number, frame, faces.is_empty())).is_err() {
+        if swapped.send((number, frame, Some(chosen.len() as u64))).is_err() {
             break;
         }
     }

@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::telemetry;
+use crate::telemetry::{self, Stage};
 
 use super::lane::{Lane, LaneError, LaneOrder, LaneReport, LaneSettings};
 
@@ -69,12 +70,14 @@ impl Lanes {
 
     /// Runs a chunk on the next free lane. Ends with `Stopped` soon after `stop`.
     pub async fn run(&self, order: Arc<LaneOrder>, stop: &CancellationToken) -> Result<LaneReport, LaneError> {
+        let asked = Instant::now();
         // Cancel-safe: a lane is taken out of the channel only by the `recv` that returns it.
         let taken = async { self.free.lock().await.recv().await };
         let lane = tokio::select! {
             () = stop.cancelled() => return Err(LaneError::Stopped),
             lane = taken => lane.ok_or(LaneError::Stopped)?,
         };
+        telemetry::stage(Stage::Wait, asked.elapsed());
         let (report, outcome) = oneshot::channel();
         let sent = lane.send(Order { order, stop: self.stopping.clone(), report });
         let outcome = match sent {

@@ -57,8 +57,7 @@ pub fn plan(probe: &Probe, trip: &Trip) -> Vec<Cut> {
     let cut = |start: usize| {
         let end = (start + trip.chunk).min(pts.len());
         let (first_pts, last_pts) = (pts[start], pts[end - 1]);
-        let keys: Vec<usize> =
-            (0..packets.len()).filter(|&k| packets[k].key && packets[k].pts <= first_pts).collect();
+        let keys: Vec<usize> = (0..packets.len()).filter(|&k| packets[k].key && packets[k].pts <= first_pts).collect();
         let first = keys[keys.len().saturating_sub(1 + trip.gops_before)];
         let wanted = |k: &usize| !packets[*k].hidden && (first_pts..=last_pts).contains(&packets[*k].pts);
         let last = (first..packets.len()).filter(wanted).max().unwrap();
@@ -76,6 +75,7 @@ pub fn encode_chunk(clip: &Clip, cut: &Cut, slice: &Path, trip: &Trip) -> Result
     let wanted = &clip.pts[cut.start as usize..cut.end as usize];
     let timing = Timing { time_base: clip.time_base, frame_rate: clip.frame_rate };
     let mut decoder = SliceDecoder::open(slice, trip.settings.threads)?;
+    decoder.skip_before(wanted[0] - cut.base_pts);
     let mut encoder = None;
     let mut found = Vec::new();
     while let Some(frame) = decoder.next()? {

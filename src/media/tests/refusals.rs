@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::clips::cfr;
+use super::clips::recipe;
 use super::harness::{make, run};
 use crate::error::{Classify as _, Kind};
 use crate::media::{Limits, MediaError, probe};
@@ -16,9 +16,14 @@ fn refusal(path: &Path) -> MediaError {
 #[test]
 fn a_clip_that_was_cut_off_is_refused_with_its_last_good_time() {
     let dir = tempfile::tempdir().unwrap();
-    let front = make(dir.path(), "cfr.mp4", &cfr().arguments);
+    let front = make(dir.path(), "cfr.mp4", &recipe("cfr.mp4").arguments);
     let back = make(dir.path(), "back.mp4", "-i {dir}/cfr.mp4 -c copy");
-    let fragmented = make(dir.path(), "fragmented.mp4", "-i {dir}/cfr.mp4 -c copy -movflags +frag_keyframe+empty_moov");
+    let fragmented = make(
+        dir.path(),
+        "fragmented.mp4",
+        "-i {dir}/cfr.mp4 -c copy -movflags \
+        +frag_keyframe+empty_moov",
+    );
     let mkv = make(dir.path(), "film.mkv", "-i {dir}/cfr.mp4 -c copy");
     for (source, has_time) in [(front, true), (back, false), (fragmented, true), (mkv, true)] {
         let bytes = std::fs::read(&source).unwrap();
@@ -53,7 +58,8 @@ fn what_is_no_video_is_told_apart() {
     make(
         dir.path(),
         "twice.mkv",
-        "-f lavfi -i testsrc2=s=64x64:r=25:d=1 -vf settb=1/25,setpts='floor(N/2)*2' -vsync passthrough -c:v libx264 -bf 0",
+        "-f lavfi -i testsrc2=s=64x64:r=25:d=1 -vf settb=1/25,setpts='floor(N/2)*2' -vsync passthrough -c:v \
+            libx264 -bf 0",
     );
 
     for (name, expected) in [
@@ -87,7 +93,7 @@ fn what_is_no_video_is_told_apart() {
 #[test]
 fn limits_are_kept() {
     let dir = tempfile::tempdir().unwrap();
-    let source = make(dir.path(), "cfr.mp4", &cfr().arguments);
+    let source = make(dir.path(), "cfr.mp4", &recipe("cfr.mp4").arguments);
     let usual = Limits::default();
     for (limits, what) in [
         (Limits { max_width: 159, ..usual }, "width"),
@@ -105,7 +111,7 @@ fn limits_are_kept() {
 #[test]
 fn a_probe_says_what_the_clip_is() {
     let dir = tempfile::tempdir().unwrap();
-    let source = make(dir.path(), "cfr.mp4", &cfr().arguments);
+    let source = make(dir.path(), "cfr.mp4", &recipe("cfr.mp4").arguments);
     let found = probe(&source, None, &Limits::default()).unwrap();
     let clip = &found.clip;
     assert_eq!((clip.codec.as_str(), clip.pixel_format.as_str()), ("h264", "yuv420p"));
@@ -113,6 +119,20 @@ fn a_probe_says_what_the_clip_is() {
     assert_eq!((clip.frame_rate.num, clip.frame_rate.den), (25, 1));
     assert_eq!((clip.seconds(), found.warnings.len()), (3.0, 0));
     assert_eq!(found.packets.iter().filter(|packet| packet.key).count(), 3);
-    let shown = run("ffprobe", &["-v", "error", "-count_frames", "-select_streams", "v", "-show_entries", "stream=nb_read_frames", "-of", "csv=p=0", source.to_str().unwrap()]);
+    let shown = run(
+        "ffprobe",
+        &[
+            "-v",
+            "error",
+            "-count_frames",
+            "-select_streams",
+            "v",
+            "-show_entries",
+            "stream=nb_read_frames",
+            "-of",
+            "csv=p=0",
+            source.to_str().unwrap(),
+        ],
+    );
     assert_eq!(shown.trim(), "75");
 }

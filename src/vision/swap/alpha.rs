@@ -6,7 +6,7 @@ use super::canonical::{Points, canonical, facing, smoothstep};
 use super::features::{BROWS, EYES, LIDS, MOUTH};
 use super::hair::away_from;
 use super::plane::{Lattice, Plane, Rect};
-use super::warp::{Sampler, draw};
+use super::warp::{Sampler, Visible, draw};
 
 /// Width of the ramp inside the oval, face widths.
 const FEATHER: f32 = 0.13;
@@ -68,15 +68,7 @@ pub struct Opacity {
 
 impl Opacity {
     /// Draws alpha, cover and hull (1 where the mesh is).
-    pub fn draw(
-        &mut self,
-        mask_grid: &Lattice,
-        points: &Points,
-        triangles: &[u16],
-        alpha: &[f32; 468],
-        lent: &Baked,
-        hull: &mut Plane,
-    ) {
+    pub fn draw(&mut self, mask_grid: &Lattice, mesh: Visible<'_>, alpha: &[f32; 468], lent: &Baked, hull: &mut Plane) {
         for plane in [&mut self.alpha, &mut self.cover, &mut *hull] {
             plane.reset(mask_grid.width, mask_grid.height);
         }
@@ -85,7 +77,7 @@ impl Opacity {
             let [u, v] = lent.cover_lattice.locate([lent.points[i][0], lent.points[i][1]]);
             [u, v, alpha[i]]
         });
-        draw(mask_grid, points, triangles, &vertices, |span| {
+        draw(mask_grid, mesh, &vertices, |span| {
             let columns = span.first..span.first + span.count;
             let ([u, v, start], [du, dv, step]) = (span.values, span.steps);
             sampler.line([u, v], [du, dv], &mut self.cover.row_mut(span.row)[columns.clone()]);
@@ -134,7 +126,7 @@ impl Opacity {
         }
         keep_out([&MOUTH, &MOUTH], 0.0, 0.008, 1.3);
         for alpha in &mut self.alpha.data {
-            if !(*alpha >= MIN_OPACITY) {
+            if alpha.is_nan() || *alpha < MIN_OPACITY {
                 *alpha = 0.0;
             }
         }

@@ -57,13 +57,8 @@ impl Analysis {
         self.features.reset_like(&self.log);
         feature_mask(&mut tools.outlines, &mut tools.blur, points, face_width, &mut self.features);
         let [cb, cr] = &self.chroma;
-        let input = HairInput {
-            bands: [&self.log, cb, cr],
-            features: &self.features,
-            hull: &self.hull,
-            points,
-            face_width,
-        };
+        let input =
+            HairInput { bands: [&self.log, cb, cr], features: &self.features, hull: &self.hull, points, face_width };
         self.has_hair = tools.hair.find(&input, &mut tools.outlines, &mut tools.blur, &mut self.hair);
 
         let skin = &mut tools.skin;
@@ -73,7 +68,8 @@ impl Analysis {
             *s = hull * (1.0 - feature) * (1.0 - hair);
         }
         let is_halved = region.light_cell > region.cell;
-        let to_light = |plane: &Plane, out: &mut Plane| if is_halved { plane.halve_into(out) } else { out.copy_from(plane) };
+        let to_light =
+            |plane: &Plane, out: &mut Plane| if is_halved { plane.halve_into(out) } else { out.copy_from(plane) };
         to_light(skin, &mut tools.light_skin);
         to_light(&self.log, &mut tools.light_log);
         let [light_cb, light_cr] = &mut tools.light_chroma;

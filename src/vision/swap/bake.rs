@@ -39,14 +39,9 @@ pub struct Baked {
 }
 
 /// `chroma_shift`: log2 of the reduction of the chroma planes.
-pub fn bake(
-    photo: &YuvRef<'_>,
-    points: &Points,
-    chroma_shift: u8,
-    face: &mut Analysis,
-    tools: &mut Tools,
-) -> Baked {
-    let region = Region::around(points, photo.width(), photo.height()).unwrap_or_else(|| Region::whole(photo.width(), photo.height(), photo.width() as f32));
+pub fn bake(photo: &YuvRef<'_>, points: &Points, chroma_shift: u8, face: &mut Analysis, tools: &mut Tools) -> Baked {
+    let region = Region::around(points, photo.width(), photo.height())
+        .unwrap_or_else(|| Region::whole(photo.width(), photo.height(), photo.width() as f32));
     let (pixels, mask_grid, light_grid) = (region.pixels(), region.mask_grid(), region.light_grid());
     let on_mask = mask_grid.locate_mesh(points);
     let width = region.face_width / region.cell as f32;

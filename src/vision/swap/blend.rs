@@ -4,10 +4,8 @@ use std::ops::Range;
 
 use crate::frame::YuvMut;
 
-use super::alpha::Opacity;
 use super::fine::FineBand;
 use super::levels::{Levels, exp, sample};
-use super::light::Light;
 use super::plane::{Interpolation, Lattice, Lines, Plane, Region};
 
 /// The target's own fine detail shows up to here (log luma).
@@ -24,6 +22,25 @@ fn cut((above, below, share): Pair<'_>, columns: Range<usize>) -> Pair<'_> {
     (&above[columns.clone()], &below[columns], share)
 }
 
+/// The new face, ready to be blended.
+pub struct NewFace<'a> {
+    pub region: &'a Region,
+    /// Mask grid.
+    pub opacity: &'a Plane,
+    /// The columns of each row of the mask grid where the opacity is not zero.
+    pub rows: &'a [Range<usize>],
+    pub fine: &'a FineBand,
+    /// The portrait's detail of log luma, pixels of the window.
+    pub detail: &'a Plane,
+    /// Coarse Cb and Cr of the target, light grid.
+    pub chroma: &'a [Plane; 2],
+    /// The portrait's detail of Cb and Cr, chroma samples of the window…
+    pub tint: &'a [Plane; 2],
+    pub tint_lattice: &'a Lattice,
+    /// …and what it is multiplied by.
+    pub tint_gain: [f32; 2],
+}
+
 /// Buffers for the luma plane.
 #[derive(Default)]
 pub struct LumaBlend {
@@ -33,16 +50,9 @@ pub struct LumaBlend {
 }
 
 impl LumaBlend {
-    /// `rows`: the columns of each row of the mask grid where the opacity is not zero.
-    pub fn apply(
-        &mut self,
-        frame: &mut YuvMut<'_>,
-        region: &Region,
-        rows: &[Range<usize>],
-        opacity: &Opacity,
-        fine: &FineBand,
-        detail: &Plane,
-    ) {
+    /// Changes the luma plane of `frame`.
+    pub fn apply(&mut self, frame: &mut YuvMut<'_>, new: &NewFace<'_>) {
+        let NewFace { region, rows, opacity, fine, detail, .. } = *new;
         let levels = Levels::of(frame.color.full_range);
         self.to_pixels.prepare(&region.mask_grid(), &region.pixels());
         self.lines.iter_mut().for_each(Lines::restart);
@@ -50,7 +60,7 @@ impl LumaBlend {
         for y in 0..window.height {
             let Some(columns) = touched(rows, region, y) else { continue };
             let way = &self.to_pixels;
-            let planes = [&opacity.alpha, &fine.base, &fine.detail, &fine.blurred, &fine.own];
+            let planes = [opacity, &fine.base, &fine.detail, &fine.blurred, &fine.own];
             let count = if fine.has_own { 5 } else { 3 };
             let mut pairs: [Pair<'_>; 5] = [(&[], &[], 0.0); 5];
             for ((pair, lines), plane) in pairs.iter_mut().zip(&mut self.lines).zip(planes).take(count) {
@@ -59,7 +69,7 @@ impl LumaBlend {
             let [mask, base, share, blurred, own] = pairs;
             let samples = &mut frame.planes[0].row_mut(window.y + y)[window.x..][columns.clone()];
             let lent = &detail.row(y)[columns];
-            let curve = levels.from_log();
+            let curve = levels.curve();
             if fine.has_own {
                 self.log.clear();
                 self.log.extend(samples.iter().map(|&v| levels.log[usize::from(v)]));
@@ -78,7 +88,8 @@ fn touched(rows: &[Range<usize>], region: &Region, y: usize) -> Option<Range<usi
     // Pixels lie between the centres of two rows of cells.
     let near = row.saturating_sub(1)..=(row + 1).min(rows.len() - 1);
     let used = rows[near].iter().filter(|row| !row.is_empty());
-    let (first, end) = used.fold((rows.len() + region.width, 0), |(first, end), row| (first.min(row.start), end.max(row.end)));
+    let (first, end) =
+        used.fold((rows.len() + region.width, 0), |(first, end), row| (first.min(row.start), end.max(row.end)));
     // One cell more on both sides: opacity falls to zero at the next cell's centre.
     let left = (first.saturating_sub(1) * cell + region.x).max(window.x) - window.x;
     let right = ((end + 1) * cell + region.x).saturating_sub(window.x).min(window.width);
@@ -102,7 +113,7 @@ fn blend_with_own(samples: &mut [u8], lent: &[f32], log: &[f32], planes: [Pair<'
     let [mask, base, share, blurred, own] = planes.map(|pair| cut(pair, 0..n));
     for i in 0..n {
         let old = f32::from(samples[i]);
-        let fine = (log[i] - lerp(blurred, i)).max(-OWN_LIMIT).min(OWN_LIMIT);
+        let fine = (log[i] - lerp(blurred, i)).clamp(-OWN_LIMIT, OWN_LIMIT);
         let new = gain * exp(lerp(base, i) + lerp(share, i) * lent[i] + lerp(own, i) * fine) + offset;
         samples[i] = sample(old + (new - old) * lerp(mask, i));
     }
@@ -117,18 +128,9 @@ pub struct ChromaBlend {
 }
 
 impl ChromaBlend {
-    /// New chroma = the target's coarse chroma + `gain` · the portrait's detail. `tint` lies on `lattice`.
-    #[allow(clippy::too_many_arguments)]
-    pub fn apply(
-        &mut self,
-        frame: &mut YuvMut<'_>,
-        region: &Region,
-        lattice: &Lattice,
-        opacity: &Opacity,
-        light: &Light,
-        tint: &[Plane; 2],
-        gain: [f32; 2],
-    ) {
+    /// Changes the chroma planes: new chroma = the target's coarse chroma + gain · the portrait's detail.
+    pub fn apply(&mut self, frame: &mut YuvMut<'_>, new: &NewFace<'_>) {
+        let NewFace { region, opacity, chroma, tint, tint_lattice: lattice, tint_gain: gain, .. } = *new;
         let scale = Levels::of(frame.color.full_range).chroma_scale;
         let (first_column, first_row) = (region.window.x >> frame.shift.0, region.window.y >> frame.shift.1);
         self.mask_way.prepare(&region.mask_grid(), lattice);
@@ -136,13 +138,13 @@ impl ChromaBlend {
         self.lines.iter_mut().for_each(Lines::restart);
         let [mask_lines, cb_lines, cr_lines] = &mut self.lines;
         for y in 0..lattice.height {
-            let mask = mask_lines.at(&self.mask_way, &opacity.alpha, y);
+            let mask = mask_lines.at(&self.mask_way, opacity, y);
             let is_clear = mask.0.iter().chain(mask.1).all(|&v| v == 0.0);
             if is_clear {
                 continue;
             }
             for (channel, lines) in [&mut *cb_lines, &mut *cr_lines].into_iter().enumerate() {
-                let coarse = lines.at(&self.light_way, &light.chroma[channel], y);
+                let coarse = lines.at(&self.light_way, &chroma[channel], y);
                 let samples = &mut frame.planes[channel + 1].row_mut(first_row + y)[first_column..][..lattice.width];
                 blend_chroma(samples, tint[channel].row(y), mask, coarse, gain[channel], scale);
             }

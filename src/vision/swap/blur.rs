@@ -19,7 +19,7 @@ pub struct Blur {
 impl Blur {
     /// `out` = `plane` blurred by a Gaussian of `sigma` points, the border repeated.
     pub fn gaussian(&mut self, plane: &Plane, sigma: f32, out: &mut Plane) {
-        let is_identity = !(sigma > MIN_SIGMA) || plane.width == 0;
+        let is_identity = sigma <= MIN_SIGMA || plane.data.is_empty();
         if is_identity {
             out.copy_from(plane);
             return;
@@ -34,7 +34,7 @@ impl Blur {
 
     /// `plane` blurred in place.
     pub fn in_place(&mut self, plane: &mut Plane, sigma: f32) {
-        if !(sigma > MIN_SIGMA) || plane.width == 0 {
+        if sigma <= MIN_SIGMA || plane.data.is_empty() {
             return;
         }
         self.prepare(sigma);
@@ -131,7 +131,8 @@ mod tests {
         let mut plane = Plane::new(61, 61);
         plane.data[30 * 61 + 30] = 1.0;
         Blur::default().in_place(&mut plane, 4.0);
-        let variance: f32 = (0..61).map(|x| (x as f32 - 30.0).powi(2) * plane.data.iter().skip(x).step_by(61).sum::<f32>()).sum();
+        let variance: f32 =
+            (0..61).map(|x| (x as f32 - 30.0).powi(2) * plane.data.iter().skip(x).step_by(61).sum::<f32>()).sum();
         assert!((variance.sqrt() - 4.0).abs() < 0.15, "{}", variance.sqrt());
     }
 }

@@ -97,7 +97,8 @@ mod tests {
 
     #[test]
     fn closed_and_narrowed_eyes_keep_their_lids() {
-        for (target, portrait, expected) in [(0.25, 0.25, 0.0), (0.05, 0.25, 1.0), (0.05, 0.05, 1.0), (0.24, 0.40, 1.0)] {
+        for (target, portrait, expected) in [(0.25, 0.25, 0.0), (0.05, 0.25, 1.0), (0.05, 0.05, 1.0), (0.24, 0.40, 1.0)]
+        {
             assert_eq!(keep_lids(target, portrait), expected, "{target} {portrait}");
         }
     }
@@ -106,7 +107,19 @@ mod tests {
     fn openness_is_area_over_width_squared() {
         // A rectangle 8 wide and 2 high.
         let mut points: Vec<[f32; 3]> = (0..=8).map(|x| [x as f32, 2.0, 0.0]).collect();
-        points.extend((0..7).map(|x| [if x == 0 { 0.0 } else if x == 6 { 8.0 } else { x as f32 + 1.0 }, 0.0, 0.0]));
+        points.extend((0..7).map(|x| {
+            [
+                if x == 0 {
+                    0.0
+                } else if x == 6 {
+                    8.0
+                } else {
+                    x as f32 + 1.0
+                },
+                0.0,
+                0.0,
+            ]
+        }));
         assert!((contour_openness(points.as_flattened()) - 16.0 / 64.0).abs() < 1e-5);
         assert_eq!(contour_openness(&[0.0; 9]), 0.0);
     }

@@ -69,9 +69,12 @@ impl Outlines {
     pub fn between(&mut self, points: &Points, rings: [&[usize]; 2], share: f32) -> &[[f32; 2]] {
         let [inner, outer] = rings;
         self.polygon.clear();
-        self.polygon.extend(inner.iter().zip(outer).map(|(&i, &o)| {
-            [0, 1].map(|axis| points[i][axis] + (points[o][axis] - points[i][axis]) * share)
-        }));
+        self.polygon.extend(
+            inner
+                .iter()
+                .zip(outer)
+                .map(|(&i, &o)| [0, 1].map(|axis| points[i][axis] + (points[o][axis] - points[i][axis]) * share)),
+        );
         &self.polygon
     }
 

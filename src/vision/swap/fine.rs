@@ -71,7 +71,9 @@ impl FineBand {
         self.detail.reset_like(input.light);
         self.own.reset_like(input.light);
         let outputs = self.base.data.iter_mut().zip(&mut self.detail.data).zip(&mut self.own.data);
-        for (((base, detail), own_share), (skin, soft)) in outputs.zip(self.skin.data.iter().zip(&self.soft_detail.data)) {
+        for (((base, detail), own_share), (skin, soft)) in
+            outputs.zip(self.skin.data.iter().zip(&self.soft_detail.data))
+        {
             let removed = (1.0 - lent) * skin + (1.0 - lent_features) * (1.0 - skin);
             // detail − removed·(detail − soft)
             *base += removed * soft;
@@ -111,16 +113,23 @@ impl FineBand {
 
 type Pair<'a> = (&'a [f32], &'a [f32], f32);
 
-fn row_energies(log: &[f32], detail: &[f32], soft_log: Pair<'_>, soft_detail: Pair<'_>, measured: Pair<'_>) -> [f32; 3] {
+fn row_energies(
+    log: &[f32],
+    detail: &[f32],
+    soft_log: Pair<'_>,
+    soft_detail: Pair<'_>,
+    measured: Pair<'_>,
+) -> [f32; 3] {
     const LANES: usize = 8;
     let n = log.len();
-    let (detail, soft_log, soft_detail, measured) = (&detail[..n], cut(soft_log, n), cut(soft_detail, n), cut(measured, n));
+    let (detail, soft_log, soft_detail, measured) =
+        (&detail[..n], cut(soft_log, n), cut(soft_detail, n), cut(measured, n));
     let mut sums = [[0.0f32; LANES]; 3];
     for i in 0..n / LANES * LANES {
         let lane = i % LANES;
         let m = lerp(measured, i);
-        let t = (log[i] - lerp(soft_log, i)).max(-LIMIT).min(LIMIT);
-        let p = (detail[i] - lerp(soft_detail, i)).max(-LIMIT).min(LIMIT);
+        let t = (log[i] - lerp(soft_log, i)).clamp(-LIMIT, LIMIT);
+        let p = (detail[i] - lerp(soft_detail, i)).clamp(-LIMIT, LIMIT);
         sums[0][lane] += t * t * m;
         sums[1][lane] += p * p * m;
         sums[2][lane] += m;

@@ -100,7 +100,8 @@ impl HairFinder {
                     continue;
                 }
                 for row in y - radius..=y + radius {
-                    self.samples.extend_from_slice(&plane.row(row as usize)[(x - radius) as usize..=(x + radius) as usize]);
+                    self.samples
+                        .extend_from_slice(&plane.row(row as usize)[(x - radius) as usize..=(x + radius) as usize]);
                 }
             }
             let middle = median(&mut self.samples)?;
@@ -218,7 +219,9 @@ mod tests {
         mask.data[10 * 21 + 10] = 1.0;
         let mut out = Plane::default();
         away_from(&mask, 8.0, &mut out);
-        for (x, y, distance) in [(10, 10, 0.0), (14, 10, 4.0), (10, 6, 4.0), (13, 13, 3.0 * 1.414_213_5), (20, 20, 14.0)] {
+        for (x, y, distance) in
+            [(10, 10, 0.0), (14, 10, 4.0), (10, 6, 4.0), (13, 13, 3.0 * std::f32::consts::SQRT_2), (20, 20, 14.0)]
+        {
             let (found, expected) = (out.row(y)[x], smoothstep(0.0, 8.0, distance));
             assert!((found - expected).abs() < 1e-4, "at {x}, {y}: {found}, expected {expected}");
         }

@@ -39,7 +39,7 @@ impl Levels {
     }
 
     /// (a, b): the luma sample of log luma l is a·eˡ + b.
-    pub fn from_log(&self) -> (f32, f32) {
+    pub fn curve(&self) -> (f32, f32) {
         (WHITE * self.luma_scale, self.luma_black - OFFSET * self.luma_scale)
     }
 }
@@ -49,7 +49,7 @@ impl Levels {
 /// 2^(n + f) with f in ±½: n goes into the exponent bits, 2^f is its Taylor series in f·ln 2 to the sixth power.
 pub fn exp(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0; // 1.5·2²³: adding it leaves the rounded integer in the low mantissa bits
-    let power = x.max(-80.0).min(80.0) * std::f32::consts::LOG2_E;
+    let power = x.clamp(-80.0, 80.0) * std::f32::consts::LOG2_E;
     let shifted = power + ROUND;
     let f = (power - (shifted - ROUND)) * std::f32::consts::LN_2;
     let series = 1.0 + f * (1.0 + f * (0.5 + f * (1.0 / 6.0 + f * (1.0 / 24.0 + f * (1.0 / 120.0 + f / 720.0)))));
@@ -60,7 +60,7 @@ pub fn exp(x: f32) -> f32 {
 /// A value as an 8-bit sample, to the nearest; vectorises where a saturating cast does not.
 pub fn sample(value: f32) -> u8 {
     const SHIFT: f32 = 8_388_608.0; // 2²³: the sum's low mantissa bits are the rounded value
-    (value.max(0.0).min(255.0) + SHIFT).to_bits() as u8
+    (value.clamp(0.0, 255.0) + SHIFT).to_bits() as u8
 }
 
 #[cfg(test)]
@@ -82,7 +82,7 @@ mod tests {
     fn samples_survive_the_logarithm() {
         for full_range in [false, true] {
             let levels = Levels::of(full_range);
-            let (a, b) = levels.from_log();
+            let (a, b) = levels.curve();
             let range = if full_range { 0..=255 } else { 16..=235 };
             for value in range {
                 assert_eq!(sample(a * exp(levels.log[usize::from(value)]) + b), value);

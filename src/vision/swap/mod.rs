@@ -39,12 +39,15 @@ use crate::vision::error::VisionError;
 
 use alpha::{Opacity, vertex_alpha};
 use analysis::{Analysis, Tools};
-use blend::{ChromaBlend, LumaBlend};
-use canonical::Points;
+use blend::{ChromaBlend, LumaBlend, NewFace};
 use fine::FineBand;
 use occlusion::Observer;
 use plane::{Interpolation, Lattice, Plane, Region};
-use warp::{Sampler, draw, visible_triangles};
+use warp::{Sampler, Visible, draw, visible_triangles};
+
+/// The portrait's chroma detail is scaled with the target's saturation within these bounds: black brows on a grey face
+/// would turn blue.
+const TINT_GAIN: (f32, f32) = (0.25, 1.25);
 
 /// Puts one person's face onto the faces of a clip. Each lane has its own; buffers are reused from frame to frame.
 pub struct MeshSwapper {
@@ -107,7 +110,7 @@ impl MeshSwapper {
     ) -> Result<(), VisionError> {
         let points = &face.mesh.0;
         let picture = frame.as_ref();
-        let is_untouched = !(blend_ratio > 0.0);
+        let is_untouched = blend_ratio.is_nan() || blend_ratio <= 0.0;
         let region = Region::around(points, picture.width(), picture.height());
         let (Some(region), false) = (region, is_untouched) else { return Ok(()) };
         let mask_grid = region.mask_grid();
@@ -124,7 +127,8 @@ impl MeshSwapper {
         let covered = reference.map(|usual| usual.covered(&self.face.log, &on_mask, &mut self.observer));
         let alpha = vertex_alpha(points, &lent.facing, covered.as_ref());
         visible_triangles(points, &mut self.triangles);
-        self.opacity.draw(&mask_grid, points, &self.triangles, &alpha, lent, &mut self.face.hull);
+        let mesh = Visible { points, triangles: &self.triangles };
+        self.opacity.draw(&mask_grid, mesh, &alpha, lent, &mut self.face.hull);
 
         // The target's light, without its features and hair.
         self.face.measure(&region, &on_mask, &mut self.tools);
@@ -133,16 +137,19 @@ impl MeshSwapper {
         self.light_to_mask.apply(&self.face.light.weight, &mut self.weight);
 
         // The portrait's detail, as sharp as the target is.
-        warp_detail(&region.pixels(), points, &self.triangles, lent, &mut self.detail);
-        self.fine.match_sharpness(fine::Input {
-            samples: &picture,
-            region: &region,
-            face: &self.face,
-            opacity: &self.opacity,
-            weight: &self.weight,
-            detail: &self.detail,
-            light: &self.light,
-        }, &mut self.tools.blur);
+        warp_detail(&region.pixels(), mesh, lent, &mut self.detail);
+        self.fine.match_sharpness(
+            fine::Input {
+                samples: &picture,
+                region: &region,
+                face: &self.face,
+                opacity: &self.opacity,
+                weight: &self.weight,
+                detail: &self.detail,
+                light: &self.light,
+            },
+            &mut self.tools.blur,
+        );
 
         // The mask: soft at its rim; hair, open eyes, closed lids and the mouth's inside stay the target's.
         let keep = alpha::Kept { face: &self.face, points: &on_mask, eyelids, blend_ratio: blend_ratio.min(1.0) };
@@ -150,10 +157,21 @@ impl MeshSwapper {
         let Some(rows) = self.opacity.rows() else { return Ok(()) };
 
         let tint_lattice = chroma_lattice(&picture, &region);
-        warp_tint(&tint_lattice, points, &self.triangles, lent, &mut self.tint);
-        let gain = [0, 1].map(|c| (self.face.light.saturation[c] / lent.saturation[c]).clamp(0.25, 1.25));
-        self.luma.apply(frame, &region, &rows, &self.opacity, &self.fine, &self.detail);
-        self.chroma.apply(frame, &region, &tint_lattice, &self.opacity, &self.face.light, &self.tint, gain);
+        warp_tint(&tint_lattice, mesh, lent, &mut self.tint);
+        let new_face = NewFace {
+            region: &region,
+            opacity: &self.opacity.alpha,
+            rows: &rows,
+            fine: &self.fine,
+            detail: &self.detail,
+            chroma: &self.face.light.chroma,
+            tint: &self.tint,
+            tint_lattice: &tint_lattice,
+            tint_gain: [0, 1]
+                .map(|c| (self.face.light.saturation[c] / lent.saturation[c]).clamp(TINT_GAIN.0, TINT_GAIN.1)),
+        };
+        self.luma.apply(frame, &new_face);
+        self.chroma.apply(frame, &new_face);
         Ok(())
     }
 }
@@ -179,21 +197,21 @@ fn chroma_lattice(picture: &YuvRef<'_>, region: &Region) -> Lattice {
 }
 
 /// The portrait's luma detail over the target's mesh.
-fn warp_detail(pixels: &Lattice, points: &Points, triangles: &[u16], lent: &bake::Baked, out: &mut Plane) {
+fn warp_detail(pixels: &Lattice, mesh: Visible<'_>, lent: &bake::Baked, out: &mut Plane) {
     out.reset(pixels.width, pixels.height);
     let Some(sampler) = Sampler::new(&lent.detail) else { return };
     let places = lent.points.map(|[x, y, _]| lent.detail_lattice.locate([x, y]));
-    draw(pixels, points, triangles, &places, |span| {
+    draw(pixels, mesh, &places, |span| {
         sampler.line(span.values, span.steps, &mut out.row_mut(span.row)[span.first..][..span.count]);
     });
 }
 
 /// The portrait's chroma detail over the target's mesh.
-fn warp_tint(lattice: &Lattice, points: &Points, triangles: &[u16], lent: &bake::Baked, out: &mut [Plane; 2]) {
+fn warp_tint(lattice: &Lattice, mesh: Visible<'_>, lent: &bake::Baked, out: &mut [Plane; 2]) {
     out.iter_mut().for_each(|plane| plane.reset(lattice.width, lattice.height));
     let [Some(cb), Some(cr)] = [0, 1].map(|c| Sampler::new(&lent.chroma[c])) else { return };
     let places = lent.points.map(|[x, y, _]| lent.chroma_lattice.locate([x, y]));
-    draw(lattice, points, triangles, &places, |span| {
+    draw(lattice, mesh, &places, |span| {
         for (sampler, plane) in [&cb, &cr].into_iter().zip(out.iter_mut()) {
             sampler.line(span.values, span.steps, &mut plane.row_mut(span.row)[span.first..][..span.count]);
         }

@@ -11,7 +11,7 @@ use super::blur::Blur;
 use super::canonical::{Canonical, Points, canonical, face_width, smoothstep};
 use super::levels::Levels;
 use super::plane::{Lattice, Plane, Region, cell_means};
-use super::warp::{Sampler, draw};
+use super::warp::{Sampler, Visible, draw};
 
 /// Face width in the atlas, points.
 const ATLAS_FACE_WIDTH: f32 = 96.0;
@@ -67,15 +67,14 @@ impl Atlas {
         let scale = ATLAS_FACE_WIDTH / face_width(&face.points);
         let low = |axis: usize| face.points.iter().map(|p| p[axis]).fold(f32::INFINITY, f32::min);
         let (left, top) = (low(0), low(1));
-        let points = face.points.map(|[x, y, _]| {
-            [(x - left) * scale + ATLAS_MARGIN, (y - top) * scale + ATLAS_MARGIN, 0.0]
-        });
+        let points =
+            face.points.map(|[x, y, _]| [(x - left) * scale + ATLAS_MARGIN, (y - top) * scale + ATLAS_MARGIN, 0.0]);
         let high = |axis: usize| points.iter().map(|p| p[axis]).fold(0.0, f32::max);
         let size = |axis: usize| (high(axis) + ATLAS_MARGIN).ceil() as usize;
         let lattice = Lattice { origin: [0.0; 2], step: [1.0; 2], width: size(0), height: size(1) };
         let triangles: Vec<u16> = (0..face.triangles.len() as u16).collect();
         let mut mask = Plane::new(lattice.width, lattice.height);
-        draw(&lattice, &points, &triangles, &[[]; 468], |span| {
+        draw(&lattice, Visible { points: &points, triangles: &triangles }, &[[]; 468], |span| {
             mask.row_mut(span.row)[span.first..][..span.count].fill(1.0);
         });
         let weight = |sigma: f32| {
@@ -113,7 +112,8 @@ impl Observer {
         self.band.reset_like(&atlas.mask);
         let places = points.map(|[x, y, _]| [x, y]);
         let band = &mut self.band;
-        draw(&atlas.lattice, &atlas.points, &atlas.triangles, &places, |span| {
+        let mesh = Visible { points: &atlas.points, triangles: &atlas.triangles };
+        draw(&atlas.lattice, mesh, &places, |span| {
             sampler.line(span.values, span.steps, &mut band.row_mut(span.row)[span.first..][..span.count]);
         });
         self.coarse.copy_from(&self.band);

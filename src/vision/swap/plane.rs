@@ -126,7 +126,8 @@ pub struct Lattice {
 impl Lattice {
     /// A picture point in lattice coordinates.
     pub fn locate(&self, point: [f32; 2]) -> [f32; 2] {
-        [(point[0] - self.origin[0]) / self.step[0], (point[1] - self.origin[1]) / self.step[1]]
+        // Steps are powers of two: their reciprocals are exact.
+        [(point[0] - self.origin[0]) * self.step[0].recip(), (point[1] - self.origin[1]) * self.step[1].recip()]
     }
 
     /// A mesh in lattice coordinates; z in lattice steps too.
@@ -161,8 +162,8 @@ pub struct Region {
 
 /// Faces narrower than this are left alone: there is nothing to see, and every blur would fall below a pixel.
 const MIN_FACE_WIDTH: f32 = 16.0;
-/// Room around the mesh's bounds, in face widths: the reach of the coarse light field's samples.
-const MARGIN: f32 = 0.15;
+/// Room around the mesh's bounds, in face widths: the reach of the fine blurs. The light field looks inside the mesh only.
+const MARGIN: f32 = 0.05;
 /// Cells that a face on the mask grid has at least.
 const MASK_CELLS: f32 = 96.0;
 
@@ -272,7 +273,10 @@ pub fn cell_means(
         let last = (last_column - first_column) - (out.width - 1) * size.0 * usize::from(is_contiguous);
         let sums = out.row_mut(j);
         sums.iter_mut().for_each(|sum| *sum *= whole);
-        if is_contiguous && last < size.0 && let Some(sum) = sums.last_mut() {
+        if is_contiguous
+            && last < size.0
+            && let Some(sum) = sums.last_mut()
+        {
             *sum *= size.0 as f32 / last as f32;
         }
     }

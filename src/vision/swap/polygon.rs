@@ -7,9 +7,8 @@ const LINES: usize = 4;
 
 /// Adds the polygon's coverage (0..1 per point, even-odd rule) to `plane`, bounded by 1. Points in lattice coordinates.
 pub fn fill(plane: &mut Plane, polygon: &[[f32; 2]], crossings: &mut Vec<f32>) {
-    let (top, bottom) = polygon
-        .iter()
-        .fold((f32::INFINITY, f32::NEG_INFINITY), |(top, bottom), p| (top.min(p[1]), bottom.max(p[1])));
+    let (top, bottom) =
+        polygon.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(top, bottom), p| (top.min(p[1]), bottom.max(p[1])));
     let is_outside = !(bottom > -1.0 && top < plane.height as f32);
     if is_outside || plane.width == 0 {
         return;

@@ -4,9 +4,9 @@ use image::RgbImage;
 use image::imageops::{self, FilterType};
 
 use crate::frame::{ChromaSite, Color, Matrix, PlaneRef, YuvRef};
-use crate::vision::find::{TrackNets, detect_and_mesh};
 use crate::vision::Bounds;
 use crate::vision::error::VisionError;
+use crate::vision::find::{TrackNets, detect_and_mesh};
 
 use super::analysis::{Analysis, Tools};
 use super::bake::{Baked, bake};
@@ -76,7 +76,9 @@ impl Portrait {
                     let [right, bottom] = to_photo([bounds.right, bounds.bottom]);
                     [left, top, right, bottom]
                 };
-                return Err(VisionError::SeveralFaces { faces: found.iter().map(|face| place(&face.bounds)).collect() });
+                return Err(VisionError::SeveralFaces {
+                    faces: found.iter().map(|face| place(&face.bounds)).collect(),
+                });
             }
             (Some(chosen), count) if chosen < count => chosen,
             (Some(chosen), count) => return Err(VisionError::NoSuchFace { chosen, count }),
@@ -141,6 +143,23 @@ impl Portrait {
         let balance = ((nose - left) / (right - nose).max(1e-3)).max(1e-3);
         let symmetry = balance.min(1.0 / balance);
         sum / count as f32 * symmetry.sqrt() * (self.face_width / SHARP_FACE_WIDTH).min(1.0)
+    }
+
+    #[cfg(test)]
+    pub(super) fn face_width(&self) -> f32 {
+        self.face_width
+    }
+
+    /// The same photo with its mesh turned about the vertical axis by `angle` radians.
+    #[cfg(test)]
+    pub(super) fn turned(&self, angle: f32) -> Portrait {
+        let (sin, cos) = angle.sin_cos();
+        let [nose_x, _, nose_z] = self.points[1];
+        let points = self.points.map(|[x, y, z]| {
+            let (dx, dz) = (x - nose_x, z - nose_z);
+            [nose_x + cos * dx + sin * dz, y, nose_z - sin * dx + cos * dz]
+        });
+        Portrait { photo: self.photo.clone(), points, face_width: self.face_width, eyes: self.eyes, baked: Vec::new() }
     }
 
     /// The detail planes for a target face `target_width` pixels wide: baked on first use.

@@ -13,11 +13,19 @@ pub fn visible_triangles(points: &Points, order: &mut Vec<u16>) {
     let face = canonical();
     let depth = |i: &u16| face.triangles[usize::from(*i)].iter().map(|&v| points[usize::from(v)][2]).sum::<f32>();
     order.clear();
-    order.extend((0..face.triangles.len() as u16).filter(|&i| {
-        area(points, &face.triangles[usize::from(i)]) * face.winding > MIN_AREA
-    }));
+    order.extend(
+        (0..face.triangles.len() as u16)
+            .filter(|&i| area(points, &face.triangles[usize::from(i)]) * face.winding > MIN_AREA),
+    );
     // z grows away from the viewer.
     order.sort_by(|a, b| depth(b).total_cmp(&depth(a)));
+}
+
+/// A mesh and those of its triangles that are drawn, in order.
+#[derive(Clone, Copy)]
+pub struct Visible<'a> {
+    pub points: &'a Points,
+    pub triangles: &'a [u16],
 }
 
 /// A run of lattice points in one row of one triangle.
@@ -31,18 +39,18 @@ pub struct Span<const N: usize> {
     pub steps: [f32; N],
 }
 
-/// Draws `triangles` over `lattice`; `paint` is called for every span with the values of `vertices` interpolated.
+/// Draws `mesh` over `lattice`; `paint` is called for every span with the values of `vertices` interpolated.
 pub fn draw<const N: usize>(
     lattice: &Lattice,
-    points: &Points,
-    triangles: &[u16],
+    mesh: Visible<'_>,
     vertices: &[[f32; N]; 468],
     mut paint: impl FnMut(Span<N>),
 ) {
     let face = canonical();
-    for &number in triangles {
+    let places = mesh.points.map(|[x, y, _]| lattice.locate([x, y]));
+    for &number in mesh.triangles {
         let corners = face.triangles[usize::from(number)].map(usize::from);
-        let [a, b, c] = corners.map(|i| lattice.locate([points[i][0], points[i][1]]));
+        let [a, b, c] = corners.map(|i| places[i]);
         let double_area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]);
         let inverse = 1.0 / double_area;
         if !inverse.is_finite() {
@@ -54,8 +62,7 @@ pub fn draw<const N: usize>(
         let to_a = [-to_b[0] - to_c[0], -to_b[1] - to_c[1]];
         let slopes = [to_a[0], to_b[0], to_c[0]].map(f32::recip);
         let [va, vb, vc] = corners.map(|i| vertices[i]);
-        let steps: [f32; N] =
-            std::array::from_fn(|n| (vb[n] - va[n]) * to_b[0] + (vc[n] - va[n]) * to_c[0]);
+        let steps: [f32; N] = std::array::from_fn(|n| (vb[n] - va[n]) * to_b[0] + (vc[n] - va[n]) * to_c[0]);
         let down: [f32; N] = std::array::from_fn(|n| (vb[n] - va[n]) * to_b[1] + (vc[n] - va[n]) * to_c[1]);
 
         let top = ceil_index(a[1].min(b[1]).min(c[1]));
@@ -93,7 +100,8 @@ pub fn draw<const N: usize>(
 
 /// The first index at or after `value`, at least 0. Casts truncate; the library's `ceil` is a call on plain x86-64.
 fn ceil_index(value: f32) -> i32 {
-    let whole = value.max(0.0) as i32;
+    const FAR: f32 = 1e7; // beyond any picture
+    let whole = value.max(0.0).min(FAR) as i32;
     whole + i32::from((whole as f32) < value)
 }
 
@@ -159,7 +167,7 @@ mod tests {
         let vertices = points.map(|[x, y, _]| [2.0 * x - y + 3.0]);
         let mut plane = Plane::new(120, 130);
         plane.data.fill(f32::NAN);
-        draw(&lattice(120, 130), &points, &order, &vertices, |span| {
+        draw(&lattice(120, 130), Visible { points: &points, triangles: &order }, &vertices, |span| {
             for i in 0..span.count {
                 plane.row_mut(span.row)[span.first + i] = span.values[0] + i as f32 * span.steps[0];
             }
@@ -180,7 +188,7 @@ mod tests {
             frontal(f32::INFINITY, [5.0, 5.0]),
         ] {
             let order: Vec<u16> = (0..898).collect();
-            draw(&lattice(10, 7), &points, &order, &[[0.0]; 468], |span| {
+            draw(&lattice(10, 7), Visible { points: &points, triangles: &order }, &[[0.0]; 468], |span| {
                 assert!(span.row < 7 && span.first + span.count <= 10);
             });
         }
