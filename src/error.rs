@@ -24,7 +24,7 @@ pub trait Classify {
 ///
 /// It travels in records and manifests, so it is data and not a Rust error chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("{field}: found {found}, expected {expected}")]
+#[error("{field}: {found} (expected {expected})")]
 pub struct Refusal {
     /// The field of the job, e.g. `target` or `swap.blend_ratio`.
     pub field: String,

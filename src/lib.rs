@@ -5,12 +5,12 @@ pub mod cli;
 pub mod config;
 pub mod local;
 
+pub mod assemble;
 pub mod contract;
 pub mod ingest;
 pub mod plan;
-pub mod worker;
 pub mod seal;
-pub mod assemble;
+pub mod worker;
 
 pub mod frame;
 pub mod media;

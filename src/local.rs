@@ -93,7 +93,10 @@ pub async fn run(
     let store = store::open(&file_url(&data_dir.store()), &store_config).await?;
     let site = Site {
         store: Arc::new(Metered(store)),
-        locations: Arc::new(Locations::new(Limits { roots: vec![PathBuf::from("/")], buckets: Vec::new() }, store_config)),
+        locations: Arc::new(Locations::new(
+            Limits { roots: vec![PathBuf::from("/")], buckets: Vec::new() },
+            store_config,
+        )),
         broker,
         producer,
         job_partitions: PARTITIONS,

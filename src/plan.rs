@@ -139,7 +139,15 @@ impl PacketIndex {
         let last_packet = self.packet_of[lo..hi].iter().max().copied().unwrap_or(first_packet);
         let taken = &packets[first_packet as usize..=last_packet as usize];
         let base_pts = taken.iter().map(|packet| packet.pts).min().unwrap_or(0);
-        Ok(Cut { start: span.start, end: span.end, lo: window.start, hi: window.end, first_packet, last_packet, base_pts })
+        Ok(Cut {
+            start: span.start,
+            end: span.end,
+            lo: window.start,
+            hi: window.end,
+            first_packet,
+            last_packet,
+            base_pts,
+        })
     }
 }
 
@@ -176,7 +184,8 @@ mod tests {
         let packets = packets(&decode_order, &[0, 4]);
         let pts = [0, 1, 2, 3, 4, 5, 6, 7];
         let cuts = cut(&pts, &packets, [2, 2], &|span| span).unwrap();
-        let taken: Vec<_> = cuts.iter().map(|cut| (cut.start, cut.first_packet, cut.last_packet, cut.base_pts)).collect();
+        let taken: Vec<_> =
+            cuts.iter().map(|cut| (cut.start, cut.first_packet, cut.last_packet, cut.base_pts)).collect();
         assert_eq!(taken, [(0, 0, 2, 0), (2, 0, 3, 0), (4, 4, 6, 4), (6, 4, 7, 4)]);
     }
 

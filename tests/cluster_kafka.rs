@@ -46,14 +46,18 @@ impl Cluster {
         let store = format!("file://{}", self.bench.path("store").display());
         let root = self.bench.path("").display().to_string();
         let mut command = self.command(role);
-        command.args(["--store", &store, "--root", &root, "--metrics", &address]).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .args(["--store", &store, "--root", &root, "--metrics", &address])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         self.roles.push(Running(command.spawn().expect("a role can be started")));
         (self.roles.len() - 1, address)
     }
 
     fn submit(&self, job: &Value) {
         let mut submit = self.command(&["submit", "-"]);
-        let mut child = Running(submit.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("submit can be started"));
+        let mut child =
+            Running(submit.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("submit can be started"));
         write!(child.0.stdin.take().expect("a pipe"), "{job}").expect("submit reads its input");
         assert!(child.0.wait().expect("submit ends").success());
     }
@@ -61,7 +65,8 @@ impl Cluster {
     /// Follows a job; calls `each` with every status until it is final, and returns that one.
     fn follow(&self, job: &str, mut each: impl FnMut(&Value)) -> Value {
         let mut watch = self.command(&["status", job, "--watch", "--json"]);
-        let mut child = Running(watch.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("status can be started"));
+        let mut child =
+            Running(watch.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("status can be started"));
         let lines = BufReader::new(child.0.stdout.take().expect("a pipe")).lines();
         let started = Instant::now();
         for line in lines {
@@ -79,7 +84,8 @@ impl Cluster {
 /// A metric's value over all its labels that contain `label`.
 fn metric(address: &str, name: &str, label: &str) -> f64 {
     let mut stream = TcpStream::connect(address).expect("the role serves its metrics");
-    write!(stream, "GET /metrics HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").expect("a request can be sent");
+    write!(stream, "GET /metrics HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")
+        .expect("a request can be sent");
     let mut text = String::new();
     stream.read_to_string(&mut text).expect("an answer");
     let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(label));
@@ -144,10 +150,12 @@ fn a_swap_and_a_job_that_is_refused() {
     cluster.start(&["worker", "--workers", "2"]);
     let output = cluster.bench.path("out.mp4");
     let number = std::process::id();
-    let job = |name: &str, target: &Path| json!({
-        "job": format!("{name}-{number}"), "sources": [location(&photo)], "target": location(target),
-        "output": location(&output), "frame_limit": 96,
-    });
+    let job = |name: &str, target: &Path| {
+        json!({
+            "job": format!("{name}-{number}"), "sources": [location(&photo)], "target": location(target),
+            "output": location(&output), "frame_limit": 96,
+        })
+    };
     cluster.submit(&job("swap", &clip));
     cluster.submit(&job("gone", &cluster.bench.path("gone.mp4")));
     let done = cluster.follow(&format!("swap-{number}"), |_| {});

@@ -89,7 +89,8 @@ fn ended_and_resumed(signal: &str) -> (Option<i32>, Ran, Bench) {
         "-f lavfi -i testsrc2=s=640x360:r=25:d=24 -c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 20",
     );
     let command = || {
-        let mut command = bench.swap(&["-t", text(&clip), "-o", "out.mp4", "--chunk-frames", "20..20", "--workers", "1"]);
+        let mut command =
+            bench.swap(&["-t", text(&clip), "-o", "out.mp4", "--chunk-frames", "20..20", "--workers", "1"]);
         command.args(["--swapper", "none", "--output-video-crf", "0", "--output-video-preset", "slow"]);
         command
     };
@@ -144,7 +145,9 @@ fn what_cannot_be_done_is_refused_with_its_reason() {
     std::fs::write(bench.path("empty.mp4"), "").unwrap();
     std::fs::write(bench.path("text.mp4"), "this is text and not a video\n".repeat(100)).unwrap();
     bench.clip("audio.mp4", "-f lavfi -i sine=d=1 -c:a aac");
-    let whole = std::fs::read(bench.clip("moov-first.mp4", &format!("-i {} -c copy -movflags +faststart", text(&clip)))).unwrap();
+    let whole =
+        std::fs::read(bench.clip("moov-first.mp4", &format!("-i {} -c copy -movflags +faststart", text(&clip))))
+            .unwrap();
     std::fs::write(bench.path("cut.mp4"), &whole[..whole.len() * 6 / 10]).unwrap();
     std::fs::create_dir(bench.path("folder.mp4")).unwrap();
     std::fs::write(bench.path("no-photo.jpg"), "not a photo").unwrap();
@@ -155,7 +158,7 @@ fn what_cannot_be_done_is_refused_with_its_reason() {
         (&["-t", "empty.mp4", "-o", "o.mp4"], none, 3, "empty"),
         (&["-t", "text.mp4", "-o", "o.mp4"], none, 3, "target"),
         (&["-t", "audio.mp4", "-o", "o.mp4"], none, 3, "video"),
-        (&["-t", "cut.mp4", "-o", "o.mp4"], none, 3, "truncated"),
+        (&["-t", "cut.mp4", "-o", "o.mp4"], none, 3, "cut off"),
         (&["-t", "clip.mp4", "-o", "nowhere/o.mp4"], none, 3, "nowhere"),
         (&["-t", "clip.mp4", "-o", "folder.mp4"], none, 3, "folder.mp4"),
         (&["-t", "clip.mp4", "-o", "/proc/o.mp4"], none, 3, "/proc"),
@@ -204,7 +207,8 @@ fn a_clip_without_a_face_passes_through_with_a_warning() {
     let bench = Bench::new();
     let clip = bench.test_clip("clip.mp4", 30, 10);
     let photo = portrait();
-    let ran = Ran::from(&mut bench.swap(&["-s", text(&photo), "-t", text(&clip), "-o", "o.mp4", "--output-video-crf", "0"]));
+    let ran =
+        Ran::from(&mut bench.swap(&["-s", text(&photo), "-t", text(&clip), "-o", "o.mp4", "--output-video-crf", "0"]));
     assert_eq!(ran.done()["frames_without_face"], 30);
     assert!(ran.told().contains("no face was found in 30 of 30 frames"), "{}", ran.told());
     assert_eq!(frame_digests(&bench.path("o.mp4")), frame_digests(&clip));
@@ -219,7 +223,14 @@ fn swapped_frames_are_the_same_for_all_chunks() {
     for chunks in ["16..16", "64..64", "128..128", "1000000..1000000"] {
         let output = format!("out-{chunks}.mp4");
         let ran = Ran::from(bench.swap(&["-s", text(&photo), "-t", text(&clip), "-o", &output]).args([
-            "--frame-limit", "200", "--chunk-frames", chunks, "--output-video-crf", "0", "--output-video-preset", "ultrafast",
+            "--frame-limit",
+            "200",
+            "--chunk-frames",
+            chunks,
+            "--output-video-crf",
+            "0",
+            "--output-video-preset",
+            "ultrafast",
         ]));
         assert_eq!(ran.done()["frames"], 200);
         digests.push(frame_digests(&bench.path(&output)));
@@ -244,7 +255,10 @@ fn blend_ratio_zero_leaves_every_frame() {
     let bench = Bench::new();
     let (photo, clip) = (portrait(), demo_clip());
     Ran::from(bench.swap(&["-s", text(&photo), "-t", text(&clip), "-o", "o.mp4", "--blend-ratio", "0"]).args([
-        "--frame-limit", "60", "--output-video-crf", "0",
+        "--frame-limit",
+        "60",
+        "--output-video-crf",
+        "0",
     ]))
     .done();
     assert_eq!(frame_digests(&bench.path("o.mp4")), frame_digests(&clip)[..60]);

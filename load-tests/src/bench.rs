@@ -47,7 +47,8 @@ impl Clips {
         let small = demo()?;
         let (large, long) = (folder.join("720p.mp4"), folder.join("720p-long.mp4"));
         let source = small.to_str().context("UTF-8 path")?;
-        let encode = ["-vf", "scale=1280:720:flags=bicubic", "-c:v", "libx264", "-preset", "fast", "-crf", "16", "-c:a", "copy"];
+        let encode =
+            ["-vf", "scale=1280:720:flags=bicubic", "-c:v", "libx264", "-preset", "fast", "-crf", "16", "-c:a", "copy"];
         ffmpeg(&[&["-i", source], &encode[..], &[large.to_str().context("UTF-8 path")?]].concat())?;
         let looped = ["-stream_loop", "3", "-i", large.to_str().context("UTF-8 path")?, "-c", "copy"];
         ffmpeg(&[&looped[..], &[long.to_str().context("UTF-8 path")?]].concat())?;
@@ -104,7 +105,9 @@ impl Case<'_> {
     fn ffmpeg(&self, folder: &Path) -> Result<Run> {
         let mut command = Command::new("ffmpeg");
         command.args(["-nostdin", "-v", "error", "-y", "-i"]).arg(self.clip);
-        command.args(["-c:v", "libx264", "-preset", PRESET, "-crf", CRF, "-c:a", "copy"]).arg(folder.join("theirs.mp4"));
+        command
+            .args(["-c:v", "libx264", "-preset", PRESET, "-crf", CRF, "-c:a", "copy"])
+            .arg(folder.join("theirs.mp4"));
         measure::run(&mut command)
     }
 }

@@ -29,7 +29,9 @@ pub fn run(photo: &Path, before: &Path, after: &Path, every: usize, at_least: Op
     let (before, after) =
         (mean(pairs.iter().map(|pair| pair.0).collect()), mean(pairs.iter().map(|pair| pair.1).collect()));
     let (looked_at, with_face) = (was.len(), pairs.len());
-    println!("frames looked at {looked_at}, with a face {with_face}: cosine to the photo {before:.3} before, {after:.3} after");
+    println!(
+        "frames looked at {looked_at}, with a face {with_face}: cosine to the photo {before:.3} before, {after:.3} after"
+    );
     ensure!(at_least.is_none_or(|least| after >= least), "the average after is below {}", at_least.unwrap_or_default());
     Ok(())
 }

@@ -23,7 +23,11 @@ pub struct Run {
 /// Runs a command to its end; it must succeed.
 pub fn run(command: &mut Command) -> Result<Run> {
     let started = Instant::now();
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
         .with_context(|| format!("start {command:?}"))?;
     let mut out = child.stdout.take().context("the child has an output")?;
     let reader = std::thread::spawn(move || {

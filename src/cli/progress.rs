@@ -114,7 +114,10 @@ impl Progress {
         self.clear();
         let without = totals.frames_without_face;
         if status.state == State::Done && without > 0 {
-            self.warn(&format!("no face was found in {without} of {} frames; they pass through unchanged", totals.frames));
+            self.warn(&format!(
+                "no face was found in {without} of {} frames; they pass through unchanged",
+                totals.frames
+            ));
         }
         if matches!(self.face, Face::Json) {
             let event = match status.state {
@@ -123,7 +126,9 @@ impl Progress {
                     "chunks_done": totals.chunks_done, "chunks_reused": totals.chunks_reused, "seconds": seconds,
                     "stage_seconds": totals.seconds,
                 }),
-                _ => json!({ "event": "failed", "reason": status.reason, "refused": status.refused, "seconds": seconds }),
+                _ => {
+                    json!({ "event": "failed", "reason": status.reason, "refused": status.refused, "seconds": seconds })
+                }
             };
             return self.event(event);
         }

@@ -135,4 +135,3 @@ pub fn broker(config: &Config, role: &str) -> Result<BrokerConfig> {
     let client_id = format!("facemill-{role}");
     Ok(BrokerConfig { brokers, properties: config.kafka.properties.clone(), client_id })
 }
-

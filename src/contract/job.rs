@@ -183,7 +183,11 @@ impl Job {
             return refuse("output", "the target itself".into(), "another location");
         }
         if self.labels.len() > LABELS_MAX || self.labels.iter().any(|(k, v)| k.len() + v.len() > TEXT_MAX) {
-            return refuse("labels", format!("{} labels", self.labels.len()), "at most 32 labels of at most 2048 bytes");
+            return refuse(
+                "labels",
+                format!("{} labels", self.labels.len()),
+                "at most 32 labels of at most 2048 bytes",
+            );
         }
         Ok(())
     }
@@ -200,16 +204,16 @@ mod tests {
         .unwrap()
     }
 
-    /// Producers in other languages go by this file. With FACEMILL_UPDATE set the test writes it anew.
+    /// Producers in other languages go by this file. With UPDATE_SCHEMA set the test writes it anew.
     #[test]
     fn the_published_schema_is_current() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/topics/schemas/job.schema.json");
         let schema = serde_json::to_string_pretty(&schemars::schema_for!(Job)).unwrap() + "\n";
-        if std::env::var_os("FACEMILL_UPDATE").is_some() {
+        if std::env::var_os("UPDATE_SCHEMA").is_some() {
             std::fs::write(path, &schema).unwrap();
         }
         let published = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(published == schema, "run `FACEMILL_UPDATE=1 cargo test --release schema` and commit {path}");
+        assert!(published == schema, "run `UPDATE_SCHEMA=1 cargo test --release schema` and commit {path}");
     }
 
     #[test]

@@ -47,12 +47,7 @@ pub async fn bring(site: &Site, field: &str, location: &str, to: &Path) -> Resul
 }
 
 /// The plan of the clip: the one that is in the store, or a new one. A clip planned before is not read again.
-pub async fn plan(
-    site: &Site,
-    job: &Job,
-    target: &Target,
-    limits: &media::Limits,
-) -> Result<Plan, IngestError> {
+pub async fn plan(site: &Site, job: &Job, target: &Target, limits: &media::Limits) -> Result<Plan, IngestError> {
     let tracked = job.swap.swapper != Swapper::None;
     let roll = match tracked {
         true => format!("track-{}-{}", track::SEGMENT, smooth::RADIUS),
@@ -74,9 +69,8 @@ fn make(path: &Path, source: Digest, rule: CutRule, tracked: bool, limits: &medi
     let probe = media::probe(path, rule.frame_limit, limits).map_err(|error| refusal_of(&error))?;
     let frames = probe.clip.frames();
     let window = |span: std::ops::Range<u64>| if tracked { track::window(span, frames) } else { span };
-    let unplannable = |error: plan::PlanError| {
-        Refusal::new("target", error.to_string(), "a clip that starts with a keyframe")
-    };
+    let unplannable =
+        |error: plan::PlanError| Refusal::new("target", error.to_string(), "a clip that starts with a keyframe");
     let chunks = plan::cut(&probe.clip.pts, &probe.packets, rule.chunk_frames, &window).map_err(unplannable)?;
     let looks = if tracked { plan::looks(&probe.clip.pts, &probe.packets).map_err(unplannable)? } else { Vec::new() };
     Ok(Plan { v: VERSION, source, rule, clip: probe.clip, chunks, looks, warnings: probe.warnings })

@@ -109,13 +109,7 @@ impl Analyst {
     }
 
     /// Adds the looked-at frames of one stretch.
-    fn look(
-        &self,
-        plan: &Plan,
-        number: usize,
-        slice: &Path,
-        builder: &mut ReferenceBuilder,
-    ) -> Result<(), MediaError> {
+    fn look(&self, plan: &Plan, number: usize, slice: &Path, builder: &mut ReferenceBuilder) -> Result<(), MediaError> {
         let stretch = &plan.looks[number];
         let time = |frame: u64| plan.clip.pts[frame as usize] - stretch.base_pts;
         let mut wanted = plan::looked_at(stretch, plan.looks.len()).map(time).peekable();

@@ -165,12 +165,9 @@ impl Node {
 
         let scratch = self.site.scratch("ingest")?;
         let target = timed(&mut seconds, telemetry::Stage::Fetch, clip::fetch(&self.site, job, scratch.path())).await?;
-        let plan = timed(
-            &mut seconds,
-            telemetry::Stage::Probe,
-            clip::plan(&self.site, job, &target, &self.settings.limits),
-        )
-        .await?;
+        let plan =
+            timed(&mut seconds, telemetry::Stage::Probe, clip::plan(&self.site, job, &target, &self.settings.limits))
+                .await?;
         clip::check_pixels(&plan, job)?;
         let toolchain: Toolchain = toolchain::of(job, &self.settings.provider)?;
         let (portraits, reference) = timed(&mut seconds, telemetry::Stage::Analyse, async {
@@ -178,7 +175,8 @@ impl Node {
                 return Ok((Vec::new(), None));
             }
             let portraits = self.analyst.check_portraits(&self.site, job, scratch.path()).await?;
-            let look = faces::Look { plan: &plan, target: &target.path, scratch: scratch.path(), toolchain: &toolchain };
+            let look =
+                faces::Look { plan: &plan, target: &target.path, scratch: scratch.path(), toolchain: &toolchain };
             let reference = self.analyst.reference(&self.site, look).await?;
             Ok::<_, IngestError>((portraits, reference))
         })
@@ -207,7 +205,8 @@ impl Node {
 
         let started = Instant::now();
         publish::cut_and_publish(&self.site, &self.outstanding, &run, &plan, &target.path, scratch.path()).await?;
-        let seconds = StageSeconds::from([(telemetry::Stage::Slice.as_str().to_owned(), started.elapsed().as_secs_f64())]);
+        let seconds =
+            StageSeconds::from([(telemetry::Stage::Slice.as_str().to_owned(), started.elapsed().as_secs_f64())]);
         telemetry::stage(telemetry::Stage::Slice, started.elapsed());
         Ok(self.site.tell(&JobEvent::Published { job: job.job.clone(), run: run.run, seconds }).await?)
     }

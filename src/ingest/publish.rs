@@ -11,9 +11,9 @@ use crate::seal;
 use crate::site::{Site, SiteError};
 use crate::store::{Body, Put};
 
+use super::IngestError;
 use super::clip::refusal_of;
 use super::outstanding::{Admission, Outstanding};
-use super::IngestError;
 
 /// Cuts what is not cut yet, and publishes every chunk of the run.
 pub async fn cut_and_publish(

@@ -140,7 +140,8 @@ mod tests {
     #[test]
     fn least_recently_used_goes_first() {
         let folder = tempfile::tempdir().unwrap();
-        for (name, bytes, age) in [("a/old", 100, 300), ("b/older", 100, 400), ("new", 100, 100), ("middle", 100, 200)] {
+        for (name, bytes, age) in [("a/old", 100, 300), ("b/older", 100, 400), ("new", 100, 100), ("middle", 100, 200)]
+        {
             file(folder.path(), name, bytes, age);
         }
         tidy(folder.path(), 400, 200).unwrap();

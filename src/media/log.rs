@@ -20,6 +20,7 @@ pub(super) fn install() {
     }
 }
 
+// SAFETY: only FFmpeg calls this, as the callback of its log, with the arguments that it promises there.
 #[cfg(target_arch = "x86_64")]
 unsafe extern "C" fn forward(
     context: *mut std::ffi::c_void,

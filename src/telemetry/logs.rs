@@ -26,8 +26,9 @@ where
 
 fn directives(verbosity: i8) -> &'static str {
     match verbosity {
-        // A command has the broker inside itself: what librdkafka says of it is of use only to who looks for a fault.
-        i8::MIN..=-1 => "warn,librdkafka=off,facemill::broker=error",
+        // A command tells the user itself what matters; the broker is inside of it, and its news are of use only to who
+        // looks for a fault.
+        i8::MIN..=-1 => "error,librdkafka=off",
         0 => "warn,facemill=info",
         1 => "info,facemill=debug",
         2..=i8::MAX => "debug,facemill=trace",

@@ -158,4 +158,3 @@ fn spend(seconds: &mut StageSeconds, stage: Stage, since: Instant) {
     telemetry::stage(stage, since.elapsed());
     *seconds.entry(stage.as_str().to_owned()).or_default() += since.elapsed().as_secs_f64();
 }
-

@@ -209,10 +209,9 @@ impl Lane {
             clock.spend(Stage::Encode, || {
                 let (encoder, start) = match &mut encoder {
                     Some(open) => open,
-                    closed => closed.insert((
-                        ChunkEncoder::create(&order.result, &settings, timing, &frame)?,
-                        frame.pts(),
-                    )),
+                    closed => {
+                        closed.insert((ChunkEncoder::create(&order.result, &settings, timing, &frame)?, frame.pts()))
+                    }
                 };
                 encoder.push(&frame, frame.pts() - *start)
             })?;
@@ -316,11 +315,7 @@ fn track(
     Ok(clock)
 }
 
-fn new_swapper(
-    order: &LaneOrder,
-    track_nets: &mut TrackNets,
-    execution: &Execution,
-) -> Result<MeshSwapper, LaneError> {
+fn new_swapper(order: &LaneOrder, track_nets: &mut TrackNets, execution: &Execution) -> Result<MeshSwapper, LaneError> {
     let mut eyes = EyeNet::load(&Catalog::builtin()?, execution)?;
     let source_face = order.spec.swap.source_face.map(|face| face as usize);
     let mut portraits = Vec::new();

@@ -41,10 +41,13 @@ impl Bench {
     /// A clip of `frames` moving test pictures, 320×180 at 25 frames per second with a tone, a keyframe every `gop` frames.
     pub fn test_clip(&self, name: &str, frames: u32, gop: u32) -> PathBuf {
         let seconds = f64::from(frames) / 25.0;
-        self.clip(name, &format!(
-            "-f lavfi -i testsrc2=s=320x180:r=25:d={seconds} -f lavfi -i sine=f=440:r=48000:d={seconds} \
+        self.clip(
+            name,
+            &format!(
+                "-f lavfi -i testsrc2=s=320x180:r=25:d={seconds} -f lavfi -i sine=f=440:r=48000:d={seconds} \
              -c:v libx264 -preset ultrafast -pix_fmt yuv420p -g {gop} -c:a aac -shortest"
-        ))
+            ),
+        )
     }
 }
 

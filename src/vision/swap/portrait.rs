@@ -3,7 +3,7 @@
 use image::RgbImage;
 use image::imageops::{self, FilterType};
 
-use crate::frame::{ChromaSite, Color, Matrix, PlaneRef, YuvRef};
+use crate::frame::{Frame, Matrix, Pixels};
 use crate::vision::Bounds;
 use crate::vision::error::VisionError;
 use crate::vision::find::{TrackNets, detect_and_mesh};
@@ -43,7 +43,8 @@ struct BakeKey {
 }
 
 impl Portrait {
-    /// Finds the face of a photo and measures it. `source_face` chooses among several, numbered left to right from 0.
+    /// Finds the face of a photo and measures it. `source_face` chooses among several, numbered left to right from 0;
+    /// a photo that shows one face needs no choice.
     ///
     /// # Errors
     /// [`VisionError::NoFace`]; [`VisionError::SeveralFaces`] if there are several and none is chosen;
@@ -61,7 +62,7 @@ impl Portrait {
             imageops::resize(photo, size(photo.width()), size(photo.height()), FilterType::Triangle)
         });
         let small = reduced.as_ref().unwrap_or(photo);
-        let planes = YccPlanes::new(small, Matrix::Bt601);
+        let planes = planes_of(small, Matrix::Bt601);
         let mut found = detect_and_mesh(nets, &planes.view())?;
         found.sort_by(|a, b| a.bounds.left.total_cmp(&b.bounds.left));
         let scale = [photo.width() as f32 / small.width() as f32, photo.height() as f32 / small.height() as f32];
@@ -69,7 +70,7 @@ impl Portrait {
 
         let chosen = match (source_face, found.len()) {
             (_, 0) => return Err(VisionError::NoFace),
-            (None, 1) => 0,
+            (_, 1) => 0,
             (None, _) => {
                 let place = |bounds: &Bounds| {
                     let [left, top] = to_photo([bounds.left, bounds.top]);
@@ -171,7 +172,7 @@ impl Portrait {
                 0 => (self.photo.clone(), self.points),
                 level => self.resized((-level as f32).exp2()),
             };
-            let planes = YccPlanes::new(&photo, matrix);
+            let planes = planes_of(&photo, matrix);
             let baked = bake(&planes.view(), &points, chroma_shift, &mut Analysis::default(), tools);
             self.baked.push((key, baked));
             self.baked.len() - 1
@@ -190,37 +191,6 @@ impl Portrait {
     }
 }
 
-/// A photo as full-range 4:4:4 planes.
-struct YccPlanes {
-    planes: [Vec<u8>; 3],
-    width: usize,
-    height: usize,
-    matrix: Matrix,
-}
-
-impl YccPlanes {
-    fn new(photo: &RgbImage, matrix: Matrix) -> Self {
-        let (kr, kb) = matrix.coefficients();
-        let (width, height) = (photo.width() as usize, photo.height() as usize);
-        let mut planes = [(); 3].map(|()| Vec::with_capacity(width * height));
-        for pixel in photo.pixels() {
-            let [r, g, b] = pixel.0.map(f32::from);
-            let luma = kr * r + (1.0 - kr - kb) * g + kb * b;
-            planes[0].push(luma.round() as u8);
-            planes[1].push((128.0 + (b - luma) / (2.0 - 2.0 * kb)).round() as u8);
-            planes[2].push((128.0 + (r - luma) / (2.0 - 2.0 * kr)).round() as u8);
-        }
-        Self { planes, width, height, matrix }
-    }
-
-    fn view(&self) -> YuvRef<'_> {
-        let plane = |data| PlaneRef { data, stride: self.width, width: self.width, height: self.height };
-        let [y, cb, cr] = &self.planes;
-        YuvRef {
-            planes: [plane(y), plane(cb), plane(cr)],
-            shift: (0, 0),
-            color: Color { matrix: self.matrix, full_range: true },
-            site: ChromaSite::Center,
-        }
-    }
+fn planes_of(photo: &RgbImage, matrix: Matrix) -> Frame {
+    Frame::from_rgb(photo.width() as usize, photo.height() as usize, photo, matrix)
 }

@@ -101,7 +101,7 @@ pub fn draw<const N: usize>(
 /// The first index at or after `value`, at least 0. Casts truncate; the library's `ceil` is a call on plain x86-64.
 fn ceil_index(value: f32) -> i32 {
     const FAR: f32 = 1e7; // beyond any picture
-    let whole = value.max(0.0).min(FAR) as i32;
+    let whole = value.clamp(0.0, FAR) as i32;
     whole + i32::from((whole as f32) < value)
 }
 

@@ -1,3 +1,5 @@
+//! Tracking does not depend on where a chunk starts, and finds what is there.
+
 use super::*;
 use crate::frame::Frame;
 use crate::vision::testing::{self, Place, portrait_at, sway};
