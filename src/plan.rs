@@ -45,7 +45,7 @@ pub fn cut(
 /// Groups of frames at which a clip's face is looked at to learn its usual look.
 const LOOKS: usize = 20;
 /// Frames that may be decoded for that, over all groups.
-const LOOK_FRAMES: u64 = 256;
+const LOOK_FRAMES: u64 = 160;
 
 /// The frames from which a clip's usual look is learnt: short stretches behind keyframes, spread over the clip. They depend on the clip
 /// alone and not on its chunks, and cost a bounded amount of decoding.

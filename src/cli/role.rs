@@ -48,6 +48,7 @@ pub async fn worker(args: WorkerRole, config: Config, stop: CancellationToken) -
         lane: LaneSettings {
             execution: Execution { provider, threads: config.worker.threads },
             threads: config.worker.threads,
+            swapper: args.swapper.into(),
         },
     };
     info!(group = settings.group, lanes = settings.lanes, "worker starts");

@@ -55,7 +55,7 @@ pub async fn run(args: Swap, config: Config, stop: CancellationToken) -> Result<
             limits: media::Limits::default(),
         },
         lanes: config.worker.lanes,
-        lane: LaneSettings { execution, threads: config.worker.threads },
+        lane: LaneSettings { execution, threads: config.worker.threads, swapper },
     };
     let mut progress = Progress::new(args.json, started);
     let outcome = local::run(&job, settings, stop, &mut |update| progress.show(&update)).await;

@@ -14,6 +14,7 @@ mod input;
 mod integrity;
 mod join;
 mod log;
+mod memory;
 mod nut;
 mod pad;
 mod probe;
@@ -39,5 +40,6 @@ pub use version::encoder_version;
 
 /// Prepares FFmpeg; call once at the start of the program. Its messages go to `tracing` (target `ffmpeg`, level debug).
 pub fn init() {
+    memory::keep_small();
     log::install();
 }

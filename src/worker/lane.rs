@@ -29,6 +29,8 @@ pub struct LaneSettings {
     pub execution: Execution,
     /// Threads of the decoder and of the encoder, each.
     pub threads: usize,
+    /// The swapper whose networks are loaded at the start, before the first chunk comes.
+    pub swapper: Swapper,
 }
 
 /// One chunk's work: what is to be computed, and the files that it names by digest.
@@ -118,6 +120,7 @@ pub struct Lane {
     settings: LaneSettings,
     meter: Arc<Meter>,
     track_nets: Option<TrackNets>,
+    eyes: Option<EyeNet>,
     /// The swapper of the last chunk, and whose face it lends.
     swapper: Option<(Lender, MeshSwapper)>,
 }
@@ -128,7 +131,24 @@ type Lender = (Vec<Digest>, Option<u32>);
 impl Lane {
     /// A lane that has loaded nothing yet.
     pub fn new(settings: LaneSettings, meter: Arc<Meter>) -> Self {
-        Self { settings, meter, track_nets: None, swapper: None }
+        Self { settings, meter, track_nets: None, eyes: None, swapper: None }
+    }
+
+    /// Loads the networks that its settings name.
+    pub fn warm_up(&mut self) -> Result<(), LaneError> {
+        if self.settings.swapper == Swapper::Mesh {
+            self.track_nets = Some(self.load_track_nets()?);
+            self.eyes = Some(self.load_eyes()?);
+        }
+        Ok(())
+    }
+
+    fn load_track_nets(&self) -> Result<TrackNets, VisionError> {
+        TrackNets::load(&Catalog::builtin()?, &self.settings.execution)
+    }
+
+    fn load_eyes(&self) -> Result<EyeNet, VisionError> {
+        EyeNet::load(&Catalog::builtin()?, &self.settings.execution)
     }
 
     /// Computes one chunk. Ends with [`LaneError::Stopped`] at the next frame after `stop` was set.
@@ -159,12 +179,18 @@ impl Lane {
     fn swap(&mut self, order: &LaneOrder, stop: &AtomicBool) -> Result<Done, LaneError> {
         let mut track_nets = match self.track_nets.take() {
             Some(nets) => nets,
-            None => TrackNets::load(&Catalog::builtin()?, &self.settings.execution)?,
+            None => self.load_track_nets()?,
         };
         let lender = (order.spec.portraits.clone(), order.spec.swap.source_face);
         let mut swapper = match self.swapper.take() {
             Some((last, swapper)) if last == lender => swapper,
-            _ => new_swapper(order, &mut track_nets, &self.settings.execution)?,
+            _ => {
+                let eyes = match self.eyes.take() {
+                    Some(eyes) => eyes,
+                    None => self.load_eyes()?,
+                };
+                new_swapper(order, &mut track_nets, eyes)?
+            }
         };
         let reference = match &order.reference {
             Some(path) => Reference::from_bytes(&std::fs::read(path)?),
@@ -315,8 +341,7 @@ fn track(
     Ok(clock)
 }
 
-fn new_swapper(order: &LaneOrder, track_nets: &mut TrackNets, execution: &Execution) -> Result<MeshSwapper, LaneError> {
-    let mut eyes = EyeNet::load(&Catalog::builtin()?, execution)?;
+fn new_swapper(order: &LaneOrder, track_nets: &mut TrackNets, mut eyes: EyeNet) -> Result<MeshSwapper, LaneError> {
     let source_face = order.spec.swap.source_face.map(|face| face as usize);
     let mut portraits = Vec::new();
     for path in &order.portraits {

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use crate::telemetry::{self, Stage};
 
@@ -46,7 +47,7 @@ pub struct Lanes {
 }
 
 impl Lanes {
-    /// Starts `count` lanes. Networks are loaded with a lane's first chunk that needs them.
+    /// Starts `count` lanes; each loads its networks meanwhile.
     pub fn new(count: usize, settings: &LaneSettings, meter: Arc<Meter>) -> Self {
         let (free_sender, free) = mpsc::channel(count); // every lane can be free at once
         for number in 0..count {
@@ -54,6 +55,9 @@ impl Lanes {
             let mut lane = Lane::new(settings.clone(), meter.clone());
             let thread = std::thread::Builder::new().name(format!("lane-{number}"));
             let work = move || {
+                if let Err(error) = lane.warm_up() {
+                    warn!(%error, "networks are not loaded yet; the first chunk tries again");
+                }
                 while let Ok(Order { order, stop, report }) = inbox.recv() {
                     let busy = telemetry::busy_lane();
                     let outcome = lane.run(&order, &stop);
