@@ -58,7 +58,7 @@ pub async fn plan(site: &Site, job: &Job, target: &Target, limits: &media::Limit
     if let Some(plan) = site.read_json(&key).await? {
         return Ok(plan);
     }
-    let (path, limits, source) = (target.path.clone(), limits.clone(), target.digest);
+    let (path, limits, source) = (target.path.clone(), *limits, target.digest);
     let made = tokio::task::spawn_blocking(move || make(&path, source, rule, tracked, &limits));
     let plan = made.await.map_err(SiteError::from)??;
     site.put_json(&key, &plan).await?;
