@@ -260,9 +260,12 @@ pub fn stage(stage: Stage, elapsed: Duration) {
     histogram!(STAGE_SECONDS.name, "stage" => stage.as_str()).record(elapsed.as_secs_f64());
 }
 
+/// How often a role looks at its lag.
+pub const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// Records of `topic` not committed yet, over the partitions assigned to this process.
-pub fn consumer_lag(topic: Topic, records: u64) {
-    gauge!(CONSUMER_LAG.name, "topic" => topic.as_str()).set(records as f64);
+pub fn consumer_lag(topic: Topic, records: i64) {
+    gauge!(CONSUMER_LAG.name, "topic" => topic.as_str()).set(records.max(0) as f64);
 }
 
 /// This worker has so many lanes.

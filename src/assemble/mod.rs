@@ -31,10 +31,15 @@ pub async fn run(site: Site, settings: Settings, stop: CancellationToken) -> Res
     let options = Options { in_flight: IN_FLIGHT, static_member: None };
     let mut events = Consumer::<JobEvent>::start(&site.broker, topics::ASSEMBLE_GROUP, topics::COMPLETIONS, options)?;
     let mut desk = Desk::new(site, settings.joins);
+    let mut tick = tokio::time::interval(telemetry::LOOK_EVERY);
     let ended = loop {
-        // Cancel-safe: `next` and `joined` lose nothing when another branch wins.
+        // Cancel-safe: `next`, `joined` and `tick` lose nothing when another branch wins.
         let worked = tokio::select! {
             () = stop.cancelled() => break Ok(()),
+            _ = tick.tick() => {
+                telemetry::consumer_lag(telemetry::Topic::Completions, events.lag());
+                Ok(())
+            }
             joined = desk.joined() => desk.close(joined).await,
             event = events.next() => match event {
                 Some(Ok(Event::Assigned(partitions))) => desk.adopt(&partitions).await,
@@ -42,10 +47,7 @@ pub async fn run(site: Site, settings: Settings, stop: CancellationToken) -> Res
                     desk.let_go(&partitions);
                     Ok(())
                 }
-                Some(Ok(Event::Record(delivery))) => {
-                    telemetry::consumer_lag(telemetry::Topic::Completions, events.lag().max(0) as u64);
-                    desk.take(delivery).await
-                }
+                Some(Ok(Event::Record(delivery))) => desk.take(delivery).await,
                 Some(Err(error)) => Err(error.into()),
                 None => break Ok(()),
             },

@@ -1,13 +1,13 @@
 //! Follows a whole topic without belonging to a group: every reader sees every record, and nothing is committed.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::BrokerConfig;
 use super::client::Quiet;
@@ -18,6 +18,9 @@ use crate::error::{Classify, Kind};
 
 /// How soon the thread notices that its reader is gone.
 const POLL: Duration = Duration::from_millis(100);
+/// How long a start is tried, and how soon again.
+const START_LIMIT: Duration = Duration::from_secs(30);
+const START_AGAIN: Duration = Duration::from_millis(200);
 /// Records read ahead: enough that polling and handling overlap, a few hundred kilobytes.
 const READ_AHEAD: usize = 256;
 
@@ -61,7 +64,7 @@ impl<T: DeserializeOwned + Send + 'static> Reader<T> {
             let opened = client
                 .create_with_context(Quiet)
                 .map_err(|error| BrokerError::sort("start reader", &brokers, &error))
-                .and_then(|consumer| Ok((assign(&consumer, &topic, start, &brokers)?, consumer)));
+                .and_then(|consumer| Ok((assign_patiently(&consumer, &topic, start, &brokers)?, consumer)));
             match opened {
                 Ok((partitions, consumer)) => {
                     // Nobody waits any more: then the first send ends the thread.
@@ -83,6 +86,25 @@ impl<T: DeserializeOwned + Send + 'static> Reader<T> {
     /// Only fatal ones.
     pub async fn next(&mut self) -> Option<Result<News<T>, BrokerError>> {
         self.news.recv().await
+    }
+}
+
+/// As [`assign`], again and again while the brokers are not ready: a topic just made has no leaders for a moment.
+fn assign_patiently(
+    consumer: &BaseConsumer<Quiet>,
+    topic: &str,
+    start: StartAt,
+    brokers: &str,
+) -> Result<usize, BrokerError> {
+    let began = Instant::now();
+    loop {
+        match assign(consumer, topic, start, brokers) {
+            Err(error) if error.kind() == Kind::Retry && began.elapsed() < START_LIMIT => {
+                debug!(%error, "reader starts again");
+                std::thread::sleep(START_AGAIN);
+            }
+            assigned => return assigned,
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::broker::Producer;
+use crate::broker::topics::{TopicSpec, ensure};
 use crate::config::Config;
 use crate::contract::{Job, partition_of, topics};
 use crate::local;
@@ -23,7 +24,9 @@ pub async fn run(args: Submit, config: Config) -> Result<Exit> {
             return Ok(Exit::Refused);
         }
     };
-    let producer = Producer::start(&broker(&config, "submit")?)?;
+    let broker = broker(&config, "submit")?;
+    ensure(&broker, &TopicSpec::builtin()?, config.kafka.replication).await?;
+    let producer = Producer::start(&broker)?;
     let partitions = producer.partitions(topics::JOBS).await?;
     for job in &jobs {
         local::publish(&producer, job, partition_of(&job.job, partitions)).await?;

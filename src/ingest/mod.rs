@@ -78,16 +78,17 @@ pub async fn run(site: Site, settings: Settings, stop: CancellationToken) -> Res
     let outstanding = Outstanding::follow(&site, settings.outstanding_chunks).await?;
     let node = Arc::new(Node { analyst: Analyst::new(), site, settings, outstanding });
     let mut tasks = JoinSet::new();
+    let mut tick = tokio::time::interval(telemetry::LOOK_EVERY);
     let ended = loop {
-        // Cancel-safe: `next` and `join_next` lose nothing when another branch wins.
+        // Cancel-safe: `next`, `join_next` and `tick` lose nothing when another branch wins.
         tokio::select! {
             () = stop.cancelled() => break Ok(()),
+            _ = tick.tick() => telemetry::consumer_lag(telemetry::Topic::Jobs, jobs.lag()),
             Some(task) = tasks.join_next() => if let Err(error) = task.map_err(SiteError::from).flatten() {
                 break Err(error);
             },
             event = jobs.next() => match event {
                 Some(Ok(Event::Record(delivery))) => {
-                    telemetry::consumer_lag(telemetry::Topic::Jobs, jobs.lag().max(0) as u64);
                     let node = node.clone();
                     tasks.spawn(async move { node.take(delivery).await });
                 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use tracing::{debug, warn};
 
 use crate::contract::{ChunkOutcome, ChunkRecord, Fingerprint, JobEvent, StageSeconds, keys};
-use crate::error::Classify;
+use crate::error::{Classify, Kind};
 use crate::seal;
 use crate::site::SiteError;
 use crate::store::{Body, Put};
@@ -109,18 +109,28 @@ async fn make(
     Ok(Some(ChunkOutcome::Done { reused: lost, bytes, counts: made.counts, seconds }))
 }
 
-/// Brings everything that the lane may see into one folder, each file checked against its digest.
+/// Brings everything that the lane may see into one folder, each file checked against its digest. The inner error says why the
+/// chunk cannot be made at all.
 async fn fetch(
     worker: &Worker,
     record: &ChunkRecord,
     folder: PathBuf,
 ) -> Result<Result<Arc<LaneOrder>, String>, SiteError> {
+    match bring(worker, record, folder).await {
+        Ok(order) => Ok(Ok(Arc::new(order))),
+        Err(error) if error.kind() == Kind::Poison => Ok(Err(error.to_string())),
+        Err(error) => Err(error),
+    }
+}
+
+async fn bring(worker: &Worker, record: &ChunkRecord, folder: PathBuf) -> Result<LaneOrder, SiteError> {
     let (spec, site) = (&record.spec, &worker.site);
     let slice = folder.join("slice.nut");
     let key = keys::slice(&record.clip, &record.cut, spec.span.start, spec.span.end);
     let found = site.fetch_digest(&key, &slice).await?;
     if found != spec.slice {
-        return Ok(Err(format!("slice {key} is corrupt: sha256 {found}, expected {}", spec.slice)));
+        let error = format!("its sha256 is {found}, expected {}", spec.slice);
+        return Err(SiteError::BadObject { key, error });
     }
     let mut portraits = Vec::new();
     for digest in &spec.portraits {
@@ -135,7 +145,7 @@ async fn fetch(
         reference = Some(path);
     }
     let result = folder.join("result.nut");
-    Ok(Ok(Arc::new(LaneOrder { spec: spec.clone(), slice, portraits, reference, result })))
+    Ok(LaneOrder { spec: spec.clone(), slice, portraits, reference, result })
 }
 
 fn count(outcome: &ChunkOutcome) {

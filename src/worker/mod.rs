@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, info_span, warn};
+use tracing::{Instrument, debug, info_span, warn};
 
 use crate::broker::{Consumer, Delivery, Event, Options};
-use crate::contract::{ChunkRecord, topics};
+use crate::contract::{ChunkRecord, topics, worker_group};
 use crate::site::{Site, SiteError};
-use crate::telemetry;
+use crate::telemetry::{self, Topic};
 pub use lane::LaneSettings;
 use lanes::Lanes;
 pub use lanes::Meter;
@@ -36,12 +36,14 @@ pub async fn run(site: Site, settings: Settings, meter: Arc<Meter>, stop: Cancel
     let mut chunks = Consumer::<ChunkRecord>::start(&site.broker, &settings.group, topics::CHUNKS, options)?;
     let lanes = Lanes::new(settings.lanes, &settings.lane, meter);
     telemetry::lanes(settings.lanes);
-    let worker = Arc::new(Worker { site, lanes, stop: stop.clone() });
+    let worker = Arc::new(Worker { site, group: settings.group, lanes, stop: stop.clone() });
     let mut tasks = JoinSet::new();
+    let mut tick = tokio::time::interval(telemetry::LOOK_EVERY);
     let ended = loop {
-        // Cancel-safe: `next` and `join_next` lose nothing when another branch wins.
+        // Cancel-safe: `next`, `join_next` and `tick` lose nothing when another branch wins.
         tokio::select! {
             () = stop.cancelled() => break Ok(()),
+            _ = tick.tick() => telemetry::consumer_lag(Topic::Chunks, chunks.lag()),
             Some(task) = tasks.join_next() => if let Err(error) = task.map_err(SiteError::from).flatten() {
                 break Err(error);
             },
@@ -49,7 +51,6 @@ pub async fn run(site: Site, settings: Settings, meter: Arc<Meter>, stop: Cancel
                 Some(Ok(Event::Record(delivery))) => {
                     let worker = worker.clone();
                     tasks.spawn(async move { worker.take(delivery).await });
-                    telemetry::consumer_lag(telemetry::Topic::Chunks, chunks.lag().max(0) as u64);
                 }
                 Some(Ok(Event::Assigned(_) | Event::Revoked(_))) => {}
                 Some(Err(error)) => break Err(error.into()),
@@ -66,6 +67,7 @@ pub async fn run(site: Site, settings: Settings, meter: Arc<Meter>, stop: Cancel
 /// What the chunks of one worker share.
 struct Worker {
     site: Site,
+    group: String,
     lanes: Lanes,
     stop: CancellationToken,
 }
@@ -82,6 +84,12 @@ impl Worker {
                 return Ok(());
             }
         };
+        if worker_group(&record.spec.toolchain) != self.group {
+            // For workers of another version or with other models: their group reads the same record.
+            debug!(job = %record.job, chunk = record.index, "not for this group");
+            delivery.claim.finish();
+            return Ok(());
+        }
         let span = info_span!("chunk", job = %record.job, run = record.run, chunk = record.index);
         let settled = chunk::settle(self, &record).instrument(span).await?;
         if settled == chunk::Settlement::Settled {
