@@ -59,8 +59,15 @@ pub fn main() -> ExitCode {
             Command::Ingest(args) => role::ingest(args, config, stop).await,
             Command::Worker(args) => role::worker(args, config, stop).await,
             Command::Assemble(args) => role::assemble(args, config, stop).await,
-            Command::Submit(args) => submit::run(args, config).await,
-            Command::Status(args) => status::run(args, config, stop).await,
+            // Cancel-safe: what is not published or told then is not; running the command again does it.
+            Command::Submit(args) => tokio::select! {
+                () = stop.cancelled() => Ok(Exit::Interrupted),
+                outcome = submit::run(args, config) => outcome,
+            },
+            Command::Status(args) => tokio::select! {
+                () = stop.cancelled() => Ok(Exit::Interrupted),
+                outcome = status::run(args, config) => outcome,
+            },
             Command::Models(args) => models::run(args, &config),
         }
     });
@@ -68,9 +75,15 @@ pub fn main() -> ExitCode {
     runtime.shutdown_background();
     match outcome {
         Ok(exit) => ExitCode::from(exit as u8),
+        Err(error) if error.is::<Misconfigured>() => fail(&error, Exit::Usage),
         Err(error) => fail(&error, Exit::Failed),
     }
 }
+
+/// A setting that the command needs is missing or wrong.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Misconfigured(String);
 
 fn fail(error: &anyhow::Error, exit: Exit) -> ExitCode {
     eprintln!("facemill: {error:#}");

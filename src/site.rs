@@ -58,6 +58,9 @@ pub enum SiteError {
     /// The networks cannot be run on this machine.
     #[error(transparent)]
     Vision(crate::vision::VisionError),
+    /// Work that this process cannot do, whatever the job.
+    #[error("{0}")]
+    Work(String),
     /// An object of ours is not what it should be.
     #[error("object {key} is not valid: {error}")]
     BadObject {
@@ -78,7 +81,7 @@ impl Classify for SiteError {
             Self::Location(error) => error.kind(),
             Self::Broker(error) => error.kind(),
             Self::BadObject { .. } => Kind::Poison,
-            Self::Scratch(_) | Self::Vision(_) | Self::Task(_) => Kind::Fatal,
+            Self::Scratch(_) | Self::Vision(_) | Self::Work(_) | Self::Task(_) => Kind::Fatal,
         }
     }
 }

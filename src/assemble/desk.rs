@@ -1,6 +1,6 @@
 //! All open jobs of this assembler, and what each event does to them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,11 +10,13 @@ use tracing::{info, warn};
 
 use crate::broker::Delivery;
 use crate::contract::{
-    ChunkOutcome, Fingerprint, JobEvent, JobId, Manifest, OpenMarker, State, Status, StatusChunk, keys, partition_of,
+    ChunkOutcome, Fingerprint, JobEvent, JobId, Manifest, OpenMarker, Output, State, Status, StatusChunk, VERSION,
+    keys, partition_of,
 };
+use crate::error::{Classify, Kind};
 use crate::site::{Site, SiteError};
 
-use super::finish::{Ending, finish};
+use super::finish::finish;
 use super::join::{JoinError, Joined, join};
 use super::ledger::{Counted, Settled};
 use super::open::OpenJob;
@@ -82,8 +84,10 @@ impl Desk {
         match event {
             JobEvent::Accepted { job, run } => self.accepted(&job, run).await,
             JobEvent::Refused { job, run, content, submission, refusal } => {
-                let ending = Ending {
-                    job: &job,
+                let totals = self.open.remove(&job).map(|open| open.ledger.totals().clone()).unwrap_or_default();
+                let manifest = Manifest {
+                    v: VERSION,
+                    job,
                     run,
                     content,
                     submission,
@@ -91,18 +95,19 @@ impl Desk {
                     reason: Some(refusal.to_string()),
                     refused: true,
                     output: None,
-                    totals: self.open.get(&job).map(|open| open.ledger.totals().clone()).unwrap_or_default(),
+                    totals,
                     warnings: Vec::new(),
-                    labels: Default::default(),
+                    labels: BTreeMap::new(),
                 };
-                self.open.remove(&job);
-                finish(&self.site, ending).await
+                finish(&self.site, manifest).await
             }
             JobEvent::Published { job, run, seconds } => {
-                if let Some(open) = self.open.get_mut(&job).filter(|open| open.run.run == run) {
-                    open.ledger.spend(&seconds);
-                }
-                Ok(())
+                let Some(open) = self.open.get_mut(&job).filter(|open| open.run.run == run) else { return Ok(()) };
+                open.ledger.spend(&seconds);
+                // Every chunk can be named now; what a ledger rebuilt while the clip was being cut has missed is counted.
+                open.count_results(&self.site).await?;
+                self.announce(&self.open[&job], State::Running, None).await?;
+                self.join_if_complete(&job).await
             }
             JobEvent::Chunk { job, run, index, fingerprint, outcome } => {
                 self.chunk(&job, run, index, &fingerprint, outcome).await
@@ -119,8 +124,10 @@ impl Desk {
 
     /// Opens a run, unless it is open; a run whose results are all there goes on to its join.
     async fn open(&mut self, job: &JobId, run: u32) -> Result<(), SiteError> {
-        if self.open.get(job).is_some_and(|open| open.run.run >= run) {
-            return Ok(());
+        if let Some(open) = self.open.get(job).filter(|open| open.run.run >= run) {
+            // Ingest may have begun anew, and waits for news of what is settled.
+            let state = if open.joining { State::Joining } else { State::Running };
+            return self.announce(open, state, None).await;
         }
         let Some(open) = OpenJob::load(&self.site, job, run).await? else { return Ok(()) };
         self.announce(&open, State::Running, None).await?;
@@ -146,7 +153,14 @@ impl Desk {
         }
         let Some(open) = self.open.get_mut(job).filter(|open| open.run.run == run) else { return Ok(()) };
         match outcome {
-            ChunkOutcome::Skipped => Ok(()),
+            // The run has ended: by another assembler, if it is still open here.
+            ChunkOutcome::Skipped => match self.site.read_json::<Manifest>(&keys::manifest(job, run)).await? {
+                Some(manifest) => {
+                    self.open.remove(job);
+                    self.put_away(&manifest).await
+                }
+                None => Ok(()),
+            },
             ChunkOutcome::Failed { reason } => {
                 let reason = format!("chunk {index}: {reason}");
                 self.end(job, State::Failed, Some(reason), None, Vec::new()).await
@@ -201,8 +215,9 @@ impl Desk {
                 open.frames_without_face = joined.frames_without_face;
                 self.end(&job, State::Done, None, Some(joined.output), joined.warnings).await
             }
-            Err(JoinError::Site(error)) => Err(error),
             Err(JoinError::Stopped) => Ok(()),
+            Err(JoinError::Site(error)) if error.kind() != Kind::Poison => Err(error),
+            Err(error) if error.kind() != Kind::Poison => Err(SiteError::Work(error.to_string())),
             Err(failed) => self.end(&job, State::Failed, Some(failed.to_string()), None, Vec::new()).await,
         }
     }
@@ -212,7 +227,7 @@ impl Desk {
         job: &JobId,
         state: State,
         reason: Option<String>,
-        output: Option<crate::contract::Output>,
+        output: Option<Output>,
         mut warnings: Vec<String>,
     ) -> Result<(), SiteError> {
         let Some(open) = self.open.remove(job) else { return Ok(()) };
@@ -220,11 +235,11 @@ impl Desk {
         totals.frames_without_face = open.frames_without_face.max(totals.frames_without_face);
         let mut all = open.plan.warnings.clone();
         all.append(&mut warnings);
-        let run = &open.run;
-        let ending = Ending {
-            job,
-            run: run.run,
-            content: run.job.digest(),
+        let manifest = Manifest {
+            v: VERSION,
+            job: job.clone(),
+            run: open.run.run,
+            content: open.run.job.digest(),
             submission: open.submission.clone(),
             state,
             reason,
@@ -232,9 +247,9 @@ impl Desk {
             output,
             totals,
             warnings: all,
-            labels: run.job.labels.clone(),
+            labels: open.run.job.labels.clone(),
         };
-        finish(&self.site, ending).await
+        finish(&self.site, manifest).await
     }
 
     /// A run that had its manifest, but not yet the news of it, when its assembler ended.

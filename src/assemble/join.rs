@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use crate::contract::{Cut, Output, Plan, ResultFooter, Run, SliceIndex, StageSeconds, keys};
+use crate::error::{Classify, Kind};
 use crate::media::{self, ChunkFile, JoinRequest, MediaError};
 use crate::seal::{self, SealError};
 use crate::site::{Site, SiteError};
@@ -64,6 +65,18 @@ pub enum JoinError {
     /// The assembler stops.
     #[error("stopped")]
     Stopped,
+}
+
+impl Classify for JoinError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Site(error) => error.kind(),
+            Self::Target(error) | Self::Output(error) => error.kind(),
+            Self::Media(error) => error.kind(),
+            Self::TargetChanged | Self::Result { .. } | Self::OutputChanged(_) => Kind::Poison,
+            Self::Stopped => Kind::Retry,
+        }
+    }
 }
 
 /// Joins all results of a run; its output is in its place when this returns.
@@ -135,9 +148,9 @@ async fn bring_target(site: &Site, run: &Run, scratch: &Path) -> Result<PathBuf,
     };
     let hashed = path.clone();
     let digest = tokio::task::spawn_blocking(move || seal::digest_file(&hashed)).await.map_err(SiteError::from)?;
-    match digest {
-        Ok(digest) if digest == run.clip => Ok(path),
-        _ => Err(JoinError::TargetChanged),
+    match digest.map_err(SiteError::from)? == run.clip {
+        true => Ok(path),
+        false => Err(JoinError::TargetChanged),
     }
 }
 

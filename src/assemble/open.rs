@@ -1,10 +1,13 @@
 //! One open run: what the store knows about it, and its ledger.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 
-use crate::contract::{FrameCounts, JobId, OpenMarker, Plan, Run, SliceIndex, StageSeconds, keys, partition_of};
+use crate::contract::{
+    Digest, FrameCounts, JobId, OpenMarker, Plan, Run, SliceIndex, StageSeconds, keys, partition_of,
+};
 use crate::site::{Site, SiteError};
 
 use super::ledger::{Ledger, Settled};
@@ -38,32 +41,57 @@ impl OpenJob {
         let submission = marker.map(|marker| marker.submission).unwrap_or_default();
         let mut ledger = Ledger::new(plan.chunks.len(), plan.clip.frames());
         ledger.spend(&run.seconds);
-        for index in results_in_store(site, &run, &plan).await? {
-            let frames = plan.chunks[index].end - plan.chunks[index].start;
-            let counts = FrameCounts { frames, ..FrameCounts::default() };
-            ledger.count(index as u32, &Settled { reused: true, counts, seconds: StageSeconds::new() });
-        }
         let (run, plan) = (Arc::new(run), Arc::new(plan));
-        Ok(Some(Self { run, plan, submission, ledger, joining: false, frames_without_face: 0 }))
+        let mut open = Self { run, plan, submission, ledger, joining: false, frames_without_face: 0 };
+        open.count_results(site).await?;
+        Ok(Some(open))
+    }
+
+    /// Counts every chunk whose result is in the store.
+    pub async fn count_results(&mut self, site: &Site) -> Result<(), SiteError> {
+        for index in results_in_store(site, &self.run, &self.plan).await? {
+            let frames = self.plan.chunks[index].end - self.plan.chunks[index].start;
+            let counts = FrameCounts { frames, ..FrameCounts::default() };
+            self.ledger.count(index as u32, &Settled { reused: true, counts, seconds: StageSeconds::new() });
+        }
+        Ok(())
     }
 }
 
-/// The chunks whose results exist. While ingest is still cutting, their names are not known: then none, and every one of
-/// them will be reported by a worker.
+/// The chunks whose results exist.
 async fn results_in_store(site: &Site, run: &Run, plan: &Plan) -> Result<Vec<usize>, SiteError> {
-    let Some(index) = site.read_json::<SliceIndex>(&keys::slices(&run.clip, &run.rule.id())).await? else {
-        return Ok(Vec::new());
-    };
-    let keys: Vec<String> = index
-        .slices
-        .iter()
-        .zip(&plan.chunks)
-        .map(|(slice, cut)| keys::result(&run.spec(plan, cut, *slice).fingerprint()))
-        .collect();
-    stream::iter(keys.into_iter().enumerate())
+    let keys = slice_digests(site, run, plan).await?.into_iter().map(|(chunk, slice)| {
+        let fingerprint = run.spec(plan, &plan.chunks[chunk], slice).fingerprint();
+        (chunk, keys::result(&fingerprint))
+    });
+    stream::iter(keys.collect::<Vec<_>>())
         .map(|(chunk, key)| async move { Ok((chunk, site.store.head(&key).await?.is_some())) })
         .buffered(REQUESTS)
         .try_filter_map(|(chunk, there)| async move { Ok(there.then_some(chunk)) })
+        .try_collect()
+        .await
+}
+
+/// The slices that are in the store, by chunk. While ingest is still cutting there is no index of them: then they are read.
+async fn slice_digests(site: &Site, run: &Run, plan: &Plan) -> Result<Vec<(usize, Digest)>, SiteError> {
+    let cut = run.rule.id();
+    if let Some(index) = site.read_json::<SliceIndex>(&keys::slices(&run.clip, &cut)).await? {
+        return Ok(index.slices.into_iter().enumerate().take(plan.chunks.len()).collect());
+    }
+    let listed = site.store.list(&keys::cut(&run.clip, &cut)).await?;
+    let there: HashSet<String> = listed.into_iter().map(|object| object.key).collect();
+    let scratch = site.scratch("recount")?;
+    let slices = plan.chunks.iter().enumerate().filter_map(|(chunk, span)| {
+        let key = keys::slice(&run.clip, &cut, span.start, span.end);
+        there.contains(&key).then(|| (chunk, key, scratch.path().join(format!("{chunk}.nut"))))
+    });
+    stream::iter(slices.collect::<Vec<_>>())
+        .map(|(chunk, key, path)| async move {
+            let digest = site.fetch_digest(&key, &path).await?;
+            tokio::fs::remove_file(&path).await?;
+            Ok((chunk, digest))
+        })
+        .buffered(REQUESTS)
         .try_collect()
         .await
 }

@@ -149,9 +149,12 @@ impl Progress {
         eprintln!("interrupted; {kept} of {chunks} chunks are kept. The same command again goes on from there.");
     }
 
-    /// Takes the bar away before an error is printed.
-    pub fn abandon(&mut self) {
+    /// The job could not be run to its end.
+    pub fn failed(&mut self, reason: &str, refused: bool) {
         self.clear();
+        let seconds = self.started.elapsed().as_secs_f64();
+        self.event(json!({ "event": "failed", "reason": reason, "refused": refused, "seconds": seconds }));
+        eprintln!("facemill: {reason}");
     }
 
     fn clear(&self) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -17,8 +17,8 @@ use crate::vision::{self, Execution, Provider};
 use crate::worker::LaneSettings;
 use crate::{assemble as assembler, ingest as ingester, media, toolchain, worker as swapper};
 
-use super::Exit;
 use super::args::{Role, WorkerRole};
+use super::{Exit, Misconfigured};
 
 /// Runs an ingest node.
 pub async fn ingest(_args: Role, config: Config, stop: CancellationToken) -> Result<Exit> {
@@ -35,7 +35,8 @@ pub async fn ingest(_args: Role, config: Config, stop: CancellationToken) -> Res
 
 /// Runs a worker.
 pub async fn worker(args: WorkerRole, config: Config, stop: CancellationToken) -> Result<Exit> {
-    let provider: Provider = config.worker.provider.parse().context("worker.provider")?;
+    let provider: Provider =
+        config.worker.provider.parse().map_err(|error| Misconfigured(format!("worker.provider: {error}")))?;
     let models = toolchain::models(args.swapper.into())?;
     if !models.is_empty() {
         vision::model::init(&config.onnxruntime_library())?;
@@ -105,7 +106,8 @@ async fn site(config: &Config, role: &str) -> Result<Site> {
     let chunk_partitions = producer.partitions(topics::CHUNKS).await?;
 
     let Some(url) = &config.store.url else {
-        bail!("store.url is not set (expected file:///folder or s3://bucket/prefix; --store)");
+        let missing = "store.url is not set (expected file:///folder or s3://bucket/prefix; --store)";
+        return Err(Misconfigured(missing.to_owned()).into());
     };
     let store_config = StoreConfig {
         endpoint_url: config.store.endpoint_url.clone(),
@@ -114,6 +116,7 @@ async fn site(config: &Config, role: &str) -> Result<Site> {
         ..StoreConfig::default()
     };
     let store = store::open(url, &store_config).await?;
+    store::probe(&*store).await?;
     let locations = Locations::new(Limits { roots: config.locations.roots.clone(), buckets: Vec::new() }, store_config);
     let scratch = config.scratch_dir();
     std::fs::create_dir_all(&scratch).with_context(|| format!("create scratch folder {}", scratch.display()))?;
@@ -131,7 +134,8 @@ async fn site(config: &Config, role: &str) -> Result<Site> {
 /// How to reach the cluster.
 pub fn broker(config: &Config, role: &str) -> Result<BrokerConfig> {
     let Some(brokers) = config.kafka.brokers.clone() else {
-        bail!("kafka.brokers is not set (expected host:port; --brokers, or FACEMILL_KAFKA__BROKERS)");
+        let missing = "kafka.brokers is not set (expected host:port; --brokers, or FACEMILL_KAFKA__BROKERS)";
+        return Err(Misconfigured(missing.to_owned()).into());
     };
     let client_id = format!("facemill-{role}");
     Ok(BrokerConfig { brokers, properties: config.kafka.properties.clone(), client_id })

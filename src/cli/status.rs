@@ -1,7 +1,6 @@
 //! `facemill status`: how far a job is, from topic `status`.
 
 use anyhow::Result;
-use tokio_util::sync::CancellationToken;
 
 use crate::broker::{News, Reader, StartAt};
 use crate::config::Config;
@@ -12,7 +11,7 @@ use super::args::StatusOf;
 use super::role::broker;
 
 /// Runs the command.
-pub async fn run(args: StatusOf, config: Config, stop: CancellationToken) -> Result<Exit> {
+pub async fn run(args: StatusOf, config: Config) -> Result<Exit> {
     let job: JobId = match args.job.parse() {
         Ok(job) => job,
         Err(refusal) => {
@@ -24,12 +23,7 @@ pub async fn run(args: StatusOf, config: Config, stop: CancellationToken) -> Res
     let mut newest: Option<Status> = None;
     let mut caught_up = false;
     loop {
-        // Cancel-safe: `next` waits on a channel.
-        let next = tokio::select! {
-            () = stop.cancelled() => return Ok(Exit::Interrupted),
-            next = news.next() => next,
-        };
-        match next {
+        match news.next().await {
             None => return Ok(Exit::Failed),
             Some(news) => match news? {
                 News::CaughtUp => {

@@ -17,7 +17,15 @@ use super::role::broker;
 
 /// Runs the command. Nothing is published unless every job of the file is valid.
 pub async fn run(args: Submit, config: Config) -> Result<Exit> {
-    let jobs = match parse(&read(&args.file)?) {
+    let file = args.file.clone();
+    let text = match tokio::task::spawn_blocking(move || read(&file)).await? {
+        Ok(text) => text,
+        Err(error) => {
+            eprintln!("facemill: {error:#}");
+            return Ok(Exit::Refused);
+        }
+    };
+    let jobs = match parse(&text) {
         Ok(jobs) => jobs,
         Err(problem) => {
             eprintln!("facemill: {}: {problem}", args.file.display());

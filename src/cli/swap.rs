@@ -1,6 +1,7 @@
 //! `facemill swap`: one command, one clip.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -39,12 +40,25 @@ pub async fn run(args: Swap, config: Config, stop: CancellationToken) -> Result<
     if swapper == Swapper::Mesh {
         vision::model::init(&config.onnxruntime_library())?;
     }
-    let job = match build_job(&args, swapper) {
-        Ok(job) => job,
-        Err(refusal) => {
-            eprintln!("facemill: {refusal}");
-            return Ok(Exit::Refused);
+    let mut progress = Progress::new(args.json, started);
+    let args = Arc::new(args);
+    let building = {
+        let args = args.clone();
+        tokio::task::spawn_blocking(move || build_job(&args, swapper))
+    };
+    // Cancel-safe: nothing but reading has been done.
+    let job = tokio::select! {
+        () = stop.cancelled() => {
+            progress.interrupted();
+            return Ok(Exit::Interrupted);
         }
+        job = building => match job? {
+            Ok(job) => job,
+            Err(refusal) => {
+                progress.failed(&refusal.to_string(), true);
+                return Ok(Exit::Refused);
+            }
+        },
     };
     let settings = Settings {
         data_dir: args.data_dir.clone().unwrap_or_else(|| cache_dir().join("data")),
@@ -57,7 +71,6 @@ pub async fn run(args: Swap, config: Config, stop: CancellationToken) -> Result<
         lanes: config.worker.lanes,
         lane: LaneSettings { execution, threads: config.worker.threads, swapper },
     };
-    let mut progress = Progress::new(args.json, started);
     let outcome = local::run(&job, settings, stop, &mut |update| progress.show(&update)).await;
     let exit = match outcome {
         Ok(status) => {
@@ -69,8 +82,8 @@ pub async fn run(args: Swap, config: Config, stop: CancellationToken) -> Result<
             Exit::Interrupted
         }
         Err(error) => {
-            progress.abandon();
-            return Err(error.into());
+            progress.failed(&error.to_string(), false);
+            if matches!(error, LocalError::DataDir(_)) { Exit::Refused } else { Exit::Failed }
         }
     };
     Ok(exit)

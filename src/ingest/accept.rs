@@ -1,10 +1,10 @@
 //! Binding a job's id to its content, and finding out which of its runs this submission means.
 
 use crate::contract::{Job, JobId, Manifest, OpenMarker, State, keys, partition_of};
-use crate::error::Refusal;
+use crate::error::{Classify, Kind, Refusal};
 use crate::media;
 use crate::site::{Site, SiteError};
-use crate::store::{Body, Location, Put};
+use crate::store::{Body, Location, LocationError, Put};
 
 use super::IngestError;
 
@@ -90,7 +90,11 @@ pub async fn check_output(site: &Site, job: &Job) -> Result<Option<String>, Inge
     let location = Location::parse(&job.output).map_err(|error| refuse(&error))?;
     media::container_of(std::path::Path::new(&job.output))
         .map_err(|error| Refusal::new("output", error.to_string(), "a name ending in .mp4, .m4v, .mov or .mkv"))?;
-    site.locations.check_writable(&location).await.map_err(|error| refuse(&error))?;
-    let version = site.locations.version(&location).await.map_err(|error| refuse(&error))?;
+    let sort = |error: LocationError| match error.kind() {
+        Kind::Poison => IngestError::from(refuse(&error)),
+        Kind::Retry | Kind::Fatal => SiteError::Location(error).into(),
+    };
+    site.locations.check_writable(&location).await.map_err(sort)?;
+    let version = site.locations.version(&location).await.map_err(sort)?;
     Ok(version.map(|version| version.to_string()))
 }

@@ -60,13 +60,19 @@ pub async fn plan(site: &Site, job: &Job, target: &Target, limits: &media::Limit
     }
     let (path, limits, source) = (target.path.clone(), *limits, target.digest);
     let made = tokio::task::spawn_blocking(move || make(&path, source, rule, tracked, &limits));
-    let plan = made.await.map_err(SiteError::from)??;
+    let plan = made.await.map_err(SiteError::from)?.map_err(|error| named(error, &target.path, &job.target))?;
     site.put_json(&key, &plan).await?;
     Ok(plan)
 }
 
-fn make(path: &Path, source: Digest, rule: CutRule, tracked: bool, limits: &media::Limits) -> Result<Plan, Refusal> {
-    let probe = media::probe(path, rule.frame_limit, limits).map_err(|error| refusal_of(&error))?;
+fn make(
+    path: &Path,
+    source: Digest,
+    rule: CutRule,
+    tracked: bool,
+    limits: &media::Limits,
+) -> Result<Plan, IngestError> {
+    let probe = media::probe(path, rule.frame_limit, limits).map_err(|error| unusable(&error))?;
     let frames = probe.clip.frames();
     let window = |span: std::ops::Range<u64>| if tracked { track::window(span, frames) } else { span };
     let unplannable =
@@ -74,6 +80,15 @@ fn make(path: &Path, source: Digest, rule: CutRule, tracked: bool, limits: &medi
     let chunks = plan::cut(&probe.clip.pts, &probe.packets, rule.chunk_frames, &window).map_err(unplannable)?;
     let looks = if tracked { plan::looks(&probe.clip.pts, &probe.packets).map_err(unplannable)? } else { Vec::new() };
     Ok(Plan { v: VERSION, source, rule, clip: probe.clip, chunks, looks, warnings: probe.warnings })
+}
+
+/// A clip that was fetched is called by its own name, and not by that of its copy.
+fn named(error: IngestError, local: &Path, location: &str) -> IngestError {
+    let IngestError::Refused(mut refusal) = error else { return error };
+    if !location.starts_with("file:") {
+        refusal.found = refusal.found.replace(&local.display().to_string(), location);
+    }
+    refusal.into()
 }
 
 /// Refuses clips whose pixels the encoder or the swapper cannot work on.
@@ -84,6 +99,14 @@ pub fn check_pixels(plan: &Plan, job: &Job) -> Result<(), Refusal> {
         return Ok(());
     }
     Err(Refusal::new("target", format!("pixel format {found}"), "8-bit planar YUV (yuv420p, yuv422p, yuv444p)"))
+}
+
+/// What a failure to read the clip means: the job's own fault, or this machine's.
+pub fn unusable(error: &media::MediaError) -> IngestError {
+    match error.kind() {
+        Kind::Poison => refusal_of(error).into(),
+        Kind::Retry | Kind::Fatal => SiteError::Work(error.to_string()).into(),
+    }
 }
 
 /// What is wrong with a clip, in the words of a job.

@@ -16,7 +16,7 @@ use crate::vision::swap::{EyeNet, Portrait, ReferenceBuilder};
 use crate::vision::{Catalog, Execution, TrackNets, VisionError};
 
 use super::IngestError;
-use super::clip::{bring, refusal_of};
+use super::clip::{bring, unusable};
 
 /// Largest photo, bytes.
 const PHOTO_MAX: u64 = 64 << 20;
@@ -82,8 +82,14 @@ impl Analyst {
     pub async fn reference(&self, site: &Site, look: Look<'_>) -> Result<Option<Digest>, IngestError> {
         let Plan { source, rule, .. } = look.plan;
         let key = keys::reference(source, &rule.id(), &look.toolchain.models_digest());
-        if let Some(known) = site.read_json(&key).await? {
-            return Ok(known);
+        if let Some(known) = site.read_json::<Option<Digest>>(&key).await? {
+            let is_there = match &known {
+                Some(digest) => site.store.head(&keys::blob(digest)).await.map_err(SiteError::from)?.is_some(),
+                None => true,
+            };
+            if is_there {
+                return Ok(known);
+            }
         }
         let (analyst, plan, target, dir) =
             (self.clone(), look.plan.clone(), look.target.to_owned(), look.scratch.join("looks"));
@@ -104,7 +110,7 @@ impl Analyst {
             std::fs::remove_file(slice).ok();
             seen
         };
-        media::slice(target, &plan.clip, &plan.looks, dir, &mut look).map_err(|error| refusal_of(&error))?;
+        media::slice(target, &plan.clip, &plan.looks, dir, &mut look).map_err(|error| unusable(&error))?;
         Ok(builder.finish().map(|reference| reference.to_bytes()))
     }
 

@@ -143,19 +143,24 @@ impl Node {
             Acceptance::Open { run } => run,
         };
         match self.plan_and_publish(job, run).await {
-            Err(IngestError::Refused(refusal)) => {
-                let event = JobEvent::Refused {
-                    job: job.job.clone(),
-                    run,
-                    content: job.digest(),
-                    submission: submission.to_owned(),
-                    refusal: refusal.clone(),
-                };
-                self.site.tell(&event).await?;
-                Err(refusal.into())
+            Err(IngestError::Site(error)) if error.kind() == Kind::Poison => {
+                Err(self.refuse(job, run, submission, spoilt(&error)).await?.into())
             }
+            Err(IngestError::Refused(refusal)) => Err(self.refuse(job, run, submission, refusal).await?.into()),
             other => other,
         }
+    }
+
+    async fn refuse(&self, job: &Job, run: u32, submission: &str, refusal: Refusal) -> Result<Refusal, SiteError> {
+        let event = JobEvent::Refused {
+            job: job.job.clone(),
+            run,
+            content: job.digest(),
+            submission: submission.to_owned(),
+            refusal: refusal.clone(),
+        };
+        self.site.tell(&event).await?;
+        Ok(refusal)
     }
 
     async fn plan_and_publish(&self, job: &Job, run: u32) -> Result<(), IngestError> {
@@ -200,6 +205,7 @@ impl Node {
         let key = keys::run(&job.job, run.run);
         self.site.put_json(&key, &run).await?;
         let run: Run = self.site.read_json(&key).await?.unwrap_or(run);
+        self.outstanding.begin(&job.job, run.run);
         self.site.tell(&JobEvent::Accepted { job: job.job.clone(), run: run.run }).await?;
         telemetry::job(telemetry::JobOutcome::Accepted);
         info!(run = run.run, frames = plan.clip.frames(), chunks = plan.chunks.len(), "job accepted");
@@ -211,6 +217,11 @@ impl Node {
         telemetry::stage(telemetry::Stage::Slice, started.elapsed());
         Ok(self.site.tell(&JobEvent::Published { job: job.job.clone(), run: run.run, seconds }).await?)
     }
+}
+
+/// An object of ours that is not what it should be; what is missing then is made again for the next submission.
+fn spoilt(error: &SiteError) -> Refusal {
+    Refusal::new("job", error.to_string(), "whole objects in the store: submit the job again")
 }
 
 /// Adds the time that `work` takes to its stage.

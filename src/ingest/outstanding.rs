@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::broker::{News, Reader, StartAt};
@@ -32,6 +33,8 @@ pub struct Outstanding {
     limit: u32,
     jobs: watch::Sender<HashMap<JobId, Progress>>,
     follower: JoinHandle<()>,
+    /// Cancelled when the follower has ended.
+    lost: CancellationToken,
 }
 
 impl Outstanding {
@@ -40,7 +43,10 @@ impl Outstanding {
         let mut news = Reader::<Status>::start(&site.broker, topics::STATUS, StartAt::End).await?;
         let (jobs, _) = watch::channel(HashMap::<JobId, Progress>::new());
         let told = jobs.clone();
+        let lost = CancellationToken::new();
+        let ended = lost.clone().drop_guard();
         let follower = tokio::spawn(async move {
+            let _ended = ended;
             while let Some(next) = news.next().await {
                 let status = match next {
                     Ok(News::Record(delivery)) => delivery.record,
@@ -59,7 +65,7 @@ impl Outstanding {
                 });
             }
         });
-        Ok(Self { limit, jobs, follower })
+        Ok(Self { limit, jobs, follower, lost })
     }
 
     /// Begins to count for a run.
@@ -70,16 +76,20 @@ impl Outstanding {
     }
 
     /// Waits until fewer than the limit of `published` chunks are unsettled.
-    pub async fn admit(&self, job: &JobId, published: u32) -> Admission {
+    ///
+    /// # Errors
+    /// Status can no longer be followed.
+    pub async fn admit(&self, job: &JobId, published: u32) -> Result<Admission, SiteError> {
         let mut jobs = self.jobs.subscribe();
         let now = |jobs: &HashMap<JobId, Progress>| jobs.get(job).copied().unwrap_or_default();
         let free = |progress: Progress| progress.ended || published - progress.settled.min(published) < self.limit;
-        // The sender lives in `self`, so the channel cannot close while this waits.
-        let progress = match jobs.wait_for(|jobs| free(now(jobs))).await {
-            Ok(jobs) => now(&jobs),
-            Err(_) => return Admission::Ended,
+        // Cancel-safe: both only look.
+        let progress = tokio::select! {
+            () = self.lost.cancelled() => return Err(SiteError::Work("topic status can no longer be followed".into())),
+            // The sender lives in `self`, so the channel cannot close while this waits.
+            jobs = jobs.wait_for(|jobs| free(now(jobs))) => jobs.map_or(Progress::default(), |jobs| now(&jobs)),
         };
-        if progress.ended { Admission::Ended } else { Admission::Go }
+        Ok(if progress.ended { Admission::Ended } else { Admission::Go })
     }
 
     /// Stops counting for a job.

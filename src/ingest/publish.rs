@@ -12,7 +12,7 @@ use crate::site::{Site, SiteError};
 use crate::store::{Body, Put};
 
 use super::IngestError;
-use super::clip::refusal_of;
+use super::clip::unusable;
 use super::outstanding::{Admission, Outstanding};
 
 /// Cuts what is not cut yet, and publishes every chunk of the run.
@@ -24,7 +24,6 @@ pub async fn cut_and_publish(
     target: &Path,
     scratch: &Path,
 ) -> Result<(), IngestError> {
-    outstanding.begin(&run.job.job, run.run);
     let publisher = Publisher { site, outstanding, run, plan };
     let published = match publisher.slices_in_store().await? {
         Some(index) => publisher.publish_all(&index).await.map_err(IngestError::from),
@@ -79,7 +78,7 @@ impl Publisher<'_> {
             };
             match media::slice(&path, &clip, &cuts, &dir, &mut hand_over) {
                 Ok(()) | Err(MediaError::Cancelled) => Ok(()),
-                Err(error) => Err(IngestError::from(refusal_of(&error))),
+                Err(error) => Err(unusable(&error)),
             }
         });
         let mut digests = vec![None; self.plan.chunks.len()];
@@ -87,17 +86,18 @@ impl Publisher<'_> {
         while let Some((chunk, path)) = slices.recv().await {
             let digest = self.upload(chunk, &path).await?;
             digests[chunk] = Some(digest);
+            // Before the last record: whoever hears that all chunks are settled can name all of them.
+            if let Some(slices) = digests.iter().copied().collect::<Option<Vec<_>>>() {
+                let key = keys::slices(&self.plan.source, &self.plan.rule.id());
+                self.site.put_json(&key, &SliceIndex { slices }).await?;
+            }
             if self.publish(chunk, digest, published).await? == Admission::Ended {
                 break;
             }
             published += 1;
         }
         drop(slices);
-        cutter.await.map_err(SiteError::from)??;
-        let Some(slices) = digests.into_iter().collect::<Option<Vec<_>>>() else { return Ok(()) };
-        let key = keys::slices(&self.plan.source, &self.plan.rule.id());
-        self.site.put_json(&key, &SliceIndex { slices }).await?;
-        Ok(())
+        cutter.await.map_err(SiteError::from)?
     }
 
     /// Puts the slice up. Where one is already, that one counts: its digest is returned.
@@ -117,7 +117,7 @@ impl Publisher<'_> {
 
     async fn publish(&self, chunk: usize, slice: Digest, published: usize) -> Result<Admission, SiteError> {
         let job = &self.run.job.job;
-        if self.outstanding.admit(job, published as u32).await == Admission::Ended {
+        if self.outstanding.admit(job, published as u32).await? == Admission::Ended {
             return Ok(Admission::Ended);
         }
         let record = ChunkRecord {

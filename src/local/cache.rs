@@ -68,6 +68,7 @@ fn tidy(path: &Path, cap: u64, evict_to: u64) -> io::Result<()> {
             _ => {}
         }
     }
+    forget_unfinished_runs(&path.join("store").join("jobs"))?;
     let mut files = Vec::new();
     collect(&path.join("store"), &mut files)?;
     let mut size: u64 = files.iter().map(|file| file.bytes).sum();
@@ -86,6 +87,29 @@ fn tidy(path: &Path, cap: u64, evict_to: u64) -> io::Result<()> {
     }
     info!(removed, bytes = before - size, "data folder was above its cap; least recently used objects removed");
     Ok(())
+}
+
+/// A run that was stopped is accepted anew by the next command: the program may be another version by then, and the output another
+/// file. Its chunks are found by their names all the same.
+fn forget_unfinished_runs(jobs: &Path) -> io::Result<()> {
+    for job in folders(jobs)? {
+        for run in folders(&job.join("runs"))? {
+            if !run.join("manifest.json").is_file() {
+                std::fs::remove_dir_all(run)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn folders(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let paths: Result<Vec<PathBuf>, io::Error> = entries.map(|entry| Ok(entry?.path())).collect();
+    Ok(paths?.into_iter().filter(|path| path.is_dir()).collect())
 }
 
 struct Stored {

@@ -86,10 +86,13 @@ async fn make(
     let made = match worker.lanes.run(order, &worker.stop).await {
         Ok(made) => made,
         Err(LaneError::Stopped) => return Ok(None),
-        Err(error) => {
-            warn!(%error, kind = ?error.kind(), "chunk failed");
-            return Ok(Some(ChunkOutcome::Failed { reason: error.to_string() }));
+        Err(error) if error.kind() == Kind::Poison => {
+            // The files' names are of this machine; the job knows them by their last part.
+            let reason = error.to_string().replace(&format!("{}/", scratch.path().display()), "");
+            warn!(reason, "chunk failed");
+            return Ok(Some(ChunkOutcome::Failed { reason }));
         }
+        Err(error) => return Err(SiteError::Work(error.to_string())),
     };
     for (stage, spent) in &made.seconds {
         *seconds.entry(stage.clone()).or_default() += spent;
@@ -129,6 +132,9 @@ async fn bring(worker: &Worker, record: &ChunkRecord, folder: PathBuf) -> Result
     let key = keys::slice(&record.clip, &record.cut, spec.span.start, spec.span.end);
     let found = site.fetch_digest(&key, &slice).await?;
     if found != spec.slice {
+        // Without its index the clip is cut again for the next submission.
+        site.store.delete(&key, None).await?;
+        site.store.delete(&keys::slices(&record.clip, &record.cut), None).await?;
         let error = format!("its sha256 is {found}, expected {}", spec.slice);
         return Err(SiteError::BadObject { key, error });
     }

@@ -44,32 +44,39 @@ pub struct Lanes {
     free_sender: mpsc::Sender<std::sync::mpsc::SyncSender<Order>>,
     free: tokio::sync::Mutex<mpsc::Receiver<std::sync::mpsc::SyncSender<Order>>>,
     stopping: Arc<AtomicBool>,
+    settings: LaneSettings,
+    meter: Arc<Meter>,
 }
 
 impl Lanes {
     /// Starts `count` lanes; each loads its networks meanwhile.
     pub fn new(count: usize, settings: &LaneSettings, meter: Arc<Meter>) -> Self {
         let (free_sender, free) = mpsc::channel(count); // every lane can be free at once
-        for number in 0..count {
-            let (orders, inbox) = std::sync::mpsc::sync_channel::<Order>(1); // a lane is offered only when free
-            let mut lane = Lane::new(settings.clone(), meter.clone());
-            let thread = std::thread::Builder::new().name(format!("lane-{number}"));
-            let work = move || {
-                if let Err(error) = lane.warm_up() {
-                    warn!(%error, "networks are not loaded yet; the first chunk tries again");
-                }
-                while let Ok(Order { order, stop, report }) = inbox.recv() {
-                    let busy = telemetry::busy_lane();
-                    let outcome = lane.run(&order, &stop);
-                    drop(busy);
-                    // Whoever asked may be gone; the lane goes on.
-                    let _ = report.send(outcome);
-                }
-            };
-            thread.spawn(work).expect("the system can start a thread per lane");
-            free_sender.try_send(orders).expect("the channel has a place for every lane");
-        }
-        Self { free_sender, free: tokio::sync::Mutex::new(free), stopping: Arc::default() }
+        let free = tokio::sync::Mutex::new(free);
+        let lanes = Self { free_sender, free, stopping: Arc::default(), settings: settings.clone(), meter };
+        (0..count).for_each(|_| lanes.start_lane());
+        lanes
+    }
+
+    /// Starts a lane, at the beginning or in the place of one that has died.
+    fn start_lane(&self) {
+        let (orders, inbox) = std::sync::mpsc::sync_channel::<Order>(1); // a lane is offered only when free
+        let mut lane = Lane::new(self.settings.clone(), self.meter.clone());
+        let work = move || {
+            if let Err(error) = lane.warm_up() {
+                warn!(%error, "networks are not loaded yet; the first chunk tries again");
+            }
+            while let Ok(Order { order, stop, report }) = inbox.recv() {
+                let busy = telemetry::busy_lane();
+                let outcome = lane.run(&order, &stop);
+                drop(busy);
+                // Whoever asked may be gone; the lane goes on.
+                let _ = report.send(outcome);
+            }
+        };
+        let thread = std::thread::Builder::new().name("lane".into());
+        thread.spawn(work).expect("the system can start a thread per lane");
+        self.free_sender.try_send(orders).expect("the channel has a place for every lane");
     }
 
     /// Runs a chunk on the next free lane. Ends with `Stopped` soon after `stop`.
@@ -88,8 +95,9 @@ impl Lanes {
             Ok(()) => outcome.await.unwrap_or(Err(LaneError::Died)),
             Err(_) => Err(LaneError::Died),
         };
-        if !matches!(outcome, Err(LaneError::Died)) {
-            let _ = self.free_sender.try_send(lane);
+        match outcome {
+            Err(LaneError::Died) => self.start_lane(),
+            _ => self.free_sender.try_send(lane).expect("the channel has a place for every lane"),
         }
         outcome
     }
