@@ -26,6 +26,7 @@ struct Cluster {
     roles: Vec<Running>,
     bench: Bench,
     brokers: String,
+    settings: Vec<(&'static str, &'static str)>,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -34,14 +35,14 @@ impl Cluster {
         let brokers = std::env::var("FACEMILL_TEST_BROKERS")
             .expect("FACEMILL_TEST_BROKERS names a Kafka broker: run `make test-kafka`, or set it to what deploy/kafka/start.sh prints");
         let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        Self { roles: Vec::new(), bench: Bench::new(), brokers, _turn }
+        Self { roles: Vec::new(), bench: Bench::new(), brokers, settings: Vec::new(), _turn }
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = facemill();
         command.current_dir(self.bench.path(".")).args(arguments).args(["--brokers", &self.brokers]);
         command.env("FACEMILL_KAFKA__REPLICATION", "1").env("FACEMILL_KAFKA__SESSION_TIMEOUT_MS", "6000");
-        command.env("FACEMILL_SCRATCH", self.bench.path("scratch"));
+        command.env("FACEMILL_SCRATCH", self.bench.path("scratch")).envs(self.settings.iter().copied());
         command
     }
 
@@ -50,15 +51,19 @@ impl Cluster {
         let free = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let address = free.local_addr().expect("a bound address").to_string();
         drop(free);
+        self.roles.push(self.spawn(role, &address));
+        (self.roles.len() - 1, address)
+    }
+
+    fn spawn(&self, role: &[&str], metrics: &str) -> Running {
         let store = format!("file://{}", self.bench.path("store").display());
         let root = self.bench.path("").display().to_string();
         let mut command = self.command(role);
         command
-            .args(["--store", &store, "--root", &root, "--metrics", &address])
+            .args(["--store", &store, "--root", &root, "--metrics", metrics])
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        self.roles.push(Running(command.spawn().expect("a role can be started")));
-        (self.roles.len() - 1, address)
+        Running(command.spawn().expect("a role can be started"))
     }
 
     fn submit(&self, job: &Value) {
@@ -143,6 +148,45 @@ fn three_workers_share_a_job_and_one_that_is_killed_costs_nothing() {
     assert!(shared_before_the_kill >= 1.0, "the killed worker had done a share");
     assert_eq!(frame_digests(&output), frame_digests(&clip));
     assert_eq!(times(&output), times(&clip));
+}
+
+#[test]
+fn an_assembler_that_is_killed_while_the_clip_is_still_being_cut_is_replaced() {
+    let mut cluster = Cluster::new();
+    // So few at once that ingest waits for the assembler's news again and again.
+    cluster.settings.push(("FACEMILL_INGEST__OUTSTANDING_CHUNKS", "4"));
+    let clip = cluster.bench.clip(
+        "clip.mp4",
+        "-f lavfi -i testsrc2=s=640x360:r=25:d=16 -c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 10",
+    );
+    cluster.start(&["ingest"]);
+    let (assembler, _) = cluster.start(&["assemble"]);
+    cluster.start(&["worker", "--swapper", "none", "--workers", "1"]);
+    let output = cluster.bench.path("out.mp4");
+    let job = format!("recount-{}", std::process::id());
+    cluster.submit(&json!({
+        "job": job, "sources": [], "target": location(&clip), "output": location(&output),
+        "swap": { "swapper": "none" }, "video": { "crf": 0, "preset": "slow" }, "chunk_frames": [10, 10],
+    }));
+    let victim = cluster.roles[assembler].0.id().to_string();
+    let (killed, is_killed) = std::sync::mpsc::channel::<()>();
+    let done = std::thread::scope(|scope| {
+        let following = scope.spawn(|| {
+            let mut settled_once = false;
+            cluster.follow(&job, |status| {
+                if status["totals"]["chunks_done"].as_u64() >= Some(8) && !settled_once {
+                    run(Command::new("kill").args(["-KILL", &victim]));
+                    settled_once = true;
+                    killed.send(()).expect("the test waits");
+                }
+            })
+        });
+        is_killed.recv_timeout(LIMIT).expect("some chunks are settled in time");
+        let _successor = cluster.spawn(&["assemble"], "off");
+        following.join().expect("the job is followed to its end")
+    });
+    assert_eq!(done["state"], "done", "{done}");
+    assert_eq!(frame_digests(&output), frame_digests(&clip));
 }
 
 #[test]

@@ -125,6 +125,22 @@ fn ctrl_c_stops_cleanly_and_resumes() {
 }
 
 #[test]
+fn the_same_command_twice_at_once_ends_twice() {
+    let bench = Bench::new();
+    let clip = bench.test_clip("clip.mp4", 200, 10);
+    let command = || {
+        let mut command = bench.swap(&["-t", text(&clip), "-o", "out.mp4", "--chunk-frames", "10..20"]);
+        command.args(PASS).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    let both = [command().spawn().unwrap(), command().spawn().unwrap()];
+    for child in both {
+        Ran::of(&child.wait_with_output().unwrap()).done();
+    }
+    assert_eq!(frame_digests(&bench.path("out.mp4")), frame_digests(&clip));
+}
+
+#[test]
 fn a_frame_limit_ends_the_sound_with_its_last_frame() {
     let bench = Bench::new();
     let clip = bench.test_clip("clip.mp4", 100, 50);
