@@ -84,7 +84,10 @@ impl Progress {
         self.state = Some(status.state);
         self.totals = status.totals.clone();
         let Totals { frames, frames_done, chunks, .. } = self.totals;
-        if let Face::Bar(bar) = &self.face {
+        if let Face::Bar(bar) = &self.face
+            && frames > 0
+        {
+            bar.set_style(style("{prefix:9} [{wide_bar}] {pos}/{len} frames, {msg}"));
             bar.set_length(frames);
         }
         let news = &status.warnings[self.warned.min(status.warnings.len())..];
@@ -180,12 +183,16 @@ impl Progress {
     }
 }
 
+/// Until the number of frames is known there is nothing to show but that work has begun.
 fn bar() -> ProgressBar {
     let bar = ProgressBar::new(0);
-    let template = "{prefix:9} [{wide_bar}] {pos}/{len} frames, {msg}";
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    bar.set_style(style.progress_chars("=> "));
+    bar.set_style(style("{prefix:9} {spinner}"));
     bar
+}
+
+fn style(template: &str) -> ProgressStyle {
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.progress_chars("=> ")
 }
 
 fn stage_name(state: Option<State>) -> &'static str {
