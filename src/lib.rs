@@ -1,27 +1,37 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
-// In the order in which data meets them.
+// How it is started: on one machine, or role by role.
 pub mod cli;
 pub mod config;
 pub mod local;
 
-pub mod assemble;
+// What crosses a process.
 pub mod contract;
+
+// The way of a job, in the order in which it meets them.
 pub mod ingest;
+
 pub mod plan;
-pub mod seal;
+
 pub mod worker;
 
+pub mod seal;
+
+pub mod assemble;
+
+// What is done to pixels.
 pub mod frame;
 pub mod media;
 pub mod photo;
 pub mod vision;
 
+// What carries records and objects.
 pub mod broker;
 pub mod site;
 pub mod store;
 pub mod toolchain;
 
+// What everything uses.
 pub mod error;
 pub mod shutdown;
 pub mod telemetry;

@@ -180,11 +180,10 @@ impl Node {
             if job.swap.swapper == Swapper::None {
                 return Ok((Vec::new(), None));
             }
-            let portraits = self.analyst.check_portraits(&self.site, job, scratch.path()).await?;
             let look =
                 faces::Look { plan: &plan, target: &target.path, scratch: scratch.path(), toolchain: &toolchain };
-            let reference = self.analyst.reference(&self.site, look).await?;
-            Ok::<_, IngestError>((portraits, reference))
+            let portraits = self.analyst.check_portraits(&self.site, job, scratch.path());
+            tokio::try_join!(portraits, self.analyst.reference(&self.site, look))
         })
         .await?;
 
