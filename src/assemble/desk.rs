@@ -104,10 +104,7 @@ impl Desk {
             JobEvent::Published { job, run, seconds } => {
                 let Some(open) = self.open.get_mut(&job).filter(|open| open.run.run == run) else { return Ok(()) };
                 open.ledger.spend(&seconds);
-                // Every chunk can be named now; what a ledger rebuilt while the clip was being cut has missed is counted.
-                open.count_results(&self.site).await?;
-                self.announce(&self.open[&job], State::Running, None).await?;
-                self.join_if_complete(&job).await
+                Ok(())
             }
             JobEvent::Chunk { job, run, index, fingerprint, outcome } => {
                 self.chunk(&job, run, index, &fingerprint, outcome).await

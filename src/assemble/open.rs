@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -9,6 +10,7 @@ use crate::contract::{
     Digest, FrameCounts, JobId, OpenMarker, Plan, Run, SliceIndex, StageSeconds, keys, partition_of,
 };
 use crate::site::{Site, SiteError};
+use crate::store::Meta;
 
 use super::ledger::{Ledger, Settled};
 
@@ -48,26 +50,32 @@ impl OpenJob {
     }
 
     /// Counts every chunk whose result is in the store.
-    pub async fn count_results(&mut self, site: &Site) -> Result<(), SiteError> {
-        for index in results_in_store(site, &self.run, &self.plan).await? {
+    async fn count_results(&mut self, site: &Site) -> Result<(), SiteError> {
+        for (index, made_at) in results_in_store(site, &self.run, &self.plan).await? {
+            // What was made since is this run's own work, of which the news is still on its way.
+            let reused = made_at < self.run.accepted_at;
             let frames = self.plan.chunks[index].end - self.plan.chunks[index].start;
             let counts = FrameCounts { frames, ..FrameCounts::default() };
-            self.ledger.count(index as u32, &Settled { reused: true, counts, seconds: StageSeconds::new() });
+            self.ledger.count(index as u32, &Settled { reused, counts, seconds: StageSeconds::new() });
         }
         Ok(())
     }
 }
 
-/// The chunks whose results exist.
-async fn results_in_store(site: &Site, run: &Run, plan: &Plan) -> Result<Vec<usize>, SiteError> {
+/// The chunks whose results exist, and when these were made, seconds since 1970.
+async fn results_in_store(site: &Site, run: &Run, plan: &Plan) -> Result<Vec<(usize, f64)>, SiteError> {
     let keys = slice_digests(site, run, plan).await?.into_iter().map(|(chunk, slice)| {
         let fingerprint = run.spec(plan, &plan.chunks[chunk], slice).fingerprint();
         (chunk, keys::result(&fingerprint))
     });
     stream::iter(keys.collect::<Vec<_>>())
-        .map(|(chunk, key)| async move { Ok((chunk, site.store.head(&key).await?.is_some())) })
+        .map(|(chunk, key)| async move { Ok((chunk, site.store.head(&key).await?)) })
         .buffered(REQUESTS)
-        .try_filter_map(|(chunk, there)| async move { Ok(there.then_some(chunk)) })
+        .try_filter_map(|(chunk, found)| async move {
+            let made_at =
+                |meta: Meta| meta.modified.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+            Ok(found.map(|meta| (chunk, made_at(meta))))
+        })
         .try_collect()
         .await
 }
