@@ -13,7 +13,7 @@ use ffmpeg_next as ffmpeg;
 
 use super::container::Container;
 use super::error::{ChunkProblem, MediaError};
-use super::nut::NutReader;
+use super::nut::{self, NutReader};
 use super::properties::PictureProperties;
 use super::streams::{self, OtherStreams, Time};
 use super::timeline::Timeline;
@@ -291,14 +291,7 @@ impl<'a> Joiner<'a> {
 
     fn finish(mut self, others: &mut OtherStreams) -> Result<(), MediaError> {
         others.write_until(&mut self.output, None)?;
-        self.output.write_trailer().map_err(|error| self.failed(error))?;
-        // SAFETY: the context is ours. Errors while flushing show up here only.
-        let code = unsafe {
-            let io = (*self.output.as_mut_ptr()).pb;
-            ffi::avio_flush(io);
-            (*io).error
-        };
-        if code < 0 { Err(self.failed(ffmpeg::Error::from(code))) } else { Ok(()) }
+        nut::close(&mut self.output).map_err(|error| self.failed(error))
     }
 
     fn failed(&self, error: ffmpeg::Error) -> MediaError {

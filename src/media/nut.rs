@@ -89,19 +89,24 @@ impl NutWriter {
 
     /// Writes what is left and closes the file.
     pub(super) fn finish(mut self) -> Result<(), MediaError> {
-        self.output.write_trailer().map_err(|error| self.failed(error))?;
-        // SAFETY: the context belongs to `output`. Errors while flushing show up here only.
-        let code = unsafe {
-            let io = (*self.output.as_mut_ptr()).pb;
-            ffi::avio_flush(io);
-            (*io).error
-        };
-        if code < 0 { Err(self.failed(ffmpeg::Error::from(code))) } else { Ok(()) }
+        close(&mut self.output).map_err(|error| self.failed(error))
     }
 
     fn failed(&self, error: ffmpeg::Error) -> MediaError {
         MediaError::File { action: "write", path: self.path.clone(), reason: error.to_string().to_lowercase() }
     }
+}
+
+/// Ends a file of any container: what is left is written, and an error of the last write is not lost.
+pub(super) fn close(output: &mut Output) -> Result<(), ffmpeg::Error> {
+    output.write_trailer()?;
+    // SAFETY: the context belongs to `output`. Errors while flushing show up here only.
+    let code = unsafe {
+        let io = (*output.as_mut_ptr()).pb;
+        ffi::avio_flush(io);
+        (*io).error
+    };
+    if code < 0 { Err(ffmpeg::Error::from(code)) } else { Ok(()) }
 }
 
 /// A NUT file of ours.

@@ -304,7 +304,6 @@ fn decode(
             continue; // needed by the decoder only
         }
         last = Some(frame.pts());
-        // The identity swapper looks at no frame beyond its own; the window is the span then.
         if frames.send((number, frame)).is_err() {
             return Ok(clock); // a later stage has failed and says why
         }
