@@ -38,6 +38,20 @@ pub const OUTSTANDING_CHUNKS: RangeInclusive<usize> = 1..=10_000;
 pub const REPAIR_AFTER_SECONDS: RangeInclusive<u64> = 1..=86_400;
 /// Accepted replicas of a topic.
 pub const REPLICATION: RangeInclusive<i32> = 1..=32_767;
+/// Accepted seconds of patience with a store or broker that is away.
+pub const PATIENCE_SECONDS: RangeInclusive<u64> = 1..=86_400;
+/// Accepted days of retention.
+pub const DAYS: RangeInclusive<u64> = 1..=3_650;
+/// Accepted seconds of grace.
+pub const GRACE_SECONDS: RangeInclusive<u64> = 0..=3_600;
+/// Accepted memory of a lane, MB.
+pub const LANE_MEMORY_MB: RangeInclusive<u64> = 128..=1_048_576;
+/// Accepted seconds that a chunk may take whatever its length.
+pub const CHUNK_SECONDS: RangeInclusive<u64> = 1..=86_400;
+/// Accepted seconds that a frame may take.
+pub const FRAME_SECONDS: RangeInclusive<f64> = 0.001..=3_600.0;
+/// Accepted chunks of a lane's life.
+pub const CHUNKS_PER_LANE: RangeInclusive<u64> = 1..=1_000_000_000;
 
 /// All settings, in range.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -65,7 +79,7 @@ pub struct Config {
     pub scratch: Option<PathBuf>,
 }
 
-/// `[kafka]`: two settings of ours; every other key is a property of librdkafka, in its own spelling
+/// `[kafka]`: four settings of ours; every other key is a property of librdkafka, in its own spelling
 /// (`security.protocol = "SASL_SSL"`, or `FACEMILL_KAFKA__SECURITY_PROTOCOL=SASL_SSL`).
 #[derive(Clone, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -74,6 +88,12 @@ pub struct Kafka {
     pub brokers: Option<String>,
     /// Replicas of the topics that are made at start, 1 to 32,767. Default: what `topics/*.yaml` say.
     pub replication: Option<i32>,
+    /// Put before the name of every topic and consumer group, so that several installations can share a cluster:
+    /// letters, digits, `.`, `_` and `-`, at most 64. Default: none.
+    pub topic_prefix: String,
+    /// Kafka's `group.instance.id`: a process that is back within its session time-out causes no rebalance. Must be unique for
+    /// each process of a role (a host or pod name). Default: none.
+    pub static_member: Option<String>,
     /// Properties handed to librdkafka as they are; they win over the defaults of this program.
     pub properties: BTreeMap<String, String>,
 }
@@ -84,13 +104,15 @@ impl fmt::Debug for Kafka {
         out.debug_struct("Kafka")
             .field("brokers", &self.brokers)
             .field("replication", &self.replication)
+            .field("topic_prefix", &self.topic_prefix)
+            .field("static_member", &self.static_member)
             .field("properties", &self.properties.keys().collect::<Vec<_>>())
             .finish()
     }
 }
 
 /// `[store]`. Credentials are not set here: they come from the usual AWS environment, profile or instance role.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Store {
     /// `file:///folder` or `s3://bucket/prefix`. Default: none; services need one.
@@ -101,6 +123,28 @@ pub struct Store {
     pub region: Option<String>,
     /// Buckets as the first path segment, not as host names (MinIO and most others need it). Default: false.
     pub force_path_style: bool,
+    /// Seconds that the store, the broker or a place that a job names may be away before it counts as gone: until then every
+    /// request is tried again, with backoff. 1 to 86,400. Default: 300.
+    pub patience_seconds: u64,
+    /// Days that `facemill gc` keeps what no open job needs, 1 to 3,650; more than `longest_job_days`. Default: 30.
+    pub retention_days: u64,
+    /// Days that a job may be open, 1 to 3,650: what would fall to gc before a job of that length ends is renewed before the job
+    /// relies on it. Default: 7.
+    pub longest_job_days: u64,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            url: None,
+            endpoint_url: None,
+            region: None,
+            force_path_style: false,
+            patience_seconds: 300,
+            retention_days: 30,
+            longest_job_days: 7,
+        }
+    }
 }
 
 /// `[locations]`
@@ -137,12 +181,33 @@ pub struct Worker {
     pub threads: usize,
     /// What the networks run on. Default: `cpu`.
     pub provider: String,
+    /// Seconds after SIGTERM in which chunks in work are finished; what is not finished then is handed back. 0 to 3,600.
+    /// Default: 30.
+    pub grace_seconds: u64,
+    /// Memory that a lane's process may take, MB, 128 to 1,048,576; a chunk that needs more ends its lane. Default: 4,096.
+    pub lane_memory_mb: u64,
+    /// Seconds that a chunk may take in its lane whatever its length (loading networks, portraits), 1 to 86,400; its deadline is
+    /// this and `frame_seconds` for each frame that it decodes. Default: 60.
+    pub chunk_seconds: u64,
+    /// Seconds that a frame may take, 0.001 to 3,600. Default: 2.
+    pub frame_seconds: f64,
+    /// Chunks after which a lane's process is replaced by a fresh one, against leaks of drivers and libraries. Default: 500.
+    pub chunks_per_lane: u64,
 }
 
 impl Default for Worker {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-        Self { lanes: cores.clamp(*LANES.start(), *LANES.end()), threads: 1, provider: "cpu".to_owned() }
+        Self {
+            lanes: cores.clamp(*LANES.start(), *LANES.end()),
+            threads: 1,
+            provider: "cpu".to_owned(),
+            grace_seconds: 30,
+            lane_memory_mb: 4096,
+            chunk_seconds: 60,
+            frame_seconds: 2.0,
+            chunks_per_lane: 500,
+        }
     }
 }
 
@@ -154,11 +219,14 @@ pub struct Assemble {
     pub jobs: usize,
     /// Seconds without a settled chunk of a job until its missing chunks are published again, 1 to 86,400. Default: 30.
     pub repair_after_seconds: u64,
+    /// Seconds after SIGTERM in which outputs in work are finished; the next assembler begins the others anew. 0 to 3,600.
+    /// Default: 30.
+    pub grace_seconds: u64,
 }
 
 impl Default for Assemble {
     fn default() -> Self {
-        Self { jobs: 2, repair_after_seconds: 30 }
+        Self { jobs: 2, repair_after_seconds: 30, grace_seconds: 30 }
     }
 }
 

@@ -32,6 +32,7 @@ pub mod store;
 pub mod toolchain;
 
 // What everything uses.
+pub mod crash;
 pub mod error;
 pub mod shutdown;
 pub mod telemetry;

@@ -25,7 +25,7 @@ const OWNERS: [(&str, &str); 6] = [
 /// Files and folders in which `unsafe` may stand.
 const UNSAFE: [&str; 3] = ["src/media/", "src/vision/model.rs", "src/broker/embedded.rs"];
 /// Files and folders that may read the environment.
-const ENVIRONMENT: [&str; 3] = ["src/config.rs", "src/config/", "src/main.rs"];
+const ENVIRONMENT: [&str; 4] = ["src/config.rs", "src/config/", "src/main.rs", "src/faults.rs"];
 /// Files and folders that compute and do nothing else.
 const PURE: [&str; 6] =
     ["src/contract.rs", "src/contract/", "src/plan.rs", "src/plan/", "src/assemble/ledger.rs", "src/broker/window.rs"];

@@ -96,7 +96,7 @@ fn gather_properties(section: &mut Dict, origin: &str) -> Result<(), ConfigError
     let mut properties = Dict::new();
     for (key, value) in std::mem::take(section) {
         match (key.as_str(), value) {
-            ("brokers" | "replication", value) => drop(section.insert(key, value)),
+            ("brokers" | "replication" | "topic_prefix" | "static_member", value) => drop(section.insert(key, value)),
             ("properties", Value::Dict(_, table)) => {
                 for (name, value) in table {
                     flatten_property(name, value, origin, &mut properties)?;

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use super::{Config, JOBS, LANES, OUTSTANDING_CHUNKS, REPAIR_AFTER_SECONDS, REPLICATION, THREADS};
+use super::{
+    CHUNK_SECONDS, CHUNKS_PER_LANE, Config, DAYS, FRAME_SECONDS, GRACE_SECONDS, JOBS, LANE_MEMORY_MB, LANES,
+    OUTSTANDING_CHUNKS, PATIENCE_SECONDS, REPAIR_AFTER_SECONDS, REPLICATION, THREADS,
+};
 
 /// The first setting whose value is of the right type and still not accepted.
 pub(super) fn first_out_of_range(config: &Config) -> Option<&'static str> {
@@ -10,14 +13,25 @@ pub(super) fn first_out_of_range(config: &Config) -> Option<&'static str> {
     let accepted = [
         ("kafka.brokers", kafka.brokers.as_deref().is_none_or(are_brokers)),
         ("kafka.replication", kafka.replication.is_none_or(|replicas| REPLICATION.contains(&replicas))),
+        ("kafka.topic_prefix", is_prefix(&kafka.topic_prefix)),
+        ("kafka.static_member", kafka.static_member.as_deref().is_none_or(|name| !name.is_empty())),
         ("store.url", store.url.as_deref().is_none_or(is_store)),
         ("store.endpoint_url", store.endpoint_url.as_deref().is_none_or(is_endpoint)),
+        ("store.patience_seconds", PATIENCE_SECONDS.contains(&store.patience_seconds)),
+        ("store.retention_days", DAYS.contains(&store.retention_days) && store.retention_days > store.longest_job_days),
+        ("store.longest_job_days", DAYS.contains(&store.longest_job_days)),
         ("locations.roots", locations.roots.iter().all(|root| root.is_absolute())),
         ("ingest.jobs", JOBS.contains(&ingest.jobs)),
         ("ingest.outstanding_chunks", OUTSTANDING_CHUNKS.contains(&ingest.outstanding_chunks)),
         ("worker.lanes", LANES.contains(&worker.lanes)),
         ("worker.threads", THREADS.contains(&worker.threads)),
         ("worker.provider", !worker.provider.is_empty()),
+        ("worker.grace_seconds", GRACE_SECONDS.contains(&worker.grace_seconds)),
+        ("worker.lane_memory_mb", LANE_MEMORY_MB.contains(&worker.lane_memory_mb)),
+        ("worker.chunk_seconds", CHUNK_SECONDS.contains(&worker.chunk_seconds)),
+        ("worker.frame_seconds", FRAME_SECONDS.contains(&worker.frame_seconds)),
+        ("worker.chunks_per_lane", CHUNKS_PER_LANE.contains(&worker.chunks_per_lane)),
+        ("assemble.grace_seconds", GRACE_SECONDS.contains(&assemble.grace_seconds)),
         ("assemble.jobs", JOBS.contains(&assemble.jobs)),
         ("assemble.repair_after_seconds", REPAIR_AFTER_SECONDS.contains(&assemble.repair_after_seconds)),
     ];
@@ -29,6 +43,16 @@ pub(super) fn expected(setting: &str, otherwise: String) -> String {
     match setting {
         "kafka.brokers" => "host:port, several separated by commas".to_owned(),
         "kafka.replication" => format!("{REPLICATION:?}"),
+        "kafka.topic_prefix" => "at most 64 of letters, digits, . _ and -".to_owned(),
+        "kafka.static_member" => "a name, unique for each process of a role".to_owned(),
+        "store.patience_seconds" => format!("{PATIENCE_SECONDS:?}"),
+        "store.retention_days" => format!("{DAYS:?}, more than store.longest_job_days"),
+        "store.longest_job_days" => format!("{DAYS:?}"),
+        "worker.grace_seconds" | "assemble.grace_seconds" => format!("{GRACE_SECONDS:?}"),
+        "worker.lane_memory_mb" => format!("{LANE_MEMORY_MB:?}"),
+        "worker.chunk_seconds" => format!("{CHUNK_SECONDS:?}"),
+        "worker.frame_seconds" => format!("{FRAME_SECONDS:?}"),
+        "worker.chunks_per_lane" => format!("{CHUNKS_PER_LANE:?}"),
         "store.url" => "file:///folder or s3://bucket/prefix".to_owned(),
         "store.endpoint_url" => "http://… or https://…".to_owned(),
         "store.force_path_style" => "true or false".to_owned(),
@@ -47,6 +71,10 @@ pub(super) fn expected(setting: &str, otherwise: String) -> String {
         }
         _ => otherwise,
     }
+}
+
+fn is_prefix(prefix: &str) -> bool {
+    prefix.len() <= 64 && prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
 /// `host:port`, comma-separated; the port may be left out, as librdkafka allows.
