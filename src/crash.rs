@@ -40,7 +40,8 @@ mod armed {
         let list = |text: Option<&str>| -> Vec<String> {
             text.unwrap_or("").split(',').filter(|part| !part.is_empty()).map(str::to_owned).collect()
         };
-        let traps = list(at).iter().map(|part| {
+        let places = list(at);
+        let traps = places.iter().map(|part| {
             let (place, action) = part.split_once('=').unwrap_or((part, "kill"));
             let (place, hit) = place.split_once(':').unwrap_or((place, "1"));
             let action = if action == "stop" { Action::Stop } else { Action::Kill };
