@@ -1,8 +1,11 @@
 //! The command line: one file per command.
 
 mod args;
+mod cancel;
+mod follow;
 mod models;
 mod progress;
+mod resubmit;
 mod role;
 mod status;
 mod submit;
@@ -67,6 +70,14 @@ pub fn main() -> ExitCode {
             Command::Status(args) => tokio::select! {
                 () = stop.cancelled() => Ok(Exit::Interrupted),
                 outcome = status::run(args, config) => outcome,
+            },
+            Command::Cancel(args) => tokio::select! {
+                () = stop.cancelled() => Ok(Exit::Interrupted),
+                outcome = cancel::run(args, config) => outcome,
+            },
+            Command::Resubmit(args) => tokio::select! {
+                () = stop.cancelled() => Ok(Exit::Interrupted),
+                outcome = resubmit::run(args, config) => outcome,
             },
             Command::Models(args) => models::run(args, &config),
         }

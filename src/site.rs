@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::broker::{BrokerConfig, BrokerError, Outgoing, Producer};
-use crate::contract::{Digest, JobEvent, JobId, Status, keys, partition_of, topics};
+use crate::contract::{ChunkRecord, Digest, JobEvent, JobId, Status, keys, partition_of, topics};
 use crate::error::{Classify, Kind};
 use crate::seal;
 use crate::store::{Body, Listed, LocationError, Locations, Meta, ObjectStore, Put, StoreError, Version};
@@ -139,6 +139,13 @@ impl Site {
     /// Publishes how far a job is.
     pub async fn announce(&self, status: &Status) -> Result<(), SiteError> {
         self.send(topics::STATUS, &status.job, partition_of(&status.job, self.job_partitions), status).await
+    }
+
+    /// Asks for a chunk. A job's chunks go to one partition after the other, so that all stay even.
+    pub async fn order(&self, chunk: &ChunkRecord) -> Result<(), SiteError> {
+        let partitions = self.chunk_partitions;
+        let partition = (partition_of(&chunk.job, partitions) + chunk.index as i32) % partitions;
+        self.send(topics::CHUNKS, &chunk.job, partition, chunk).await
     }
 
     /// Publishes a record keyed by job, and waits until it is durable.

@@ -140,6 +140,8 @@ label! {
         Reused = "reused",
         /// Given up, with a reason.
         Failed = "failed",
+        /// What it is made from was not there, or corrupt: asked for again.
+        Missing = "missing",
         /// Not for this worker, or of a job that is over.
         Skipped = "skipped",
     }

@@ -1,8 +1,9 @@
 //! All open jobs of this assembler, and what each event does to them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -10,16 +11,21 @@ use tracing::{info, warn};
 
 use crate::broker::Delivery;
 use crate::contract::{
-    ChunkOutcome, Fingerprint, JobEvent, JobId, Manifest, OpenMarker, Output, State, Status, StatusChunk, VERSION,
-    keys, partition_of,
+    Cancellation, ChunkOutcome, Fingerprint, JobEvent, JobId, Manifest, OpenMarker, Output, State, Status, StatusChunk,
+    VERSION, keys, partition_of,
 };
+use crate::crash;
+use crate::dead_letters::{self, Cause};
 use crate::error::{Classify, Kind};
-use crate::site::{Site, SiteError};
+use crate::ingest::last_manifest;
+use crate::site::{Site, SiteError, unix_millis};
+use crate::store::Body;
 
-use super::finish::finish;
+use super::finish::{bare_manifest, finish, marker_of, remove_marker};
 use super::join::{JoinError, Joined, join};
 use super::ledger::{Counted, Settled};
 use super::open::OpenJob;
+use super::repair::{self, Repairs};
 
 /// A join that has ended.
 pub struct JoinEnd {
@@ -30,91 +36,140 @@ pub struct JoinEnd {
 
 /// The open jobs.
 pub struct Desk {
-    site: Site,
-    open: HashMap<JobId, OpenJob>,
+    pub(super) site: Site,
+    pub(super) open: HashMap<JobId, OpenJob>,
+    /// The partitions whose jobs are ours.
+    pub(super) partitions: BTreeSet<i32>,
+    pub(super) repairs: Repairs,
     joins: JoinSet<JoinEnd>,
     /// Permits for joins at once.
     places: Arc<Semaphore>,
-    /// Tells the joins on blocking threads to stop.
-    stopping: Arc<AtomicBool>,
+}
+
+/// How a run ends.
+struct Ending {
+    state: State,
+    reason: Option<String>,
+    output: Option<Output>,
+    warnings: Vec<String>,
+}
+
+/// What of a chunk is to be made again.
+enum Again {
+    /// By a worker.
+    Result,
+    /// Or whatever else it is made from, by ingest.
+    Slice,
+}
+
+impl Ending {
+    fn failed(reason: String) -> Self {
+        Self { state: State::Failed, reason: Some(reason), output: None, warnings: Vec::new() }
+    }
 }
 
 impl Desk {
-    /// An empty desk that joins `joins` clips at once.
-    pub fn new(site: Site, joins: usize) -> Self {
+    /// An empty desk that joins `joins` clips at once, and looks after jobs that stand still for `repair_after`.
+    pub fn new(site: Site, joins: usize, repair_after: Duration) -> Self {
         let places = Arc::new(Semaphore::new(joins));
-        Self { site, open: HashMap::new(), joins: JoinSet::new(), places, stopping: Arc::default() }
+        let repairs = Repairs::new(&site, repair_after);
+        Self { site, open: HashMap::new(), partitions: BTreeSet::new(), repairs, joins: JoinSet::new(), places }
     }
 
     /// Takes over the open jobs of newly assigned partitions: their ledgers are rebuilt from the store.
     pub async fn adopt(&mut self, partitions: &[i32]) -> Result<(), SiteError> {
         for &partition in partitions {
+            self.partitions.insert(partition);
             for object in self.site.store.list(&keys::open_in(partition)).await? {
                 let Some(marker) = self.site.read_json::<OpenMarker>(&object.key).await? else { continue };
-                let manifest = keys::manifest(&marker.job, marker.run);
-                match self.site.read_json::<Manifest>(&manifest).await? {
-                    Some(manifest) => self.put_away(&manifest).await?,
-                    None => self.open(&marker.job, marker.run).await?,
-                }
+                self.resume(&marker).await?;
             }
         }
         Ok(())
+    }
+
+    /// Goes on with a run that is marked open: at its end, if it has ended.
+    pub(super) async fn resume(&mut self, marker: &OpenMarker) -> Result<(), SiteError> {
+        let resumed = match self.site.read_json::<Manifest>(&keys::manifest(&marker.job, marker.run)).await {
+            Ok(Some(manifest)) => self.put_away(&manifest).await,
+            Ok(None) => self.open(&marker.job, marker.run).await,
+            Err(error) => Err(error),
+        };
+        self.fail_if_poison(&marker.job, marker.run, resumed).await
     }
 
     /// Drops the jobs of revoked partitions: their new owner rebuilds them.
     pub fn let_go(&mut self, partitions: &[i32]) {
         let all = self.site.job_partitions;
-        self.open.retain(|job, _| !partitions.contains(&partition_of(job, all)));
+        self.partitions.retain(|partition| !partitions.contains(partition));
+        self.open.retain(|job, open| {
+            let stays = !partitions.contains(&partition_of(job, all));
+            if !stays {
+                open.stop_join();
+            }
+            stays
+        });
     }
 
     /// One event: it is counted; then, and only then, its offset may be committed.
     pub async fn take(&mut self, delivery: Delivery<JobEvent>) -> Result<(), SiteError> {
-        match delivery.record {
-            Ok(event) => self.count(event).await?,
+        crash::point("assemble.received");
+        if delivery.claim.ensure_live().is_err() {
+            return Ok(());
+        }
+        match &delivery.record {
+            Ok(event) => {
+                let counted = self.count(event, delivery.timestamp.unwrap_or_default()).await;
+                match event.run() {
+                    Some(run) => self.fail_if_poison(event.job(), run, counted).await?,
+                    None => counted?,
+                }
+            }
             Err(malformed) => {
-                let (partition, offset) = (delivery.partition, delivery.offset);
-                warn!(partition, offset, error = %malformed, "completion record skipped");
+                let reason = malformed.to_string();
+                warn!(partition = delivery.partition, offset = delivery.offset, %reason, "completion record refused");
+                let cause = Cause { stage: "assemble", class: "Malformed", reason: &reason };
+                dead_letters::bury(&self.site.producer, &delivery, cause).await?;
             }
         }
+        crash::point("assemble.counted");
         delivery.claim.finish();
         Ok(())
     }
 
-    async fn count(&mut self, event: JobEvent) -> Result<(), SiteError> {
+    async fn count(&mut self, event: &JobEvent, at: i64) -> Result<(), SiteError> {
         match event {
-            JobEvent::Accepted { job, run } => self.accepted(&job, run).await,
+            JobEvent::Accepted { job, run } => self.accepted(job, *run).await,
             JobEvent::Refused { job, run, content, submission, refusal } => {
-                let totals = self.open.remove(&job).map(|open| open.ledger.totals().clone()).unwrap_or_default();
+                let known = self.open.remove(job);
                 let manifest = Manifest {
-                    v: VERSION,
-                    job,
-                    run,
-                    content,
-                    submission,
-                    state: State::Failed,
+                    content: *content,
+                    submission: submission.clone(),
                     reason: Some(refusal.to_string()),
                     refused: true,
-                    output: None,
-                    totals,
-                    warnings: Vec::new(),
-                    labels: BTreeMap::new(),
+                    totals: known.map(|open| open.ledger.totals().clone()).unwrap_or_default(),
+                    ..bare_manifest(&self.site, job, *run, State::Failed).await?
                 };
                 finish(&self.site, manifest).await
             }
             JobEvent::Published { job, run, seconds } => {
-                let Some(open) = self.open.get_mut(&job).filter(|open| open.run.run == run) else { return Ok(()) };
-                open.ledger.spend(&seconds);
-                Ok(())
+                let Some(open) = self.open.get_mut(job).filter(|open| open.run.run == *run) else { return Ok(()) };
+                open.ledger.spend(seconds);
+                self.join_if_complete(job).await
             }
             JobEvent::Chunk { job, run, index, fingerprint, outcome } => {
-                self.chunk(&job, run, index, &fingerprint, outcome).await
+                self.chunk(job, *run, *index, fingerprint, outcome).await
             }
+            JobEvent::Cancel { job } => self.cancel(job, at).await,
         }
     }
 
     async fn accepted(&mut self, job: &JobId, run: u32) -> Result<(), SiteError> {
         match self.site.read_json::<Manifest>(&keys::manifest(job, run)).await? {
-            Some(manifest) => self.site.announce(&Status::of(&manifest, true)).await,
+            Some(manifest) => {
+                self.site.announce(&Status::of(&manifest, true)).await?;
+                remove_marker(&self.site, job, run).await
+            }
             None => self.open(job, run).await,
         }
     }
@@ -123,13 +178,42 @@ impl Desk {
     async fn open(&mut self, job: &JobId, run: u32) -> Result<(), SiteError> {
         if let Some(open) = self.open.get(job).filter(|open| open.run.run >= run) {
             // Ingest may have begun anew, and waits for news of what is settled.
-            let state = if open.joining { State::Joining } else { State::Running };
-            return self.announce(open, state, None).await;
+            self.announce(open, None).await?;
+            return self.join_if_complete(job).await;
         }
         let Some(open) = OpenJob::load(&self.site, job, run).await? else { return Ok(()) };
-        self.announce(&open, State::Running, None).await?;
+        self.announce(&open, None).await?;
         self.open.insert(job.clone(), open);
         self.join_if_complete(job).await
+    }
+
+    /// Ends the run that was submitted before `at`, milliseconds since 1970.
+    async fn cancel(&mut self, job: &JobId, at: i64) -> Result<(), SiteError> {
+        let mut marker = marker_of(&self.site, job).await?;
+        if marker.is_none() {
+            // It may be on its way to ingest, which looks for this word after it has made the marker.
+            let word = serde_json::to_vec(&Cancellation { at }).map_err(std::io::Error::from)?;
+            self.site.store.replace(&keys::cancelled(job), Body::Bytes(word.into()), None).await?;
+            marker = marker_of(&self.site, job).await?;
+        }
+        let Some(marker) = marker else {
+            info!(%job, "cancelled while not open: it means what was submitted before");
+            return match last_manifest(&self.site, job).await? {
+                Some(manifest) => self.site.announce(&Status::of(&manifest, true)).await,
+                None => Ok(()),
+            };
+        };
+        if marker.submitted_at > at {
+            return Ok(());
+        }
+        let reason = "cancelled on request".to_owned();
+        if self.open.contains_key(job) {
+            let ending =
+                Ending { state: State::Cancelled, reason: Some(reason), output: None, warnings: Vec::new() };
+            return self.end(job, ending).await;
+        }
+        let manifest = bare_manifest(&self.site, job, marker.run, State::Cancelled).await?;
+        finish(&self.site, Manifest { reason: Some(reason), ..manifest }).await
     }
 
     async fn chunk(
@@ -138,7 +222,7 @@ impl Desk {
         run: u32,
         index: u32,
         fingerprint: &Fingerprint,
-        outcome: ChunkOutcome,
+        outcome: &ChunkOutcome,
     ) -> Result<(), SiteError> {
         let is_open = self.open.get(job).is_some_and(|open| open.run.run == run);
         if !is_open {
@@ -159,36 +243,58 @@ impl Desk {
                 None => Ok(()),
             },
             ChunkOutcome::Failed { reason } => {
-                let reason = format!("chunk {index}: {reason}");
-                self.end(job, State::Failed, Some(reason), None, Vec::new()).await
+                self.end(job, Ending::failed(format!("chunk {index}: {reason}"))).await
             }
+            // Another worker had what this one missed.
+            ChunkOutcome::Missing { .. } if open.ledger.is_settled(index) => Ok(()),
+            ChunkOutcome::Missing { reason } => self.make_again(job, index, reason, Again::Slice).await,
             ChunkOutcome::Done { reused, bytes, counts, seconds } => {
                 let there = self.site.store.head(&keys::result(fingerprint)).await?;
-                if there.is_none_or(|meta| meta.size != bytes) {
+                if there.is_none_or(|meta| meta.size != *bytes) {
                     warn!(%job, chunk = index, "completion of a result that is not in the store; not counted");
                     return Ok(());
                 }
-                if open.ledger.count(index, &Settled { reused, counts, seconds }) != Counted::First {
+                let settled = Settled { reused: *reused, counts: *counts, seconds: seconds.clone() };
+                if open.ledger.count(index, &settled) != Counted::First {
                     return Ok(());
                 }
+                open.idle.progressed();
                 let open = &self.open[job];
-                self.announce(open, State::Running, Some(StatusChunk { index, reused })).await?;
+                self.announce(open, Some(StatusChunk { index, reused: *reused })).await?;
                 self.join_if_complete(job).await
             }
         }
     }
 
+    /// Something of a chunk was not whole: it is asked for anew, three times at most.
+    async fn make_again(&mut self, job: &JobId, index: u32, reason: &str, what: Again) -> Result<(), SiteError> {
+        let Some(open) = self.open.get_mut(job) else { return Ok(()) };
+        let run = open.run.run;
+        if !repair::may_remake(&self.site, job, run, index, reason).await? {
+            let reason = format!("chunk {index}: {reason}; it was made again three times");
+            return self.end(job, Ending::failed(reason)).await;
+        }
+        warn!(%job, chunk = index, reason, "to be made again");
+        open.ledger.reopen(index);
+        open.stop_join();
+        match what {
+            Again::Result => repair::order(&self.site, &open.run, &open.plan, &[index]).await,
+            Again::Slice => repair::ask_ingest(&self.site, job, run).await,
+        }
+    }
+
     async fn join_if_complete(&mut self, job: &JobId) -> Result<(), SiteError> {
         let Some(open) = self.open.get_mut(job) else { return Ok(()) };
-        if !open.ledger.is_complete() || std::mem::replace(&mut open.joining, true) {
+        if !open.ledger.is_complete() || open.joining.is_some() {
             return Ok(());
         }
-        let (site, run, plan) = (self.site.clone(), open.run.clone(), open.plan.clone());
-        let (places, stopping) = (self.places.clone(), self.stopping.clone());
-        self.announce(&self.open[job], State::Joining, None).await?;
+        let stop = Arc::new(AtomicBool::new(false));
+        open.joining = Some(stop.clone());
+        let (site, run, plan, places) = (self.site.clone(), open.run.clone(), open.plan.clone(), self.places.clone());
+        self.announce(&self.open[job], None).await?;
         self.joins.spawn(async move {
             let _place = places.acquire_owned().await;
-            let result = join(&site, &run, &plan, stopping).await;
+            let result = join(&site, &run, &plan, stop).await;
             JoinEnd { job: run.job.job.clone(), run: run.run, result }
         });
         Ok(())
@@ -202,6 +308,11 @@ impl Desk {
         }
     }
 
+    /// Whether a clip is being joined.
+    pub fn is_joining(&self) -> bool {
+        !self.joins.is_empty()
+    }
+
     /// Ends the run whose join has ended.
     pub async fn close(&mut self, joined: Result<JoinEnd, tokio::task::JoinError>) -> Result<(), SiteError> {
         let JoinEnd { job, run, result } = joined?;
@@ -210,58 +321,82 @@ impl Desk {
             Ok(joined) => {
                 open.ledger.spend(&joined.seconds);
                 open.frames_without_face = joined.frames_without_face;
-                self.end(&job, State::Done, None, Some(joined.output), joined.warnings).await
+                let ending = Ending {
+                    state: State::Done,
+                    reason: None,
+                    output: Some(joined.output),
+                    warnings: joined.warnings,
+                };
+                self.end(&job, ending).await
             }
-            Err(JoinError::Stopped) => Ok(()),
+            Err(JoinError::Stopped) => {
+                open.joining = None;
+                // What stopped it may be over: a chunk made again while it was on its way out.
+                self.join_if_complete(&job).await
+            }
+            Err(JoinError::Result { chunk, reason }) => {
+                open.joining = None;
+                self.make_again(&job, chunk as u32, &reason, Again::Result).await
+            }
             Err(JoinError::Site(error)) if error.kind() != Kind::Poison => Err(error),
             Err(error) if error.kind() != Kind::Poison => Err(SiteError::Work(error.to_string())),
-            Err(failed) => self.end(&job, State::Failed, Some(failed.to_string()), None, Vec::new()).await,
+            Err(failed) => self.end(&job, Ending::failed(failed.to_string())).await,
         }
     }
 
-    async fn end(
-        &mut self,
-        job: &JobId,
-        state: State,
-        reason: Option<String>,
-        output: Option<Output>,
-        mut warnings: Vec<String>,
-    ) -> Result<(), SiteError> {
+    async fn end(&mut self, job: &JobId, ending: Ending) -> Result<(), SiteError> {
         let Some(open) = self.open.remove(job) else { return Ok(()) };
+        open.stop_join();
         let mut totals = open.ledger.totals().clone();
         totals.frames_without_face = open.frames_without_face.max(totals.frames_without_face);
-        let mut all = open.plan.warnings.clone();
-        all.append(&mut warnings);
+        let mut warnings = open.plan.warnings.clone();
+        warnings.extend(ending.warnings);
         let manifest = Manifest {
             v: VERSION,
             job: job.clone(),
             run: open.run.run,
             content: open.run.job.digest(),
             submission: open.submission.clone(),
-            state,
-            reason,
+            state: ending.state,
+            reason: ending.reason,
             refused: false,
-            output,
+            output: ending.output,
             totals,
-            warnings: all,
+            warnings,
             labels: open.run.job.labels.clone(),
+            ended_at: unix_millis(),
         };
         finish(&self.site, manifest).await
+    }
+
+    /// An object of ours that cannot be read ends its run, and nothing else.
+    async fn fail_if_poison(&mut self, job: &JobId, run: u32, done: Result<(), SiteError>) -> Result<(), SiteError> {
+        let Err(error) = done else { return Ok(()) };
+        if error.kind() != Kind::Poison {
+            return Err(error);
+        }
+        if let Some(open) = self.open.remove(job) {
+            open.stop_join();
+        }
+        let manifest = bare_manifest(&self.site, job, run, State::Failed).await?;
+        let reason = Some(format!("{error}; submit the job again"));
+        finish(&self.site, Manifest { reason, ..manifest }).await
     }
 
     /// A run that had its manifest, but not yet the news of it, when its assembler ended.
     async fn put_away(&self, manifest: &Manifest) -> Result<(), SiteError> {
         info!(job = %manifest.job, run = manifest.run, "the run had ended; telling so");
         self.site.announce(&Status::of(manifest, false)).await?;
-        let partition = partition_of(&manifest.job, self.site.job_partitions);
-        Ok(self.site.store.delete(&keys::open(partition, &manifest.job), None).await?)
+        remove_marker(&self.site, &manifest.job, manifest.run).await
     }
 
-    async fn announce(&self, open: &OpenJob, state: State, chunk: Option<StatusChunk>) -> Result<(), SiteError> {
+    pub(super) async fn announce(&self, open: &OpenJob, chunk: Option<StatusChunk>) -> Result<(), SiteError> {
+        let state = if open.joining.is_some() { State::Joining } else { State::Running };
         let status = Status {
             totals: open.ledger.totals().clone(),
             chunk,
             warnings: open.plan.warnings.clone(),
+            waiting: open.idle.waiting.clone(),
             ..Status::new(open.run.job.job.clone(), open.run.run, state)
         };
         self.site.announce(&status).await
@@ -269,7 +404,16 @@ impl Desk {
 
     /// Stops the joins; what they had not finished is begun anew by the next owner.
     pub async fn stop(&mut self) {
-        self.stopping.store(true, Ordering::Relaxed);
+        self.open.values().for_each(OpenJob::stop_join);
         self.joins.shutdown().await;
+    }
+}
+
+impl OpenJob {
+    /// Asks the join to stop, if there is one.
+    pub(super) fn stop_join(&self) {
+        if let Some(stop) = &self.joining {
+            stop.store(true, Ordering::Relaxed);
+        }
     }
 }

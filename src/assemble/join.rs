@@ -9,12 +9,13 @@ use futures::{StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use crate::contract::{Cut, Output, Plan, ResultFooter, Run, SliceIndex, StageSeconds, keys};
+use crate::contract::{Cut, Fingerprint, Output, Plan, ResultFooter, Run, SliceIndex, StageSeconds, keys};
+use crate::crash;
 use crate::error::{Classify, Kind};
 use crate::media::{self, ChunkFile, JoinRequest, MediaError};
 use crate::seal::{self, SealError};
 use crate::site::{Site, SiteError};
-use crate::store::{Expected, Location, LocationError, Version};
+use crate::store::{Expected, Location, LocationError, StoreError, Version};
 use crate::telemetry::{self, Stage};
 
 /// Footers read at once.
@@ -45,13 +46,13 @@ pub enum JoinError {
     /// The clip's file cannot be read any more.
     #[error("target: {0}")]
     Target(LocationError),
-    /// A result is not whole.
-    #[error("chunk {chunk}: {error}; it was deleted, submit the job again")]
+    /// A result is not there, or was not whole and has been deleted.
+    #[error("chunk {chunk}: {reason}")]
     Result {
         /// Number of the chunk.
         chunk: usize,
         /// What is wrong.
-        error: SealError,
+        reason: String,
     },
     /// The results do not fit together.
     #[error(transparent)]
@@ -82,6 +83,8 @@ impl Classify for JoinError {
 /// Joins all results of a run; its output is in its place when this returns.
 pub async fn join(site: &Site, run: &Run, plan: &Plan, stop: Arc<AtomicBool>) -> Result<Joined, JoinError> {
     let started = Instant::now();
+    let stopped = stop.clone();
+    crash::point("assemble.join.begun");
     let scratch = site.scratch("join")?;
     let target = bring_target(site, run, scratch.path()).await?;
     let results = Results::of(site, run, plan).await?;
@@ -110,7 +113,7 @@ pub async fn join(site: &Site, run: &Run, plan: &Plan, stop: Arc<AtomicBool>) ->
                 container,
                 trim_to_last_frame: limited,
                 cancelled: &|| stop.load(Ordering::Relaxed),
-                progress: &mut |_| {},
+                progress: &mut |_| crash::point("assemble.join.mux"),
             });
             match (joined, failed) {
                 (_, Some(error)) => Err(error),
@@ -124,7 +127,14 @@ pub async fn join(site: &Site, run: &Run, plan: &Plan, stop: Arc<AtomicBool>) ->
     let (_, joined) = tokio::join!(fetching, joiner);
     let joined = joined.map_err(SiteError::from)??;
     let bytes = tokio::fs::metadata(&output).await.map_err(SiteError::from)?.len();
+    crash::point("assemble.join.muxed");
+    // Whoever stood still for a while may come here when the run has ended: what has been delivered is not touched.
+    let ended = site.store.head(&keys::manifest(&run.job.job, run.run)).await.map_err(SiteError::from)?.is_some();
+    if ended || stopped.load(Ordering::Relaxed) {
+        return Err(JoinError::Stopped);
+    }
     let version = put_in_place(site, run, &output).await?;
+    crash::point("assemble.output.put");
 
     telemetry::stage(Stage::Join, started.elapsed());
     Ok(Joined {
@@ -168,24 +178,14 @@ impl Results {
             let error = "it is missing".to_owned();
             return Err(SiteError::BadObject { key, error }.into());
         };
-        let keys: Vec<String> = index
-            .slices
-            .iter()
-            .zip(&plan.chunks)
-            .map(|(slice, cut)| keys::result(&run.spec(plan, cut, *slice).fingerprint()))
-            .collect();
-        let footers = stream::iter(keys.clone().into_iter().enumerate())
-            .map(|(chunk, key)| async move {
-                let tail = site.store.tail(&key, seal::FOOTER_REACH).await.map_err(SiteError::from)?;
-                match seal::footer_in(&tail) {
-                    Ok(footer) => Ok(footer),
-                    Err(error) => Err(reject(site, &key, chunk, error).await),
-                }
-            })
+        let names = index.slices.iter().zip(&plan.chunks).map(|(slice, cut)| run.spec(plan, cut, *slice).fingerprint());
+        let names: Vec<Fingerprint> = names.collect();
+        let footers = stream::iter(names.iter().enumerate())
+            .map(|(chunk, name)| read_footer(site, chunk, name))
             .buffered(REQUESTS)
             .try_collect()
             .await?;
-        Ok(Self { keys, footers })
+        Ok(Self { keys: names.iter().map(keys::result).collect(), footers })
     }
 
     fn reorder_depth(&self) -> u32 {
@@ -210,23 +210,57 @@ impl Results {
     }
 }
 
+async fn read_footer(site: &Site, chunk: usize, name: &Fingerprint) -> Result<ResultFooter, JoinError> {
+    let key = keys::result(name);
+    let version = version_of(site, &key, chunk).await?;
+    let tail = site.store.tail(&key, seal::FOOTER_REACH).await.map_err(|error| gone(chunk, error))?;
+    match seal::footer_in(&tail) {
+        Ok(footer) if footer.fingerprint == *name => Ok(footer),
+        Ok(footer) => {
+            let reason = format!("the result is another chunk's, {}", footer.fingerprint);
+            Err(reject(site, &key, &version, chunk, reason).await)
+        }
+        Err(error) => Err(reject(site, &key, &version, chunk, error.to_string()).await),
+    }
+}
+
 async fn fetch(site: &Site, key: &str, chunk: usize, cut: &Cut, path: PathBuf) -> Result<ChunkFile, JoinError> {
-    site.store.fetch(key, &path).await.map_err(SiteError::from)?;
+    let version = version_of(site, key, chunk).await?;
+    site.store.fetch(key, &path).await.map_err(|error| gone(chunk, error))?;
     let checked = path.clone();
     let verified = tokio::task::spawn_blocking(move || seal::verify(&checked)).await.map_err(SiteError::from)?;
     match verified {
         Ok((footer, payload)) => {
             Ok(ChunkFile { path, payload, reorder_depth: footer.reorder_depth, start: cut.start, end: cut.end })
         }
-        Err(error) => Err(reject(site, key, chunk, error).await),
+        Err(SealError::Io(error)) => Err(SiteError::from(error).into()),
+        Err(error) => Err(reject(site, key, &version, chunk, error.to_string()).await),
+    }
+}
+
+/// What is there now, so that what is judged is what is deleted.
+async fn version_of(site: &Site, key: &str, chunk: usize) -> Result<Version, JoinError> {
+    let there = site.store.head(key).await.map_err(SiteError::from)?;
+    there.map(|meta| meta.version).ok_or_else(|| missing(chunk))
+}
+
+fn missing(chunk: usize) -> JoinError {
+    JoinError::Result { chunk, reason: "the result is not in the store".to_owned() }
+}
+
+fn gone(chunk: usize, error: StoreError) -> JoinError {
+    match error {
+        StoreError::NotFound { .. } => missing(chunk),
+        error => SiteError::from(error).into(),
     }
 }
 
 /// A result that is not whole is deleted, so that it can be made again.
-async fn reject(site: &Site, key: &str, chunk: usize, error: SealError) -> JoinError {
-    warn!(key, chunk, %error, "a result is not whole; deleting it");
-    match site.store.delete(key, None).await {
-        Ok(()) => JoinError::Result { chunk, error },
+async fn reject(site: &Site, key: &str, version: &Version, chunk: usize, reason: String) -> JoinError {
+    warn!(key, chunk, reason, "deleting a result that is not whole");
+    match site.store.delete(key, Some(version)).await {
+        // Somebody was quicker: what is there now is judged next time.
+        Ok(()) | Err(StoreError::Changed { .. }) => JoinError::Result { chunk, reason },
         Err(error) => SiteError::from(error).into(),
     }
 }

@@ -28,25 +28,33 @@ pub enum Counted {
 /// The chunks of one run.
 #[derive(Clone, Debug)]
 pub struct Ledger {
-    frames: FrameIndex,
-    settled: Vec<bool>,
+    /// What each settled chunk has added to the totals.
+    settled: Vec<Option<Share>>,
     open: usize,
     totals: Totals,
+}
+
+/// What a chunk has added to the totals.
+#[derive(Clone, Copy, Debug)]
+struct Share {
+    reused: bool,
+    counts: FrameCounts,
 }
 
 impl Ledger {
     /// A run of `chunks` chunks over `frames` frames, none settled.
     pub fn new(chunks: usize, frames: FrameIndex) -> Self {
         let totals = Totals { frames, chunks: chunks as u32, ..Totals::default() };
-        Self { frames, settled: vec![false; chunks], open: chunks, totals }
+        Self { settled: vec![None; chunks], open: chunks, totals }
     }
 
     /// Counts chunk `index`.
     pub fn count(&mut self, index: u32, chunk: &Settled) -> Counted {
         let Some(settled) = self.settled.get_mut(index as usize) else { return Counted::Unknown };
-        if std::mem::replace(settled, true) {
+        if settled.is_some() {
             return Counted::Again;
         }
+        *settled = Some(Share { reused: chunk.reused, counts: chunk.counts });
         self.open -= 1;
         match chunk.reused {
             true => {
@@ -55,10 +63,34 @@ impl Ledger {
             }
             false => self.totals.chunks_done += 1,
         }
-        self.totals.frames_done = (self.totals.frames_done + chunk.counts.frames).min(self.frames);
+        self.totals.frames_done += chunk.counts.frames;
         self.totals.frames_without_face += chunk.counts.without_face;
         self.spend(&chunk.seconds);
         Counted::First
+    }
+
+    /// Takes chunk `index` back: its result has turned out not to be whole. `false` if it was not settled.
+    pub fn reopen(&mut self, index: u32) -> bool {
+        let Some(Share { reused, counts }) = self.settled.get_mut(index as usize).and_then(Option::take) else {
+            return false;
+        };
+        self.open += 1;
+        match reused {
+            true => {
+                self.totals.chunks_reused -= 1;
+                self.totals.frames_reused -= counts.frames;
+            }
+            false => self.totals.chunks_done -= 1,
+        }
+        self.totals.frames_done -= counts.frames;
+        self.totals.frames_without_face -= counts.without_face;
+        true
+    }
+
+    /// The chunks that are not settled, in order.
+    pub fn missing(&self) -> impl Iterator<Item = u32> {
+        let open = self.settled.iter().enumerate().filter(|(_, settled)| settled.is_none());
+        open.map(|(index, _)| index as u32)
     }
 
     /// Adds seconds spent.
@@ -75,7 +107,7 @@ impl Ledger {
 
     /// Whether chunk `index` is settled.
     pub fn is_settled(&self, index: u32) -> bool {
-        self.settled.get(index as usize).copied().unwrap_or(false)
+        self.settled.get(index as usize).is_some_and(Option::is_some)
     }
 
     /// In numbers.
@@ -109,6 +141,27 @@ mod tests {
     }
 
     proptest! {
+        /// Counting and taking back in any order: the totals are those of the chunks that are settled at the end.
+        #[test]
+        fn what_is_taken_back_leaves_no_trace(steps in proptest::collection::vec((0u32..12, any::<bool>(), any::<bool>()), 0..200)) {
+            let mut ledger = Ledger::new(10, 100);
+            let mut settled = std::collections::BTreeMap::new();
+            for (index, is_reopened, reused) in steps {
+                if is_reopened {
+                    prop_assert_eq!(ledger.reopen(index), settled.remove(&index).is_some());
+                } else if ledger.count(index, &chunk(10, reused)) == Counted::First {
+                    settled.insert(index, reused);
+                }
+            }
+            let reused = settled.values().filter(|reused| **reused).count() as u32;
+            let totals = ledger.totals();
+            prop_assert_eq!((totals.chunks_reused, totals.chunks_done), (reused, settled.len() as u32 - reused));
+            prop_assert_eq!((totals.frames_done, totals.frames_reused), (settled.len() as u64 * 10, u64::from(reused) * 10));
+            prop_assert_eq!(ledger.is_complete(), settled.len() == 10);
+            let missing: Vec<u32> = (0..10).filter(|index| !settled.contains_key(index)).collect();
+            prop_assert_eq!(ledger.missing().collect::<Vec<_>>(), missing);
+        }
+
         #[test]
         fn any_order_and_any_repetition_give_the_same_totals(order in proptest::collection::vec(0u32..12, 0..200)) {
             let mut ledger = Ledger::new(10, 100);

@@ -7,8 +7,12 @@ mod finish;
 mod join;
 pub mod ledger;
 mod open;
+mod repair;
+
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
 
 use crate::broker::{Consumer, Event, Options};
 use crate::contract::{JobEvent, topics};
@@ -21,26 +25,31 @@ use desk::Desk;
 pub struct Settings {
     /// Clips joined at once.
     pub joins: usize,
+    /// A job without news for so long is looked after.
+    pub repair_after: Duration,
+    /// How long clips that are being joined may take once it is to stop.
+    pub grace: Duration,
 }
 
 /// Completions that are taken in and not yet counted: they are small, and counted within milliseconds.
 const IN_FLIGHT: usize = 256;
 
-/// Assembles jobs until `stop`.
+/// Assembles jobs until `stop`, then finishes the clips that it has begun.
 pub async fn run(site: Site, settings: Settings, stop: CancellationToken) -> Result<(), SiteError> {
-    let options = Options { in_flight: IN_FLIGHT, static_member: None };
+    let options = Options { in_flight: IN_FLIGHT };
     let mut events = Consumer::<JobEvent>::start(&site.broker, topics::ASSEMBLE_GROUP, topics::COMPLETIONS, options)?;
-    let mut desk = Desk::new(site, settings.joins);
+    let mut desk = Desk::new(site, settings.joins, settings.repair_after);
     let mut tick = tokio::time::interval(telemetry::LOOK_EVERY);
     let ended = loop {
-        // Cancel-safe: `next`, `joined` and `tick` lose nothing when another branch wins.
+        // Cancel-safe: `next`, `joined`, `surveyed` and `tick` lose nothing when another branch wins.
         let worked = tokio::select! {
             () = stop.cancelled() => break Ok(()),
             _ = tick.tick() => {
                 telemetry::consumer_lag(telemetry::Topic::Completions, events.lag());
-                Ok(())
+                desk.look_for_idle().await
             }
             joined = desk.joined() => desk.close(joined).await,
+            surveyed = desk.surveyed() => desk.repair(surveyed).await,
             event = events.next() => match event {
                 Some(Ok(Event::Assigned(partitions))) => desk.adopt(&partitions).await,
                 Some(Ok(Event::Revoked(partitions))) => {
@@ -56,7 +65,35 @@ pub async fn run(site: Site, settings: Settings, stop: CancellationToken) -> Res
             break Err(error);
         }
     };
+    if ended.is_ok() && desk.is_joining() {
+        events.hold();
+        finish_joins(&mut desk, &mut events, settings.grace).await;
+    }
     desk.stop().await;
     events.close().await;
     ended
+}
+
+/// Still a member of the group, so that nobody else begins the same clips; what is counted meanwhile is counted by the next one.
+async fn finish_joins(desk: &mut Desk, events: &mut Consumer<JobEvent>, grace: Duration) {
+    info!(grace = grace.as_secs(), "finishing the clips that are being joined");
+    let mut over = std::pin::pin!(tokio::time::sleep(grace));
+    while desk.is_joining() {
+        // Cancel-safe, as above.
+        let closed = tokio::select! {
+            () = &mut over => return,
+            joined = desk.joined() => desk.close(joined).await,
+            event = events.next() => match event {
+                Some(Ok(Event::Revoked(partitions))) => {
+                    desk.let_go(&partitions);
+                    Ok(())
+                }
+                Some(Ok(_)) => Ok(()),
+                Some(Err(_)) | None => return,
+            },
+        };
+        if let Err(error) = closed {
+            return warn!(%error, "left to the next assembler");
+        }
+    }
 }

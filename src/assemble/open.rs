@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::UNIX_EPOCH;
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -13,6 +14,7 @@ use crate::site::{Site, SiteError};
 use crate::store::Meta;
 
 use super::ledger::{Ledger, Settled};
+use super::repair::Idle;
 
 /// Requests to the store at once while a ledger is rebuilt.
 const REQUESTS: usize = 16;
@@ -27,8 +29,10 @@ pub struct OpenJob {
     pub submission: String,
     /// Which chunks are settled.
     pub ledger: Ledger,
-    /// Its join has been started.
-    pub joining: bool,
+    /// Its join has been started; set, it stops.
+    pub joining: Option<Arc<AtomicBool>>,
+    /// How long nothing has happened.
+    pub idle: Idle,
     /// As the results say, once they have been joined.
     pub frames_without_face: u64,
 }
@@ -44,7 +48,7 @@ impl OpenJob {
         let mut ledger = Ledger::new(plan.chunks.len(), plan.clip.frames());
         ledger.spend(&run.seconds);
         let (run, plan) = (Arc::new(run), Arc::new(plan));
-        let mut open = Self { run, plan, submission, ledger, joining: false, frames_without_face: 0 };
+        let mut open = Self { run, plan, submission, ledger, joining: None, idle: Idle::default(), frames_without_face: 0 };
         open.count_results(site).await?;
         Ok(Some(open))
     }

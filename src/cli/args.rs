@@ -7,7 +7,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::config::{LANES, LogFormat, THREADS};
-use crate::contract::{Faces, Swapper};
+use crate::contract::{Faces, JobId, Swapper};
+
+use super::Exit;
 
 /// Face-swapping video pipeline: a streaming dataflow over Kafka.
 ///
@@ -46,8 +48,12 @@ pub enum Command {
     Assemble(Role),
     /// Publish jobs, written as JSON
     Submit(Submit),
-    /// Tell how far a job is
+    /// Tell how far a job is, and why it waits
     Status(StatusOf),
+    /// Call a job off; workers in the middle of its chunks stop within two seconds
+    Cancel(OfJob),
+    /// Plan a job anew, by what is running now: one that has failed, was cancelled, or waits for workers that are gone
+    Resubmit(Resubmit),
     /// The networks that are built in
     Models(Models),
 }
@@ -179,18 +185,50 @@ pub struct Submit {
 /// Tell how far a job is.
 #[derive(Debug, Args)]
 pub struct StatusOf {
-    /// The job's id
-    #[arg(value_name = "JOB")]
-    pub job: String,
+    /// Which job
+    #[command(flatten)]
+    pub job: OfJob,
     /// Go on telling until it has ended
     #[arg(long)]
     pub watch: bool,
     /// The status as a JSON line
     #[arg(long)]
     pub json: bool,
+}
+
+/// Plan a job anew.
+#[derive(Debug, Args)]
+pub struct Resubmit {
+    /// Which job
+    #[command(flatten)]
+    pub job: OfJob,
+    /// Object store, file:///folder or s3://bucket/prefix [config: store.url]
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
+    /// Endpoint of an S3 that is not Amazon's [config: store.endpoint_url]
+    #[arg(long, value_name = "URL")]
+    pub store_endpoint: Option<String>,
+}
+
+/// One job.
+#[derive(Debug, Args)]
+pub struct OfJob {
+    /// The job's id
+    #[arg(value_name = "JOB")]
+    pub job: String,
     /// Kafka brokers [config: kafka.brokers]
     #[arg(long, value_name = "HOST:PORT")]
     pub brokers: Option<String>,
+}
+
+impl OfJob {
+    /// The id; the user is told what is wrong with it.
+    pub fn job(&self) -> Result<JobId, Exit> {
+        self.job.parse().map_err(|refusal| {
+            eprintln!("facemill: {refusal}");
+            Exit::Usage
+        })
+    }
 }
 
 /// The networks that are built in.
@@ -290,9 +328,13 @@ impl Command {
                 });
                 settings
             }
-            Self::Submit(Submit { brokers, .. }) | Self::Status(StatusOf { brokers, .. }) => {
-                json!({ "kafka": { "brokers": brokers } })
-            }
+            Self::Submit(Submit { brokers, .. })
+            | Self::Cancel(OfJob { brokers, .. })
+            | Self::Status(StatusOf { job: OfJob { brokers, .. }, .. }) => json!({ "kafka": { "brokers": brokers } }),
+            Self::Resubmit(resubmit) => json!({
+                "kafka": { "brokers": resubmit.job.brokers },
+                "store": { "url": resubmit.store, "endpoint_url": resubmit.store_endpoint },
+            }),
             Self::Models(_) => json!({}),
         }
     }

@@ -2,54 +2,41 @@
 
 use anyhow::Result;
 
-use crate::broker::{News, Reader, StartAt};
+use crate::broker::StartAt;
 use crate::config::Config;
-use crate::contract::{JobId, State, Status, Totals, topics};
+use crate::contract::{State, Status, Totals};
 
 use super::Exit;
 use super::args::StatusOf;
+use super::follow::{Follower, Seen};
 use super::role::broker;
 
 /// Runs the command.
 pub async fn run(args: StatusOf, config: Config) -> Result<Exit> {
-    let job: JobId = match args.job.parse() {
+    let job = match args.job.job() {
         Ok(job) => job,
-        Err(refusal) => {
-            eprintln!("facemill: {refusal}");
-            return Ok(Exit::Usage);
-        }
+        Err(exit) => return Ok(exit),
     };
-    let mut news = Reader::<Status>::start(&broker(&config, "status")?, topics::STATUS, StartAt::Beginning).await?;
-    let mut newest: Option<Status> = None;
+    let mut news = Follower::start(&broker(&config, "status")?, &job, StartAt::Beginning).await?;
     let mut caught_up = false;
     loop {
-        match news.next().await {
+        match news.next().await? {
             None => return Ok(Exit::Failed),
-            Some(news) => match news? {
-                News::CaughtUp => {
-                    caught_up = true;
-                    match &newest {
-                        Some(status) => print(status, args.json),
-                        None if args.watch => eprintln!("no news of {job} yet; waiting"),
-                        None => {
-                            eprintln!("facemill: no news of {job}: it was not accepted yet, or ended long ago");
-                            return Ok(Exit::Failed);
-                        }
+            Some(Seen::CaughtUp) => {
+                caught_up = true;
+                match news.newest() {
+                    Some(status) => print(status, args.json),
+                    None if args.watch => eprintln!("no news of {job} yet; waiting"),
+                    None => {
+                        eprintln!("facemill: no news of {job}: it was not accepted yet, or ended long ago");
+                        return Ok(Exit::Failed);
                     }
                 }
-                News::Record(delivery) => {
-                    let Ok(status) = delivery.record else { continue };
-                    if status.job != job {
-                        continue;
-                    }
-                    if caught_up {
-                        print(&status, args.json);
-                    }
-                    newest = Some(status);
-                }
-            },
+            }
+            Some(Seen::Status(status)) if caught_up => print(&status, args.json),
+            Some(Seen::Status(_)) => {}
         }
-        let ended = newest.as_ref().filter(|status| status.state.is_final());
+        let ended = news.newest().filter(|status| status.state.is_final());
         match ended {
             _ if !caught_up => {}
             Some(status) => return Ok(if status.state == State::Done { Exit::Done } else { Exit::Failed }),
@@ -60,10 +47,14 @@ pub async fn run(args: StatusOf, config: Config) -> Result<Exit> {
 }
 
 fn print(status: &Status, json: bool) {
-    if json {
-        let line = serde_json::to_string(status).unwrap_or_default();
-        return println!("{line}");
+    match json {
+        true => println!("{}", serde_json::to_string(status).unwrap_or_default()),
+        false => println!("{}", line(status)),
     }
+}
+
+/// A status in a line.
+pub fn line(status: &Status) -> String {
     let Totals { frames, frames_done, chunks, chunks_done, chunks_reused, .. } = &status.totals;
     let state = serde_json::to_value(status.state).ok();
     let state = state.as_ref().and_then(|state| state.as_str()).unwrap_or("unknown");
@@ -75,8 +66,8 @@ fn print(status: &Status, json: bool) {
     if let Some(output) = &status.output {
         line += &format!(", {output}");
     }
-    if let Some(reason) = &status.reason {
+    if let Some(reason) = status.reason.as_ref().or(status.waiting.as_ref()) {
         line += &format!(": {reason}");
     }
-    println!("{line}");
+    line
 }

@@ -49,12 +49,18 @@ impl Toolchain {
     pub fn models_digest(&self) -> String {
         Digest::of_json(&self.models).short(8)
     }
+
+    /// Version of the encoders' library: the last word of [`Toolchain::encoder`].
+    fn library(&self) -> &str {
+        self.encoder.rsplit(' ').next().unwrap_or_default()
+    }
 }
 
-/// The consumer group of workers that can do a toolchain's chunks. Groups of old and new versions run side by side;
-/// each skips what is not for it.
+/// The consumer group of workers that can do a toolchain's chunks: those of the same pipeline, models, provider and libraries, so that
+/// a result is made by what its name says. Groups of old and new versions run side by side; each skips what is not for it.
 pub fn worker_group(toolchain: &Toolchain) -> String {
-    format!("workers-{}-{}", toolchain.pipeline, toolchain.models_digest())
+    let software = (&toolchain.models, &toolchain.provider, toolchain.library());
+    format!("workers-{}-{}", toolchain.pipeline, Digest::of_json(&software).short(8))
 }
 
 /// Everything that determines a chunk's result, and everything that its computation can see.
@@ -181,8 +187,18 @@ mod tests {
     }
 
     #[test]
-    fn groups_differ_by_pipeline_and_models() {
+    fn groups_differ_by_pipeline_models_provider_and_libraries() {
         let old = spec().toolchain;
+        let other_encoder = Toolchain { encoder: "libx265 59.37.100".into(), ..old.clone() };
+        assert_eq!(worker_group(&old), worker_group(&other_encoder), "a worker does all encoders of its library");
+        let changes = [
+            Toolchain { encoder: "libx264 60.1.100".into(), ..old.clone() },
+            Toolchain { provider: "cuda".into(), ..old.clone() },
+            Toolchain { pipeline: 2, ..old.clone() },
+        ];
+        for changed in changes {
+            assert_ne!(worker_group(&old), worker_group(&changed));
+        }
         let mut new = old.clone();
         new.models.insert("mesh".into(), Digest::of(b"mesh"));
         assert_ne!(worker_group(&old), worker_group(&new));

@@ -51,6 +51,11 @@ pub enum JobEvent {
         /// How it was settled.
         outcome: ChunkOutcome,
     },
+    /// Somebody calls the job off. It means the run that had been submitted by then, and no later one: the record's time decides.
+    Cancel {
+        /// The job.
+        job: JobId,
+    },
 }
 
 impl JobEvent {
@@ -60,7 +65,21 @@ impl JobEvent {
             Self::Accepted { job, .. }
             | Self::Refused { job, .. }
             | Self::Published { job, .. }
-            | Self::Chunk { job, .. } => job,
+            | Self::Chunk { job, .. }
+            | Self::Cancel { job } => job,
+        }
+    }
+}
+
+impl JobEvent {
+    /// The run that it is about; a cancellation finds it by its time.
+    pub fn run(&self) -> Option<u32> {
+        match self {
+            Self::Accepted { run, .. }
+            | Self::Refused { run, .. }
+            | Self::Published { run, .. }
+            | Self::Chunk { run, .. } => Some(*run),
+            Self::Cancel { .. } => None,
         }
     }
 }
@@ -85,7 +104,12 @@ pub enum ChunkOutcome {
         /// Why.
         reason: String,
     },
-    /// The run had ended before the chunk was started.
+    /// What it is made from is not in the store, or was not what it should be and has been deleted: ingest must make it again.
+    Missing {
+        /// What is missing.
+        reason: String,
+    },
+    /// The run had ended before the chunk was.
     Skipped,
 }
 
@@ -148,6 +172,9 @@ pub struct Status {
     pub before: bool,
     /// What the user should know.
     pub warnings: Vec<String>,
+    /// Why nothing happens, while nothing happens.
+    #[serde(default)]
+    pub waiting: Option<String>,
 }
 
 impl Status {
@@ -165,6 +192,7 @@ impl Status {
             refused: false,
             before: false,
             warnings: Vec::new(),
+            waiting: None,
         }
     }
 

@@ -23,6 +23,16 @@ pub fn manifest(job: &JobId, run: u32) -> String {
     format!("jobs/{job}/runs/{run}/manifest.json")
 }
 
+/// That a job was called off while it was not open.
+pub fn cancelled(job: &JobId) -> String {
+    format!("jobs/{job}/cancelled.json")
+}
+
+/// The `number`th time, from 1, that something of a chunk had to be made again in this run.
+pub fn remake(job: &JobId, run: u32, index: u32, number: u32) -> String {
+    format!("jobs/{job}/runs/{run}/remakes/{index}/{number}")
+}
+
 /// All open jobs of a partition of `completions`.
 pub fn open_in(partition: i32) -> String {
     format!("open/{partition}/")

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ChunkSpec, Clip, Cut, Digest, Job, JobId, Span, StageSeconds, State, Toolchain};
+use super::{ChunkRecord, ChunkSpec, Clip, Cut, Digest, Job, JobId, Span, StageSeconds, State, Toolchain};
 use crate::frame::FrameIndex;
 
 /// Raised whenever the same clip and rule are cut differently.
@@ -99,6 +99,20 @@ pub struct Run {
 }
 
 impl Run {
+    /// The record that asks for a chunk of this run, whose slice has digest `slice`.
+    pub fn chunk(&self, plan: &Plan, index: usize, slice: Digest) -> ChunkRecord {
+        ChunkRecord {
+            v: super::VERSION,
+            job: self.job.job.clone(),
+            run: self.run,
+            index: index as u32,
+            of: plan.chunks.len() as u32,
+            clip: plan.source,
+            cut: plan.rule.id(),
+            spec: self.spec(plan, &plan.chunks[index], slice),
+        }
+    }
+
     /// What determines the result of the chunk `cut`, whose slice has digest `slice`.
     pub fn spec(&self, plan: &Plan, cut: &Cut, slice: Digest) -> ChunkSpec {
         let Clip { pts, time_base, frame_rate, .. } = &plan.clip;
@@ -128,6 +142,15 @@ pub struct OpenMarker {
     pub run: u32,
     /// Which record asked for it; see [`Manifest::submission`].
     pub submission: String,
+    /// When that record was written, milliseconds since 1970: a cancellation means what was submitted before it.
+    pub submitted_at: i64,
+}
+
+/// `jobs/<job>/cancelled.json`: somebody has called the job off while it was not open. Ingest looks here when it opens a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cancellation {
+    /// When, milliseconds since 1970: it means what was submitted before.
+    pub at: i64,
 }
 
 /// What came out of a run, in numbers.
@@ -189,4 +212,6 @@ pub struct Manifest {
     pub warnings: Vec<String>,
     /// The job's labels.
     pub labels: BTreeMap<String, String>,
+    /// When the run ended, milliseconds since 1970. The same job published before that is this run, published after it a new one.
+    pub ended_at: i64,
 }

@@ -1,6 +1,8 @@
 //! Binding a job's id to its content, and finding out which of its runs this submission means.
 
-use crate::contract::{Job, JobId, Manifest, OpenMarker, State, keys, partition_of};
+use crate::broker::Delivery;
+use crate::contract::{Cancellation, Job, JobId, Manifest, OpenMarker, State, keys, partition_of};
+use crate::crash;
 use crate::error::{Classify, Kind, Refusal};
 use crate::media;
 use crate::site::{Site, SiteError};
@@ -8,45 +10,102 @@ use crate::store::{Body, Location, LocationError, Put};
 
 use super::IngestError;
 
+/// Header of a job record by which the assembler asks for what is missing of a run: its value is the run's number.
+pub const REPAIR: &str = "facemill.repair";
+
+/// One record of `jobs`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Submission {
+    /// Which record: the same one delivered again is not a new submission.
+    pub id: String,
+    /// When it was written, milliseconds since 1970.
+    pub at: i64,
+    /// It asks for what is missing of this run, and for nothing if that run has ended.
+    pub repair: Option<u32>,
+}
+
+impl Submission {
+    /// The record that was delivered.
+    pub fn of(delivery: &Delivery<Job>) -> Self {
+        let at = delivery.timestamp.unwrap_or_default();
+        let id = format!("{}/{}/{}@{at}", delivery.topic, delivery.partition, delivery.offset);
+        let repair = delivery.headers.iter().find(|(name, _)| name == REPAIR);
+        let repair = repair.and_then(|(_, run)| std::str::from_utf8(run).ok()?.parse().ok());
+        Self { id, at, repair }
+    }
+}
+
 /// What a submission means.
+#[derive(Debug, PartialEq, Eq)]
 pub enum Acceptance {
     /// The run is open: plan it, or go on with it.
     Open {
         /// Number of the run, from 1.
         run: u32,
     },
-    /// The run has ended, and nothing is missing.
+    /// The run has ended; this submission asks for no other.
     Finished {
         /// Number of the run.
         run: u32,
     },
+    /// It was called off before it came here; its marker stands for the assembler to see.
+    Cancelled,
+    /// It asks to repair a run that has ended.
+    Outdated,
 }
 
 /// Binds the id; the first content wins. Then finds the run, and marks it open.
-pub async fn accept(site: &Site, job: &Job, submission: &str) -> Result<Acceptance, IngestError> {
+pub async fn accept(site: &Site, job: &Job, submission: &Submission) -> Result<Acceptance, IngestError> {
     bind(site, job).await?;
+    crash::point("ingest.bound");
     let last = last_manifest(site, &job.job).await?;
     let run = match &last {
         None => 1,
-        Some(manifest) if manifest.submission == submission => return Ok(Acceptance::Finished { run: manifest.run }),
+        Some(manifest) if means(submission, manifest) => return Ok(Acceptance::Finished { run: manifest.run }),
         Some(manifest) if is_whole(site, manifest).await => return Ok(Acceptance::Finished { run: manifest.run }),
         Some(manifest) => manifest.run + 1,
     };
-    mark_open(site, OpenMarker { job: job.job.clone(), run, submission: submission.to_owned() }).await?;
+    match submission.repair {
+        // The marker stays as it is: it names the submission that asked for the run.
+        Some(repaired) if repaired == run => return Ok(Acceptance::Open { run }),
+        Some(_) => return Ok(Acceptance::Outdated),
+        None => {}
+    }
+    let marker =
+        OpenMarker { job: job.job.clone(), run, submission: submission.id.clone(), submitted_at: submission.at };
+    mark_open(site, marker).await?;
+    crash::point("ingest.opened");
+    // After the marker: whoever calls the job off leaves word here first, and then looks for the marker once more.
+    if site.store.head(&keys::manifest(&job.job, run)).await.map_err(SiteError::from)?.is_some() {
+        // It has ended between the first look and the marker, which the assembler removes when it hears of it.
+        return Ok(Acceptance::Finished { run });
+    }
+    let cancelled: Option<Cancellation> = site.read_json(&keys::cancelled(&job.job)).await?;
+    if cancelled.is_some_and(|cancelled| cancelled.at >= submission.at) {
+        return Ok(Acceptance::Cancelled);
+    }
     Ok(Acceptance::Open { run })
 }
 
-/// The marker names the newest run and the submission that asked for it last.
+/// Whether this submission asked for the run that has ended: it is the very record, or one written before the end.
+fn means(submission: &Submission, ended: &Manifest) -> bool {
+    submission.id == ended.submission || submission.at <= ended.ended_at
+}
+
+/// The marker names the newest run and the submission that asked for it first.
 async fn mark_open(site: &Site, marker: OpenMarker) -> Result<(), SiteError> {
     let key = keys::open(partition_of(&marker.job, site.job_partitions), &marker.job);
-    if site.put_json(&key, &marker).await? == Put::Created || site.read_json(&key).await?.as_ref() == Some(&marker) {
+    if site.put_json(&key, &marker).await? == Put::Created {
+        return Ok(());
+    }
+    let there: Option<OpenMarker> = site.read_json(&key).await?;
+    if there.is_some_and(|there| there.run == marker.run) {
         return Ok(());
     }
     let bytes = serde_json::to_vec(&marker).map_err(std::io::Error::from)?;
     site.store.replace(&key, Body::Bytes(bytes.into()), None).await?;
     Ok(())
 }
-
 async fn bind(site: &Site, job: &Job) -> Result<(), IngestError> {
     let key = keys::job(&job.job);
     if site.put_json(&key, job).await? == Put::Created {

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use tracing::warn;
+
 use crate::contract::{CutRule, Digest, Job, Plan, Swapper, VERSION, keys};
 use crate::error::{Classify, Kind, Refusal};
 use crate::media;
@@ -55,8 +57,14 @@ pub async fn plan(site: &Site, job: &Job, target: &Target, limits: &media::Limit
     };
     let rule = CutRule::new(job.chunk_frames, roll, job.frame_limit);
     let key = keys::plan(&target.digest, &rule.id());
-    if let Some(plan) = site.read_json(&key).await? {
-        return Ok(plan);
+    match site.read_json(&key).await {
+        Ok(Some(plan)) => return Ok(plan),
+        Ok(None) => {}
+        Err(error @ SiteError::BadObject { .. }) => {
+            warn!(%error, "making the plan again");
+            site.store.delete(&key, None).await.map_err(SiteError::from)?;
+        }
+        Err(error) => return Err(error.into()),
     }
     let (path, limits, source) = (target.path.clone(), *limits, target.digest);
     let made = tokio::task::spawn_blocking(move || make(&path, source, rule, tracked, &limits));

@@ -7,6 +7,7 @@ mod clip;
 mod faces;
 mod outstanding;
 mod publish;
+mod turns;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,14 +20,18 @@ use crate::broker::{Consumer, Delivery, Event, Options};
 use crate::contract::{
     Digest, Job, JobEvent, JobId, Run, StageSeconds, State, Status, Swapper, Toolchain, VERSION, keys, topics,
 };
+use crate::crash;
+use crate::dead_letters;
 use crate::error::{Classify, Kind, Refusal};
 use crate::media;
 use crate::site::{Site, SiteError};
 use crate::telemetry;
 use crate::toolchain;
-use accept::Acceptance;
+pub use accept::{REPAIR, last_manifest};
+use accept::{Acceptance, Submission};
 use faces::Analyst;
 use outstanding::Outstanding;
+use turns::Turns;
 
 /// How an ingest node works.
 #[derive(Clone, Debug)]
@@ -62,6 +67,17 @@ pub enum IngestError {
     Site(#[from] SiteError),
 }
 
+impl IngestError {
+    /// Its name in a dead letter.
+    fn class(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => "Refused",
+            Self::OtherContent { .. } => "OtherContent",
+            Self::Site(_) => "Site",
+        }
+    }
+}
+
 impl Classify for IngestError {
     fn kind(&self) -> Kind {
         match self {
@@ -76,7 +92,7 @@ pub async fn run(site: Site, settings: Settings, stop: CancellationToken) -> Res
     let options = Options { in_flight: settings.jobs, static_member: None };
     let mut jobs = Consumer::<Job>::start(&site.broker, topics::INGEST_GROUP, topics::JOBS, options)?;
     let outstanding = Outstanding::follow(&site, settings.outstanding_chunks).await?;
-    let node = Arc::new(Node { analyst: Analyst::new(), site, settings, outstanding });
+    let node = Arc::new(Node { analyst: Analyst::new(), site, settings, outstanding, turns: Turns::default() });
     let mut tasks = JoinSet::new();
     let mut tick = tokio::time::interval(telemetry::LOOK_EVERY);
     let ended = loop {
@@ -109,40 +125,60 @@ struct Node {
     settings: Settings,
     analyst: Analyst,
     outstanding: Outstanding,
+    turns: Turns,
 }
 
 impl Node {
     /// One record: its job is taken in or refused; then, and only then, its offset may be committed.
     async fn take(&self, delivery: Delivery<Job>) -> Result<(), SiteError> {
-        let at = delivery.timestamp.unwrap_or_default();
-        let submission = format!("{}/{}/{}@{at}", delivery.topic, delivery.partition, delivery.offset);
-        let job = match delivery.record {
-            Ok(job) => job,
-            Err(malformed) => {
-                warn!(partition = delivery.partition, offset = delivery.offset, error = %malformed, "job record refused");
-                delivery.claim.finish();
-                return Ok(());
+        crash::point("ingest.received");
+        let refused = match &delivery.record {
+            Ok(job) => {
+                // Twice the same job at once would be twice the same work, and each would count the other's chunks.
+                let _turn = self.turns.take(&job.job).await;
+                let span = info_span!("job", job = %job.job);
+                match self.ingest(job, &Submission::of(&delivery)).instrument(span).await {
+                    Ok(()) => None,
+                    Err(IngestError::Site(error)) => return Err(error),
+                    Err(refused) => Some((refused.class(), refused.to_string())),
+                }
             }
+            Err(malformed) => Some(("Malformed", malformed.to_string())),
         };
-        let span = info_span!("job", job = %job.job);
-        match self.ingest(&job, &submission).instrument(span).await {
-            Ok(()) => {}
-            Err(IngestError::Site(error)) => return Err(error),
-            Err(refused) => warn!(job = %job.job, error = %refused, "job refused"),
+        if let Some((class, reason)) = refused {
+            warn!(key = delivery.key, partition = delivery.partition, offset = delivery.offset, %reason, "job refused");
+            dead_letters::bury(&self.site.producer, &delivery, dead_letters::Cause { stage: "ingest", class, reason: &reason })
+                .await?;
         }
         delivery.claim.finish();
+        crash::point("ingest.finished");
         Ok(())
     }
 
-    async fn ingest(&self, job: &Job, submission: &str) -> Result<(), IngestError> {
+    async fn ingest(&self, job: &Job, submission: &Submission) -> Result<(), IngestError> {
         let run = match accept::accept(&self.site, job, submission).await? {
             Acceptance::Finished { run } => {
                 info!(run, "submitted again; it has ended already");
                 return Ok(self.site.tell(&JobEvent::Accepted { job: job.job.clone(), run }).await?);
             }
+            Acceptance::Outdated => {
+                info!("asked to make something again for a run that has ended");
+                return Ok(());
+            }
+            Acceptance::Cancelled => {
+                info!("called off before it was taken in");
+                return Ok(self.site.tell(&JobEvent::Cancel { job: job.job.clone() }).await?);
+            }
             Acceptance::Open { run } => run,
         };
-        match self.plan_and_publish(job, run).await {
+        self.outstanding.begin(&job.job, run);
+        // Cancel-safe: what is not published then is not wanted any more; files in work are removed with their folder.
+        let planned = tokio::select! {
+            () = self.outstanding.ended(&job.job) => Ok(()),
+            planned = self.plan_and_publish(job, run) => planned,
+        };
+        self.outstanding.end(&job.job);
+        match planned {
             Err(IngestError::Site(error)) if error.kind() == Kind::Poison => {
                 Err(self.refuse(job, run, submission, spoilt(&error)).await?.into())
             }
@@ -151,12 +187,18 @@ impl Node {
         }
     }
 
-    async fn refuse(&self, job: &Job, run: u32, submission: &str, refusal: Refusal) -> Result<Refusal, SiteError> {
+    async fn refuse(
+        &self,
+        job: &Job,
+        run: u32,
+        submission: &Submission,
+        refusal: Refusal,
+    ) -> Result<Refusal, SiteError> {
         let event = JobEvent::Refused {
             job: job.job.clone(),
             run,
             content: job.digest(),
-            submission: submission.to_owned(),
+            submission: submission.id.clone(),
             refusal: refusal.clone(),
         };
         self.site.tell(&event).await?;
@@ -175,6 +217,7 @@ impl Node {
             timed(&mut seconds, telemetry::Stage::Probe, clip::plan(&self.site, job, &target, &self.settings.limits))
                 .await?;
         clip::check_pixels(&plan, job)?;
+        crash::point("ingest.planned");
         let toolchain: Toolchain = toolchain::of(job, &self.settings.provider)?;
         let (portraits, reference) = timed(&mut seconds, telemetry::Stage::Analyse, async {
             if job.swap.swapper == Swapper::None {
@@ -204,13 +247,15 @@ impl Node {
         let key = keys::run(&job.job, run.run);
         self.site.put_json(&key, &run).await?;
         let run: Run = self.site.read_json(&key).await?.unwrap_or(run);
-        self.outstanding.begin(&job.job, run.run);
+        crash::point("ingest.run.put");
         self.site.tell(&JobEvent::Accepted { job: job.job.clone(), run: run.run }).await?;
         telemetry::job(telemetry::JobOutcome::Accepted);
+        crash::point("ingest.accepted");
         info!(run = run.run, frames = plan.clip.frames(), chunks = plan.chunks.len(), "job accepted");
 
         let started = Instant::now();
         publish::cut_and_publish(&self.site, &self.outstanding, &run, &plan, &target.path, scratch.path()).await?;
+        crash::point("ingest.published");
         let seconds =
             StageSeconds::from([(telemetry::Stage::Slice.as_str().to_owned(), started.elapsed().as_secs_f64())]);
         telemetry::stage(telemetry::Stage::Slice, started.elapsed());

@@ -68,6 +68,15 @@ impl Outstanding {
         Ok(Self { limit, jobs, follower, lost })
     }
 
+    /// Waits until the run of a job that was begun has ended; for ever if it is not known to. Cancel-safe.
+    pub async fn ended(&self, job: &JobId) {
+        let mut jobs = self.jobs.subscribe();
+        let ended = jobs.wait_for(|jobs| jobs.get(job).is_some_and(|progress| progress.ended)).await;
+        if ended.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Begins to count for a run.
     pub fn begin(&self, job: &JobId, run: u32) {
         self.jobs.send_modify(|jobs| {

@@ -4,8 +4,10 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use tokio::sync::mpsc;
+use tracing::warn;
 
-use crate::contract::{ChunkRecord, Digest, Plan, Run, SliceIndex, VERSION, keys, partition_of, topics};
+use crate::contract::{Digest, Plan, Run, SliceIndex, keys};
+use crate::crash;
 use crate::media::{self, MediaError};
 use crate::seal;
 use crate::site::{Site, SiteError};
@@ -25,12 +27,10 @@ pub async fn cut_and_publish(
     scratch: &Path,
 ) -> Result<(), IngestError> {
     let publisher = Publisher { site, outstanding, run, plan };
-    let published = match publisher.slices_in_store().await? {
-        Some(index) => publisher.publish_all(&index).await.map_err(IngestError::from),
+    match publisher.slices_in_store().await? {
+        Some(index) => Ok(publisher.publish_all(&index).await?),
         None => publisher.cut(target, scratch).await,
-    };
-    outstanding.end(&run.job.job);
-    published
+    }
 }
 
 struct Publisher<'a> {
@@ -89,7 +89,8 @@ impl Publisher<'_> {
             // Before the last record: whoever hears that all chunks are settled can name all of them.
             if let Some(slices) = digests.iter().copied().collect::<Option<Vec<_>>>() {
                 let key = keys::slices(&self.plan.source, &self.plan.rule.id());
-                self.site.put_json(&key, &SliceIndex { slices }).await?;
+                self.put_index(&key, SliceIndex { slices }).await?;
+                crash::point("ingest.slices.put");
             }
             if self.publish(chunk, digest, published).await? == Admission::Ended {
                 break;
@@ -100,19 +101,34 @@ impl Publisher<'_> {
         cutter.await.map_err(SiteError::from)?
     }
 
-    /// Puts the slice up. Where one is already, that one counts: its digest is returned.
+    /// The index, over one that was written when slices were cut otherwise.
+    async fn put_index(&self, key: &str, index: SliceIndex) -> Result<(), SiteError> {
+        if self.site.put_json(key, &index).await? == Put::Exists {
+            let there = self.site.read_json::<SliceIndex>(key).await;
+            if !matches!(there, Ok(Some(there)) if there == index) {
+                let bytes = serde_json::to_vec(&index).map_err(std::io::Error::from)?;
+                self.site.store.replace(key, Body::Bytes(bytes.into()), None).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the slice up. Cutting gives the same bytes every time, so one that is there and is not the same is corrupt, and replaced.
     async fn upload(&self, chunk: usize, path: &Path) -> Result<Digest, SiteError> {
         let key = self.slice_key(chunk);
         let local = path.to_owned();
         let digest = tokio::task::spawn_blocking(move || seal::digest_file(&local)).await??;
-        let put = self.site.store.put_new(&key, Body::File(path.to_owned())).await?;
-        tokio::fs::remove_file(path).await?;
-        if put == Put::Created {
-            return Ok(digest);
+        if self.site.store.put_new(&key, Body::File(path.to_owned())).await? == Put::Exists {
+            let there = path.with_extension("there");
+            if self.site.fetch_digest(&key, &there).await? != digest {
+                warn!(key, "a slice is not what it should be; replacing it");
+                self.site.store.replace(&key, Body::File(path.to_owned()), None).await?;
+            }
+            tokio::fs::remove_file(there).await?;
         }
-        let stored = self.site.fetch_digest(&key, path).await?;
         tokio::fs::remove_file(path).await?;
-        Ok(stored)
+        crash::point("ingest.slice.put");
+        Ok(digest)
     }
 
     async fn publish(&self, chunk: usize, slice: Digest, published: usize) -> Result<Admission, SiteError> {
@@ -120,19 +136,8 @@ impl Publisher<'_> {
         if self.outstanding.admit(job, published as u32).await? == Admission::Ended {
             return Ok(Admission::Ended);
         }
-        let record = ChunkRecord {
-            v: VERSION,
-            job: job.clone(),
-            run: self.run.run,
-            index: chunk as u32,
-            of: self.plan.chunks.len() as u32,
-            clip: self.plan.source,
-            cut: self.plan.rule.id(),
-            spec: self.run.spec(self.plan, &self.plan.chunks[chunk], slice),
-        };
-        let partitions = self.site.chunk_partitions;
-        let partition = (partition_of(job, partitions) + chunk as i32) % partitions;
-        self.site.send(topics::CHUNKS, job, partition, &record).await?;
+        self.site.order(&self.run.chunk(self.plan, chunk, slice)).await?;
+        crash::point("ingest.chunk.published");
         Ok(Admission::Go)
     }
 }

@@ -4,46 +4,74 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tracing::{debug, warn};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
 
 use crate::contract::{ChunkOutcome, ChunkRecord, Fingerprint, JobEvent, StageSeconds, keys};
+use crate::crash;
 use crate::error::{Classify, Kind};
 use crate::seal;
 use crate::site::SiteError;
-use crate::store::{Body, Put};
+use crate::store::{Body, Put, StoreError};
 use crate::telemetry::{self, Stage};
 
 use super::Worker;
-use super::lane::{LaneError, LaneOrder};
+use super::attempts::{Attempt, Begun};
+use super::lane::{LaneError, LaneOrder, LaneReport};
 
 /// How a record was left.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Settlement {
     /// Its completion is published: its offset may be committed.
     Settled,
+    /// It can never be done. Its completion says so; the record is a dead letter.
+    Poison {
+        /// The kind of error.
+        class: &'static str,
+        /// Why.
+        reason: String,
+    },
     /// This worker stops: the record goes to another one.
+    HandedBack,
+}
+
+/// How the work on a chunk ended.
+enum Made {
+    /// This is its outcome.
+    Settled(ChunkOutcome),
+    /// It can never be made.
+    Poison {
+        class: &'static str,
+        reason: String,
+    },
+    /// This worker stops.
     HandedBack,
 }
 
 /// Settles a chunk: its result is in the store, and the news of it on `completions`, when this returns `Settled`.
 pub(super) async fn settle(worker: &Worker, record: &ChunkRecord) -> Result<Settlement, SiteError> {
     let fingerprint = record.spec.fingerprint();
-    let outcome = if worker.site.store.head(&keys::manifest(&record.job, record.run)).await?.is_some() {
-        ChunkOutcome::Skipped
+    let run = worker.endings.watch(&record.job, record.run);
+    let made = if worker.site.store.head(&keys::manifest(&record.job, record.run)).await?.is_some() {
+        Made::Settled(ChunkOutcome::Skipped)
     } else if let Some(outcome) = find(worker, record, &fingerprint).await? {
-        outcome
+        Made::Settled(outcome)
     } else {
-        match make(worker, record, &fingerprint).await? {
-            Some(outcome) => outcome,
-            None => return Ok(Settlement::HandedBack),
+        make(worker, record, &fingerprint, run.ended()).await?
+    };
+    let (outcome, settlement) = match made {
+        Made::Settled(outcome) => (outcome, Settlement::Settled),
+        Made::Poison { class, reason } => {
+            (ChunkOutcome::Failed { reason: reason.clone() }, Settlement::Poison { class, reason })
         }
+        Made::HandedBack => return Ok(Settlement::HandedBack),
     };
     count(&outcome);
     let event = JobEvent::Chunk { job: record.job.clone(), run: record.run, index: record.index, fingerprint, outcome };
     let started = Instant::now();
     worker.site.tell(&event).await?;
     telemetry::stage(Stage::Publish, started.elapsed());
-    Ok(Settlement::Settled)
+    Ok(settlement)
 }
 
 /// The result, if it is in the store already: then no work is done at all.
@@ -54,45 +82,50 @@ async fn find(
 ) -> Result<Option<ChunkOutcome>, SiteError> {
     let key = keys::result(fingerprint);
     let Some(meta) = worker.site.store.head(&key).await? else { return Ok(None) };
-    let tail = worker.site.store.tail(&key, seal::FOOTER_REACH).await?;
-    let counts = match seal::footer_in(&tail) {
-        Ok(footer) => footer.counts,
-        Err(error) => {
-            warn!(%key, %error, "a stored result is not whole; it is made again");
-            worker.site.store.delete(&key, Some(&meta.version)).await?;
-            return Ok(None);
-        }
+    let tail = match worker.site.store.tail(&key, seal::FOOTER_REACH).await {
+        Err(StoreError::NotFound { .. }) => return Ok(None),
+        tail => tail?,
     };
-    debug!(chunk = record.index, "reused");
-    Ok(Some(ChunkOutcome::Done { reused: true, bytes: meta.size, counts, seconds: StageSeconds::new() }))
+    let reason = match seal::footer_in(&tail) {
+        Ok(footer) if footer.fingerprint == *fingerprint => {
+            debug!(chunk = record.index, "reused");
+            let (bytes, counts, seconds) = (meta.size, footer.counts, StageSeconds::new());
+            return Ok(Some(ChunkOutcome::Done { reused: true, bytes, counts, seconds }));
+        }
+        Ok(footer) => format!("it is another chunk's, {}", footer.fingerprint),
+        Err(error) => error.to_string(),
+    };
+    warn!(%key, reason, "a stored result is not whole; it is made again");
+    match worker.site.store.delete(&key, Some(&meta.version)).await {
+        Ok(()) | Err(StoreError::Changed { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
-/// Fetches, swaps, uploads. `None` if this worker was told to stop meanwhile.
+/// Fetches, swaps, uploads.
 async fn make(
     worker: &Worker,
     record: &ChunkRecord,
     fingerprint: &Fingerprint,
-) -> Result<Option<ChunkOutcome>, SiteError> {
+    ended: &CancellationToken,
+) -> Result<Made, SiteError> {
     let scratch = worker.site.scratch("chunk")?;
     let mut seconds = StageSeconds::new();
 
     let started = Instant::now();
-    let order = match fetch(worker, record, scratch.path().to_owned()).await? {
-        Ok(order) => order,
-        Err(reason) => return Ok(Some(ChunkOutcome::Failed { reason })),
+    let order = match bring(worker, record, scratch.path().to_owned()).await {
+        Ok(order) => Arc::new(order),
+        Err(SiteError::BadObject { key, error }) => {
+            return Ok(Made::Settled(ChunkOutcome::Missing { reason: format!("object {key}: {error}") }));
+        }
+        Err(error) => return Err(error),
     };
     spend(&mut seconds, Stage::Fetch, started);
+    crash::point("worker.fetched");
 
-    let made = match worker.lanes.run(order, &worker.stop).await {
-        Ok(made) => made,
-        Err(LaneError::Stopped) => return Ok(None),
-        Err(error) if error.kind() == Kind::Poison => {
-            // The files' names are of this machine; the job knows them by their last part.
-            let reason = error.to_string().replace(&format!("{}/", scratch.path().display()), "");
-            warn!(reason, "chunk failed");
-            return Ok(Some(ChunkOutcome::Failed { reason }));
-        }
-        Err(error) => return Err(SiteError::Work(error.to_string())),
+    let made = match swap(worker, record, &order, ended).await? {
+        Swapped::Done(made) => made,
+        Swapped::Not(made) => return Ok(made),
     };
     for (stage, spent) in &made.seconds {
         *seconds.entry(stage.clone()).or_default() += spent;
@@ -103,51 +136,111 @@ async fn make(
     let key = keys::result(fingerprint);
     let put = worker.site.store.put_new(&key, Body::File(made.result.clone())).await?;
     spend(&mut seconds, Stage::Upload, started);
+    crash::point("worker.uploaded");
 
     // First writer wins. Who loses goes on with the winner's result as with its own.
-    let lost = put == Put::Exists;
-    if lost {
+    if put == Put::Exists
+        && let Some(winner) = find(worker, record, fingerprint).await?
+    {
         debug!(chunk = record.index, "another worker was first");
+        return Ok(Made::Settled(winner));
     }
-    Ok(Some(ChunkOutcome::Done { reused: lost, bytes, counts: made.counts, seconds }))
+    Ok(Made::Settled(ChunkOutcome::Done { reused: false, bytes, counts: made.counts, seconds }))
 }
 
-/// Brings everything that the lane may see into one folder, each file checked against its digest. The inner error says why the
-/// chunk cannot be made at all.
-async fn fetch(
+/// How a lane has left a chunk.
+enum Swapped {
+    Done(LaneReport),
+    Not(Made),
+}
+
+/// Runs the chunk on a lane, again on another one where a lane dies of it, as often as the count of attempts allows.
+async fn swap(
     worker: &Worker,
     record: &ChunkRecord,
-    folder: PathBuf,
-) -> Result<Result<Arc<LaneOrder>, String>, SiteError> {
-    match bring(worker, record, folder).await {
-        Ok(order) => Ok(Ok(Arc::new(order))),
-        Err(error) if error.kind() == Kind::Poison => Ok(Err(error.to_string())),
-        Err(error) => Err(error),
+    order: &Arc<LaneOrder>,
+    ended: &CancellationToken,
+) -> Result<Swapped, SiteError> {
+    loop {
+        // Cancel-safe: a lane that is not handed out stays free.
+        let lane = tokio::select! {
+            () = worker.draining.cancelled() => return Ok(Swapped::Not(Made::HandedBack)),
+            () = ended.cancelled() => return Ok(Swapped::Not(Made::Settled(ChunkOutcome::Skipped))),
+            lane = worker.lanes.acquire() => lane.map_err(|error| SiteError::Work(error.to_string()))?,
+        };
+        let attempt = match Attempt::begin(&worker.site, &record.job, record.run, record.index).await? {
+            Begun::Attempt(attempt) => attempt,
+            Begun::Poison { reason } => return Ok(Swapped::Not(Made::Poison { class: "Poison", reason })),
+        };
+        crash::point("worker.attempted");
+
+        // What ends it on either ground, and no longer than this attempt.
+        let stop = ended.child_token();
+        let _until_done = stop.clone().drop_guard();
+        let giving_up = {
+            let (give_up, stop) = (worker.give_up.clone(), stop.clone());
+            async move {
+                give_up.cancelled().await;
+                stop.cancel();
+                std::future::pending().await
+            }
+        };
+        crash::point("worker.decode");
+        // Cancel-safe: `giving_up` never ends.
+        let outcome = tokio::select! {
+            outcome = lane.run(order.clone(), &stop) => outcome,
+            never = giving_up => never,
+        };
+        crash::point("worker.encode");
+        let error = match outcome {
+            Ok(report) => {
+                attempt.take_back(&worker.site).await?;
+                return Ok(Swapped::Done(report));
+            }
+            Err(error) if error.is_death() => {
+                warn!(chunk = record.index, %error, "a lane has died of this chunk");
+                attempt.died(&worker.site, &error.to_string()).await?;
+                continue;
+            }
+            Err(error) => error,
+        };
+        attempt.take_back(&worker.site).await?;
+        return match error {
+            LaneError::Stopped if ended.is_cancelled() => {
+                info!(chunk = record.index, "given up: its run has ended");
+                Ok(Swapped::Not(Made::Settled(ChunkOutcome::Skipped)))
+            }
+            LaneError::Stopped => Ok(Swapped::Not(Made::HandedBack)),
+            error if error.kind() == Kind::Poison => {
+                // The files' names are of this machine; the job knows them by their last part.
+                let folder = order.result.parent().map(|folder| format!("{}/", folder.display())).unwrap_or_default();
+                let reason = error.to_string().replace(&folder, "");
+                Ok(Swapped::Not(Made::Poison { class: "Lane", reason }))
+            }
+            error => Err(SiteError::Work(error.to_string())),
+        };
     }
 }
 
+/// Brings everything that the lane may see into one folder, each file checked against its digest.
+///
+/// # Errors
+/// [`SiteError::BadObject`] for what is not there or was not what it should be; the latter has been deleted.
 async fn bring(worker: &Worker, record: &ChunkRecord, folder: PathBuf) -> Result<LaneOrder, SiteError> {
     let (spec, site) = (&record.spec, &worker.site);
     let slice = folder.join("slice.nut");
     let key = keys::slice(&record.clip, &record.cut, spec.span.start, spec.span.end);
-    let found = site.fetch_digest(&key, &slice).await?;
-    if found != spec.slice {
-        // Without its index the clip is cut again for the next submission.
-        site.store.delete(&key, None).await?;
-        site.store.delete(&keys::slices(&record.clip, &record.cut), None).await?;
-        let error = format!("its sha256 is {found}, expected {}", spec.slice);
-        return Err(SiteError::BadObject { key, error });
-    }
+    site.fetch_checked(&key, &slice, &spec.slice).await?;
     let mut portraits = Vec::new();
     for digest in &spec.portraits {
         let path = folder.join(format!("portrait-{digest}"));
-        tokio::fs::write(&path, site.get_blob(digest).await?).await?;
+        site.fetch_checked(&keys::blob(digest), &path, digest).await?;
         portraits.push(path);
     }
     let mut reference = None;
     if let Some(digest) = &spec.reference {
         let path = folder.join("reference");
-        tokio::fs::write(&path, site.get_blob(digest).await?).await?;
+        site.fetch_checked(&keys::blob(digest), &path, digest).await?;
         reference = Some(path);
     }
     let result = folder.join("result.nut");
@@ -166,6 +259,7 @@ fn count(outcome: &ChunkOutcome) {
             faces(counts.faces);
         }
         ChunkOutcome::Failed { .. } => chunk(Counted::Failed),
+        ChunkOutcome::Missing { .. } => chunk(Counted::Missing),
         ChunkOutcome::Skipped => chunk(Counted::Skipped),
     }
 }

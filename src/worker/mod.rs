@@ -1,19 +1,26 @@
 //! The worker: a member of the consumer group on `chunks`. It swaps chunks on its lanes; one chunk's journey is in `chunk.rs`.
 
+pub mod attempts;
 mod chunk;
+mod endings;
 pub mod lane;
 mod lanes;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, debug, info_span, warn};
+use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::broker::{Consumer, Delivery, Event, Options};
 use crate::contract::{ChunkRecord, topics, worker_group};
+use crate::crash;
+use crate::dead_letters::{self, Cause};
 use crate::site::{Site, SiteError};
 use crate::telemetry::{self, Topic};
+use chunk::Settlement;
+use endings::Endings;
 pub use lane::LaneSettings;
 use lanes::Lanes;
 pub use lanes::Meter;
@@ -27,26 +34,32 @@ pub struct Settings {
     pub lanes: usize,
     /// How each lane works.
     pub lane: LaneSettings,
+    /// How long chunks in work may take once the worker is to stop.
+    pub grace: Duration,
 }
 
-/// Swaps chunks until `stop`.
+/// Swaps chunks until `stop`, then finishes those in work as far as the grace period allows.
 pub async fn run(site: Site, settings: Settings, meter: Arc<Meter>, stop: CancellationToken) -> Result<(), SiteError> {
     // One more than there are lanes: its slice is fetched while the lanes are at work.
-    let options = Options { in_flight: settings.lanes + 1, static_member: None };
+    let options = Options { in_flight: settings.lanes + 1 };
     let mut chunks = Consumer::<ChunkRecord>::start(&site.broker, &settings.group, topics::CHUNKS, options)?;
+    let endings = Endings::follow(&site).await?;
     let lanes = Lanes::new(settings.lanes, &settings.lane, meter);
     telemetry::lanes(settings.lanes);
-    let worker = Arc::new(Worker { site, group: settings.group, lanes, stop: stop.clone() });
+    let give_up = CancellationToken::new();
+    let worker = Worker { site, group: settings.group, lanes, endings, draining: stop.clone(), give_up };
+    let worker = Arc::new(worker);
     let mut tasks = JoinSet::new();
     let mut tick = tokio::time::interval(telemetry::LOOK_EVERY);
     let ended = loop {
-        // Cancel-safe: `next`, `join_next` and `tick` lose nothing when another branch wins.
+        // Cancel-safe: `next`, `join_next`, `lost` and `tick` lose nothing when another branch wins.
         tokio::select! {
             () = stop.cancelled() => break Ok(()),
             _ = tick.tick() => telemetry::consumer_lag(Topic::Chunks, chunks.lag()),
             Some(task) = tasks.join_next() => if let Err(error) = task.map_err(SiteError::from).flatten() {
                 break Err(error);
             },
+            error = worker.endings.lost() => break Err(error),
             event = chunks.next() => match event {
                 Some(Ok(Event::Record(delivery))) => {
                     let worker = worker.clone();
@@ -58,10 +71,35 @@ pub async fn run(site: Site, settings: Settings, meter: Arc<Meter>, stop: Cancel
             },
         }
     };
-    worker.lanes.stop();
-    tasks.shutdown().await;
+    chunks.hold();
+    let grace = if ended.is_ok() { settings.grace } else { Duration::ZERO };
+    let drained = drain(&worker, &mut tasks, &mut chunks, grace).await;
+    worker.lanes.close().await;
     chunks.close().await;
-    ended
+    ended.and(drained)
+}
+
+/// Finishes what the lanes have begun, still a member of the group; then hands back what is left.
+async fn drain(
+    worker: &Worker,
+    tasks: &mut JoinSet<Result<(), SiteError>>,
+    chunks: &mut Consumer<ChunkRecord>,
+    grace: Duration,
+) -> Result<(), SiteError> {
+    info!(grace = grace.as_secs(), "finishing chunks in work");
+    let mut over = std::pin::pin!(tokio::time::sleep(grace));
+    let mut drained = Ok(());
+    loop {
+        // Cancel-safe, as above. What is delivered now is handed back by dropping it.
+        tokio::select! {
+            () = &mut over, if !worker.give_up.is_cancelled() => worker.give_up.cancel(),
+            task = tasks.join_next() => match task {
+                Some(task) => drained = drained.and(task.map_err(SiteError::from).flatten()),
+                None => return drained,
+            },
+            Some(_) = chunks.next() => {}
+        }
+    }
 }
 
 /// What the chunks of one worker share.
@@ -69,17 +107,21 @@ struct Worker {
     site: Site,
     group: String,
     lanes: Lanes,
-    stop: CancellationToken,
+    endings: Endings,
+    /// No further chunk is begun.
+    draining: CancellationToken,
+    /// Chunks in work are handed back.
+    give_up: CancellationToken,
 }
 
 impl Worker {
     /// One record: its chunk is settled; then, and only then, its offset may be committed.
     async fn take(&self, delivery: Delivery<ChunkRecord>) -> Result<(), SiteError> {
-        let record = match delivery.record {
+        crash::point("worker.received");
+        let record = match &delivery.record {
             Ok(record) => record,
             Err(malformed) => {
-                let (partition, offset) = (delivery.partition, delivery.offset);
-                warn!(partition, offset, error = %malformed, "chunk record skipped");
+                self.bury(&delivery, "Malformed", &malformed.to_string()).await?;
                 delivery.claim.finish();
                 return Ok(());
             }
@@ -91,10 +133,19 @@ impl Worker {
             return Ok(());
         }
         let span = info_span!("chunk", job = %record.job, run = record.run, chunk = record.index);
-        let settled = chunk::settle(self, &record).instrument(span).await?;
-        if settled == chunk::Settlement::Settled {
-            delivery.claim.finish();
+        match chunk::settle(self, record).instrument(span).await? {
+            Settlement::HandedBack => return Ok(()),
+            Settlement::Settled => {}
+            Settlement::Poison { class, reason } => self.bury(&delivery, class, &reason).await?,
         }
+        crash::point("worker.published");
+        delivery.claim.finish();
+        crash::point("worker.finished");
         Ok(())
+    }
+
+    async fn bury(&self, delivery: &Delivery<ChunkRecord>, class: &str, reason: &str) -> Result<(), SiteError> {
+        warn!(key = delivery.key, partition = delivery.partition, offset = delivery.offset, reason, "chunk dead-lettered");
+        dead_letters::bury(&self.site.producer, delivery, Cause { stage: "worker", class, reason }).await
     }
 }

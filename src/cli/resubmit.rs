@@ -1,0 +1,51 @@
+//! `facemill resubmit`: plans a job anew, by what is running now. Its finished chunks are reused as far as they still fit.
+
+use anyhow::{Context, Result};
+use tracing::info;
+
+use crate::broker::Producer;
+use crate::config::Config;
+use crate::contract::{Job, State, keys, partition_of, topics};
+use crate::local;
+use crate::store::StoreError;
+
+use super::Exit;
+use super::args::Resubmit;
+use super::cancel::cancel;
+use super::role::{broker, open_store};
+use super::status::line;
+
+/// Largest job that is read, bytes.
+const JOB_MAX: u64 = 1 << 20;
+
+/// Runs the command.
+pub async fn run(args: Resubmit, config: Config) -> Result<Exit> {
+    let job = match args.job.job() {
+        Ok(job) => job,
+        Err(exit) => return Ok(exit),
+    };
+    let broker = broker(&config, "resubmit")?;
+    let store = open_store(&config).await?;
+    let record = match store.get(&keys::job(&job), JOB_MAX).await {
+        Err(StoreError::NotFound { .. }) => {
+            eprintln!("facemill: {job} is not known to the store: it was never accepted, or is long gone; submit it");
+            return Ok(Exit::Failed);
+        }
+        record => record?,
+    };
+    let record: Job = serde_json::from_slice(&record).context("read the job from the store")?;
+    // Its run must have ended, or ingest would take the record for the same submission.
+    match cancel(&broker, &job).await? {
+        Some(status) if status.state == State::Done => {
+            println!("{}", line(&status));
+            eprintln!("facemill: {job} is done; it is made anew only if its output is gone");
+        }
+        Some(status) => info!("{}", line(&status)),
+        None => {}
+    }
+    let producer = Producer::start(&broker)?;
+    let partitions = producer.partitions(topics::JOBS).await?;
+    local::publish(&producer, &record, partition_of(&job, partitions)).await?;
+    println!("{job}: submitted again");
+    Ok(Exit::Done)
+}
