@@ -28,7 +28,7 @@ const IN_FLIGHT: usize = 256;
 
 /// Assembles jobs until `stop`.
 pub async fn run(site: Site, settings: Settings, stop: CancellationToken) -> Result<(), SiteError> {
-    let options = Options { in_flight: IN_FLIGHT, static_member: None };
+    let options = Options { in_flight: IN_FLIGHT };
     let mut events = Consumer::<JobEvent>::start(&site.broker, topics::ASSEMBLE_GROUP, topics::COMPLETIONS, options)?;
     let mut desk = Desk::new(site, settings.joins);
     let mut tick = tokio::time::interval(telemetry::LOOK_EVERY);

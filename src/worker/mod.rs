@@ -32,7 +32,7 @@ pub struct Settings {
 /// Swaps chunks until `stop`.
 pub async fn run(site: Site, settings: Settings, meter: Arc<Meter>, stop: CancellationToken) -> Result<(), SiteError> {
     // One more than there are lanes: its slice is fetched while the lanes are at work.
-    let options = Options { in_flight: settings.lanes + 1, static_member: None };
+    let options = Options { in_flight: settings.lanes + 1 };
     let mut chunks = Consumer::<ChunkRecord>::start(&site.broker, &settings.group, topics::CHUNKS, options)?;
     let lanes = Lanes::new(settings.lanes, &settings.lane, meter);
     telemetry::lanes(settings.lanes);
