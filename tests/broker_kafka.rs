@@ -16,7 +16,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 fn config() -> BrokerConfig {
     let brokers = std::env::var("FACEMILL_TEST_BROKERS")
         .expect("FACEMILL_TEST_BROKERS names a Kafka broker: run `make test-kafka`, or set it to what deploy/kafka/start.sh prints");
-    BrokerConfig { brokers, properties: BTreeMap::new(), client_id: "broker-test".into() }
+    BrokerConfig { brokers, client_id: "broker-test".into(), ..BrokerConfig::default() }
 }
 
 /// Short sessions, as the local brokers allow.
@@ -51,7 +51,7 @@ async fn produce(topic: &str, partitions: i32, count: i32) -> Producer {
 }
 
 fn join(config: &BrokerConfig, topic: &str, in_flight: usize) -> Consumer<i32> {
-    Consumer::start(config, &format!("group-{topic}"), topic, Options { in_flight, static_member: None }).unwrap()
+    Consumer::start(config, &format!("group-{topic}"), topic, Options { in_flight }).unwrap()
 }
 
 async fn event(consumer: &mut Consumer<i32>) -> Event<i32> {
@@ -140,8 +140,8 @@ async fn partitions_move_without_stopping_the_others() {
 async fn a_static_member_whose_place_was_taken_ends_with_a_fatal_error() {
     let topic = topic("chunks", 1).await;
     let member = || {
-        let options = Options { in_flight: 1, static_member: Some("worker-1".into()) };
-        Consumer::<i32>::start(&brisk(), "static", &topic, options).unwrap()
+        let config = BrokerConfig { static_member: Some("worker-1".into()), ..brisk() };
+        join(&config, &topic, 1)
     };
     let mut first = member();
     assert!(matches!(event(&mut first).await, Event::Assigned(_)));

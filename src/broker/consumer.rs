@@ -19,12 +19,10 @@ use super::poll::{Group, Poller};
 const CLOSE_LIMIT: Duration = Duration::from_secs(10);
 
 /// How a member takes part in its group.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// No more records are fetched while so many claims are unfinished or not yet received; at least 1.
     pub in_flight: usize,
-    /// `group.instance.id`: a restart within the session time-out causes no rebalance. Unique within the group.
-    pub static_member: Option<String>,
 }
 
 /// What happens to a member, in order.
@@ -60,14 +58,17 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
         let assignment = Arc::new(Mutex::new(Assignment::new(topic, in_flight)));
         let mut client = config.client(SETTINGS);
         // Ours and not to be overridden: the offset window depends on it.
-        client.set("group.id", group).set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
-        if let Some(id) = &options.static_member {
+        client
+            .set("group.id", config.name(group))
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false");
+        if let Some(id) = &config.static_member {
             client.set("group.instance.id", id);
         }
         let sort = |error| BrokerError::sort("join group", &config.brokers, &error);
-        let consumer: BaseConsumer<Group> =
-            client.create_with_context(Group::new(topic, assignment.clone())).map_err(sort)?;
-        consumer.subscribe(&[topic]).map_err(sort)?;
+        let context = Group::new(topic, config.name(topic), assignment.clone());
+        let consumer: BaseConsumer<Group> = client.create_with_context(context).map_err(sort)?;
+        consumer.subscribe(&[&config.name(topic)]).map_err(sort)?;
 
         let (events_in, events) = mpsc::unbounded_channel(); // bounded by in_flight, see Poller::events
         let (alive, stopped) = oneshot::channel();

@@ -77,7 +77,8 @@ impl EmbeddedBroker {
     /// How to reach it, tuned for it.
     pub fn config(&self, client_id: &str) -> BrokerConfig {
         let properties = SETTINGS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        BrokerConfig { brokers: self.brokers.clone(), properties, client_id: client_id.to_owned() }
+        let (brokers, client_id) = (self.brokers.clone(), client_id.to_owned());
+        BrokerConfig { brokers, properties, client_id, ..BrokerConfig::default() }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
+use super::BrokerConfig;
 use crate::error::{Classify, Kind};
 
 /// A failure of the broker or of the connection to it.
@@ -20,8 +21,13 @@ pub enum BrokerError {
     #[error("record for topic {topic} cannot be sent: {reason}")]
     Unsendable { topic: String, reason: String },
     /// The topic is not there.
-    #[error("topic {topic} does not exist (create it from topics/{topic}.yaml)")]
-    NoTopic { topic: String },
+    #[error("topic {name} does not exist (create it from topics/{topic}.yaml)")]
+    NoTopic {
+        /// The bare name.
+        topic: String,
+        /// As it should be on the cluster.
+        name: String,
+    },
     /// A topic file is not as expected.
     #[error("topic file {file}: {reason}")]
     TopicFile { file: String, reason: String },
@@ -47,6 +53,11 @@ impl Classify for BrokerError {
 }
 
 impl BrokerError {
+    /// The topic of this bare name is not there.
+    pub(super) fn no_topic(config: &BrokerConfig, topic: &str) -> Self {
+        Self::NoTopic { topic: topic.to_owned(), name: config.name(topic) }
+    }
+
     /// Sorts a librdkafka error that arose while `doing` something.
     pub(super) fn sort(doing: &'static str, brokers: &str, error: &KafkaError) -> Self {
         let reason = error.to_string();

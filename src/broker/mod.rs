@@ -45,9 +45,20 @@ pub struct BrokerConfig {
     pub properties: BTreeMap<String, String>,
     /// Shown in the brokers' logs and metrics; empty for librdkafka's own.
     pub client_id: String,
+    /// Put before the name of every topic and group, so that several installations can share a cluster. Only this module
+    /// knows: names that go in and come out are bare.
+    pub prefix: String,
+    /// `group.instance.id` of the members that this process starts: a restart within the session time-out causes no
+    /// rebalance. Unique within each group.
+    pub static_member: Option<String>,
 }
 
 impl BrokerConfig {
+    /// The name of a topic or group as the cluster has it.
+    fn name(&self, bare: &str) -> String {
+        format!("{}{bare}", self.prefix)
+    }
+
     /// librdkafka's configuration: `ours`, then the owner's properties over them.
     fn client(&self, ours: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();

@@ -34,13 +34,15 @@ const POLL_IDLE: Duration = Duration::from_millis(50);
 
 /// What librdkafka's callbacks and the loop share. Both run on the poll thread; the consumer's owner only asks the lag.
 pub(super) struct Group {
+    /// The topic's bare name, and as the cluster has it.
+    bare: String,
     topic: String,
     assignment: Arc<Mutex<Assignment>>,
 }
 
 impl Group {
-    pub fn new(topic: &str, assignment: Arc<Mutex<Assignment>>) -> Self {
-        Self { topic: topic.to_owned(), assignment }
+    pub fn new(bare: &str, topic: String, assignment: Arc<Mutex<Assignment>>) -> Self {
+        Self { bare: bare.to_owned(), topic, assignment }
     }
 
     fn assignment(&self) -> MutexGuard<'_, Assignment> {
@@ -217,7 +219,7 @@ impl<T: DeserializeOwned + Send + 'static> Poller<T> {
             debug!(topic = %self.group().topic, partition = message.partition(), "record of a partition that is not ours");
             return true;
         };
-        self.events.send(Ok(Event::Record(Delivery::decode(message, claim)))).is_ok()
+        self.events.send(Ok(Event::Record(Delivery::decode(message, &self.group().bare, claim)))).is_ok()
     }
 
     /// Whether polling can go on after `error`: librdkafka itself retries all but what it calls fatal.
@@ -230,7 +232,7 @@ impl<T: DeserializeOwned + Send + 'static> Poller<T> {
         }
         let is_missing = error.rdkafka_error_code() == Some(Code::UnknownTopicOrPartition);
         if is_missing {
-            warn!(%topic, "topic does not exist yet (create it from topics/{topic}.yaml)");
+            warn!(%topic, "topic does not exist yet (create it from topics/{}.yaml)", self.group().bare);
         } else {
             warn!(%topic, %error, "consumer error, librdkafka tries again");
         }

@@ -1,5 +1,6 @@
 //! Records out: idempotent, acknowledged by all in-sync replicas.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -18,6 +19,7 @@ const QUEUE_LIMIT: Duration = Duration::from_secs(30);
 /// A record to send.
 #[derive(Debug)]
 pub struct Outgoing<'a, V: ?Sized> {
+    /// Its bare name.
     pub topic: &'a str,
     pub key: Option<&'a str>,
     /// `None`: by key as Kafka's own producers do ([`super::keyed_partition`]), spread where there is none.
@@ -31,7 +33,7 @@ pub struct Outgoing<'a, V: ?Sized> {
 #[derive(Clone)]
 pub struct Producer {
     inner: FutureProducer<Quiet>,
-    brokers: String,
+    config: Arc<BrokerConfig>,
 }
 
 impl Producer {
@@ -42,7 +44,7 @@ impl Producer {
             .client(SETTINGS)
             .create_with_context(Quiet)
             .map_err(|error| BrokerError::sort("start producer", &config.brokers, &error))?;
-        Ok(Self { inner, brokers: config.brokers.clone() })
+        Ok(Self { inner, config: Arc::new(config.clone()) })
     }
 
     /// Sends a value as JSON and waits for the acknowledgement. Returns partition and offset.
@@ -67,7 +69,7 @@ impl Producer {
             headers = headers.insert(Header { key, value: Some(*value) });
         }
         let outgoing = FutureRecord::<str, [u8]> {
-            topic: record.topic,
+            topic: &self.config.name(record.topic),
             partition: record.partition,
             payload: Some(record.value),
             key: record.key,
@@ -86,10 +88,14 @@ impl Producer {
     /// Retry: the broker is away. Fatal: no such topic.
     pub async fn partitions(&self, topic: &str) -> Result<i32, BrokerError> {
         let producer = self.inner.clone();
-        let brokers = self.brokers.clone();
+        let brokers = self.config.brokers.clone();
         let cluster = Cluster::ask(move |limit| producer.client().fetch_metadata(None, limit), brokers).await?;
-        let count = cluster.partitions(topic);
-        count.ok_or_else(|| BrokerError::NoTopic { topic: topic.to_owned() })
+        let count = cluster.partitions(&self.config.name(topic));
+        count.ok_or_else(|| self.no_topic(topic))
+    }
+
+    fn no_topic(&self, topic: &str) -> BrokerError {
+        BrokerError::no_topic(&self.config, topic)
     }
 
     fn sort(&self, topic: &str, error: &KafkaError) -> BrokerError {
@@ -100,10 +106,8 @@ impl Producer {
             Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::InvalidRecord) => {
                 BrokerError::Unsendable { topic: topic.to_owned(), reason: error.to_string() }
             }
-            Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition) => {
-                BrokerError::NoTopic { topic: topic.to_owned() }
-            }
-            _ => BrokerError::sort("produce", &self.brokers, error),
+            Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition) => self.no_topic(topic),
+            _ => BrokerError::sort("produce", &self.config.brokers, error),
         }
     }
 }

@@ -56,20 +56,22 @@ impl<T: DeserializeOwned + Send + 'static> Reader<T> {
     pub async fn start(config: &BrokerConfig, topic: &str, start: StartAt) -> Result<Self, BrokerError> {
         let mut client = config.client(SETTINGS);
         // librdkafka reads only with a group id; it is never joined.
-        client.set("group.id", format!("reader-{}", config.client_id)).set("enable.auto.commit", "false");
+        let group = config.name(&format!("reader-{}", config.client_id));
+        client.set("group.id", group).set("enable.auto.commit", "false");
         let (news_in, news) = mpsc::channel(READ_AHEAD);
         let (ready_in, ready) = oneshot::channel();
-        let (topic, brokers) = (topic.to_owned(), config.brokers.clone());
+        let (topic, config) = (topic.to_owned(), config.clone());
         let read = move || {
             let opened = client
                 .create_with_context(Quiet)
-                .map_err(|error| BrokerError::sort("start reader", &brokers, &error))
-                .and_then(|consumer| Ok((assign_patiently(&consumer, &topic, start, &brokers)?, consumer)));
+                .map_err(|error| BrokerError::sort("start reader", &config.brokers, &error))
+                .and_then(|consumer| Ok((assign_patiently(&consumer, &config, &topic, start)?, consumer)));
             match opened {
                 Ok((partitions, consumer)) => {
                     // Nobody waits any more: then the first send ends the thread.
                     let _ = ready_in.send(Ok(()));
-                    follow(&consumer, partitions, &brokers, &news_in);
+                    let source = Source { consumer, topic, partitions, brokers: config.brokers };
+                    follow(&source, &news_in);
                 }
                 Err(error) => drop(ready_in.send(Err(error))),
             }
@@ -92,13 +94,13 @@ impl<T: DeserializeOwned + Send + 'static> Reader<T> {
 /// As [`assign`], again and again while the brokers are not ready: a topic just made has no leaders for a moment.
 fn assign_patiently(
     consumer: &BaseConsumer<Quiet>,
+    config: &BrokerConfig,
     topic: &str,
     start: StartAt,
-    brokers: &str,
 ) -> Result<usize, BrokerError> {
     let began = Instant::now();
     loop {
-        match assign(consumer, topic, start, brokers) {
+        match assign(consumer, config, topic, start) {
             Err(error) if error.kind() == Kind::Retry && began.elapsed() < START_LIMIT => {
                 debug!(%error, "reader starts again");
                 std::thread::sleep(START_AGAIN);
@@ -109,47 +111,57 @@ fn assign_patiently(
 }
 
 /// Takes all partitions; returns how many there are.
-fn assign(consumer: &BaseConsumer<Quiet>, topic: &str, start: StartAt, brokers: &str) -> Result<usize, BrokerError> {
-    let sort = |error: KafkaError| BrokerError::sort("start reader", brokers, &error);
+fn assign(
+    consumer: &BaseConsumer<Quiet>,
+    config: &BrokerConfig,
+    topic: &str,
+    start: StartAt,
+) -> Result<usize, BrokerError> {
+    let sort = |error: KafkaError| BrokerError::sort("start reader", &config.brokers, &error);
+    let name = config.name(topic);
     let metadata = consumer.fetch_metadata(None, METADATA_LIMIT).map_err(sort)?;
-    let Some(partitions) = Cluster::of(&metadata).partitions(topic) else {
-        return Err(BrokerError::NoTopic { topic: topic.to_owned() });
+    let Some(partitions) = Cluster::of(&metadata).partitions(&name) else {
+        return Err(BrokerError::no_topic(config, topic));
     };
     let mut places = TopicPartitionList::with_capacity(partitions as usize);
     for partition in 0..partitions {
         let place = match start {
             StartAt::Beginning => Offset::Beginning,
             StartAt::End => {
-                let (_, high) = consumer.fetch_watermarks(topic, partition, METADATA_LIMIT).map_err(sort)?;
+                let (_, high) = consumer.fetch_watermarks(&name, partition, METADATA_LIMIT).map_err(sort)?;
                 Offset::Offset(high)
             }
         };
-        places.add_partition_offset(topic, partition, place).map_err(sort)?;
+        places.add_partition_offset(&name, partition, place).map_err(sort)?;
     }
     consumer.assign(&places).map_err(sort)?;
     Ok(partitions as usize)
 }
 
-fn follow<T: DeserializeOwned>(
-    consumer: &BaseConsumer<Quiet>,
+/// What is read.
+struct Source {
+    consumer: BaseConsumer<Quiet>,
+    /// The bare name.
+    topic: String,
     partitions: usize,
-    brokers: &str,
-    news: &mpsc::Sender<Result<News<T>, BrokerError>>,
-) {
+    brokers: String,
+}
+
+fn follow<T: DeserializeOwned>(source: &Source, news: &mpsc::Sender<Result<News<T>, BrokerError>>) {
     let mut at_end = std::collections::BTreeSet::new();
     while !news.is_closed() {
-        let next = match consumer.poll(POLL) {
+        let next = match source.consumer.poll(POLL) {
             None => continue,
-            Some(Ok(message)) => Ok(News::Record(Delivery::decode(&message, ()))),
+            Some(Ok(message)) => Ok(News::Record(Delivery::decode(&message, &source.topic, ()))),
             Some(Err(KafkaError::PartitionEOF(partition))) => {
-                let is_last = at_end.insert(partition) && at_end.len() == partitions;
+                let is_last = at_end.insert(partition) && at_end.len() == source.partitions;
                 if !is_last {
                     continue;
                 }
                 Ok(News::CaughtUp)
             }
             Some(Err(error)) => {
-                let sorted = BrokerError::sort("read", brokers, &error);
+                let sorted = BrokerError::sort("read", &source.brokers, &error);
                 if sorted.kind() != Kind::Fatal {
                     warn!(%error, "reader error, librdkafka tries again");
                     continue;

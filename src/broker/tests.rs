@@ -21,7 +21,7 @@ fn broker(partitions: i32) -> EmbeddedBroker {
 }
 
 fn join(broker: &EmbeddedBroker, group: &str, member: &str, in_flight: usize) -> Consumer<Note> {
-    let options = Options { in_flight, static_member: None };
+    let options = Options { in_flight };
     let mut config = broker.config(member);
     // The embedded broker lets a group that had members before wait one second less than this.
     config.properties.insert("session.timeout.ms".into(), "2000".into());
@@ -71,11 +71,15 @@ async fn until<S: PartialEq + std::fmt::Debug>(expected: S, mut seen: impl FnMut
 
 /// Where the group stands in each partition, as the broker tells it.
 fn committed(broker: &EmbeddedBroker, group: &str, partitions: i32) -> Vec<Option<i64>> {
+    committed_on(broker, group, "notes", partitions)
+}
+
+fn committed_on(broker: &EmbeddedBroker, group: &str, topic: &str, partitions: i32) -> Vec<Option<i64>> {
     use rdkafka::consumer::Consumer as _;
     let mut client = broker.config("observer").client(&[]);
     let observer: rdkafka::consumer::BaseConsumer = client.set("group.id", group).create().unwrap();
     let mut asked = rdkafka::TopicPartitionList::new();
-    asked.add_partition_range("notes", 0, partitions - 1);
+    asked.add_partition_range(topic, 0, partitions - 1);
     let told = observer.committed_offsets(asked, LIMIT).unwrap();
     let offset = |element: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| match element.offset() {
         rdkafka::Offset::Offset(offset) => Some(offset),
@@ -245,7 +249,7 @@ async fn a_malformed_record_is_delivered_as_such_and_its_partition_goes_on() {
     let bad = record(&mut consumer).await;
     let malformed = bad.record.unwrap_err();
     assert!(malformed.error.contains("invalid type: string"), "{}", malformed.error);
-    assert_eq!(malformed.payload.as_deref(), Some(&bytes[..]));
+    assert_eq!(bad.payload.as_deref(), Some(&bytes[..]));
     assert_eq!((bad.key.as_deref(), bad.offset), (Some("k"), 1));
     assert_eq!(bad.headers, [("trace".to_owned(), b"t-1".to_vec()), ("raw".to_owned(), b"\xff".to_vec())]);
     assert_eq!(record(&mut consumer).await.record, Ok(Note { number: 2 }));
@@ -279,6 +283,34 @@ async fn readers_see_everything_from_where_they_start() {
         first_later = news(&mut later).await;
     }
     assert_eq!(first_later, Some(6), "nothing from before its start");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_prefix_stands_before_topics_and_groups_and_nobody_sees_it() {
+    let topic = |name: &str| TopicSpec { name: name.into(), partitions: 1, replicas: 1, config: BTreeMap::new() };
+    let broker = EmbeddedBroker::start(&[topic("acme.notes"), topic("notes")], None).unwrap();
+    let ours = |member: &str| BrokerConfig { prefix: "acme.".into(), ..broker.config(member) };
+    let made = topics::ensure(&ours("admin"), &[topic("notes")], Some(1)).await.unwrap();
+    assert_eq!(made, Vec::<String>::new(), "it is there, with its prefix");
+
+    let producer = Producer::start(&ours("producer")).unwrap();
+    assert_eq!(producer.partitions("notes").await.unwrap(), 1);
+    let note = Note { number: 7 };
+    producer.send(Outgoing { topic: "notes", key: None, partition: None, headers: &[], value: &note }).await.unwrap();
+    let mut consumer = Consumer::start(&ours("a"), "group", "notes", Options { in_flight: 1 }).unwrap();
+    let delivery = record(&mut consumer).await;
+    assert_eq!((delivery.record, delivery.topic.as_str()), (Ok(Note { number: 7 }), "notes"));
+    delivery.claim.finish();
+    consumer.close().await;
+    assert_eq!(committed_on(&broker, "acme.group", "acme.notes", 1), [Some(1)]);
+
+    let mut reader = Reader::<Note>::start(&ours("reader"), "notes", StartAt::Beginning).await.unwrap();
+    match reader.next().await.unwrap().unwrap() {
+        News::Record(delivery) => assert_eq!((delivery.topic.as_str(), delivery.offset), ("notes", 0)),
+        News::CaughtUp => panic!("the record comes first"),
+    }
+    let error = producer.partitions("other").await.unwrap_err().to_string();
+    assert_eq!(error, "topic acme.other does not exist (create it from topics/other.yaml)");
 }
 
 #[tokio::test]

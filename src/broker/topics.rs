@@ -161,7 +161,7 @@ impl Cluster {
 }
 
 /// Makes the topics that are missing, with `replication` where that is given, and waits until they can be used. Those
-/// that exist are left as they are. Returns the names of those made.
+/// that exist are left as they are. Returns the bare names of those made.
 ///
 /// # Errors
 /// Retry: the broker is away. Fatal: fewer brokers than replicas, or creating topics is not allowed.
@@ -181,13 +181,16 @@ pub async fn ensure(
     let cluster = ask().await?;
     let mut missing = Vec::new();
     for topic in topics {
-        match cluster.partitions(&topic.name) {
+        match cluster.partitions(&config.name(&topic.name)) {
             Some(found) if found < topic.partitions => {
                 warn!(topic = %topic.name, found, expected = topic.partitions, "topic has fewer partitions than its file says");
             }
             Some(_) => {}
             None => missing.push(topic.with_replicas(replication.unwrap_or(topic.replicas))),
         }
+    }
+    for topic in &mut missing {
+        topic.name = config.name(&topic.name);
     }
     if let Some(topic) = missing.iter().find(|topic| topic.replicas as usize > cluster.brokers) {
         let (name, replicas) = (topic.name.clone(), topic.replicas);
@@ -204,7 +207,7 @@ pub async fn ensure(
         match outcome {
             Ok(name) => {
                 info!(topic = %name, "topic created");
-                made.push(name);
+                made.push(name.strip_prefix(&config.prefix).unwrap_or(&name).to_owned());
             }
             // Another process was quicker.
             Err((_, Code::TopicAlreadyExists)) => {}

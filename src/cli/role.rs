@@ -8,7 +8,7 @@ use tracing::info;
 
 use crate::broker::topics::{TopicSpec, ensure};
 use crate::broker::{BrokerConfig, Producer};
-use crate::config::Config;
+use crate::config::{Config, Kafka};
 use crate::contract::{PIPELINE, Toolchain, topics, worker_group};
 use crate::site::{Metered, Site, SiteError};
 use crate::store::{self, Limits, Locations, StoreConfig};
@@ -137,6 +137,7 @@ pub fn broker(config: &Config, role: &str) -> Result<BrokerConfig> {
         let missing = "kafka.brokers is not set (expected host:port; --brokers, or FACEMILL_KAFKA__BROKERS)";
         return Err(Misconfigured(missing.to_owned()).into());
     };
+    let Kafka { properties, topic_prefix, static_member, .. } = config.kafka.clone();
     let client_id = format!("facemill-{role}");
-    Ok(BrokerConfig { brokers, properties: config.kafka.properties.clone(), client_id })
+    Ok(BrokerConfig { brokers, properties, client_id, prefix: topic_prefix, static_member })
 }

@@ -89,7 +89,7 @@ impl Classify for IngestError {
 
 /// Takes jobs in until `stop`.
 pub async fn run(site: Site, settings: Settings, stop: CancellationToken) -> Result<(), SiteError> {
-    let options = Options { in_flight: settings.jobs, static_member: None };
+    let options = Options { in_flight: settings.jobs };
     let mut jobs = Consumer::<Job>::start(&site.broker, topics::INGEST_GROUP, topics::JOBS, options)?;
     let outstanding = Outstanding::follow(&site, settings.outstanding_chunks).await?;
     let node = Arc::new(Node { analyst: Analyst::new(), site, settings, outstanding, turns: Turns::default() });
