@@ -1,6 +1,7 @@
 //! The command line: one file per command.
 
 mod args;
+mod lane;
 mod models;
 mod progress;
 mod role;
@@ -36,6 +37,9 @@ pub enum Exit {
 /// Runs the command that this process was started with.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Command::Lane(args) = cli.command {
+        return lane::run(args);
+    }
     let config = match Config::load(cli.config.as_deref(), cli.command.settings()) {
         Ok(config) => config,
         Err(error) => return fail(&error.into(), Exit::Usage),
@@ -69,6 +73,7 @@ pub fn main() -> ExitCode {
                 outcome = status::run(args, config) => outcome,
             },
             Command::Models(args) => models::run(args, &config),
+            Command::Lane(_) => unreachable!("a lane needs none of this and has its own way"),
         }
     });
     // Blocking work that was asked to stop does so at its next frame; nobody waits for it here.

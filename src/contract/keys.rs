@@ -23,6 +23,21 @@ pub fn manifest(job: &JobId, run: u32) -> String {
     format!("jobs/{job}/runs/{run}/manifest.json")
 }
 
+/// Every attempt at a chunk that has not been taken back.
+pub fn attempts(job: &JobId, run: u32, index: u32) -> String {
+    format!("jobs/{job}/runs/{run}/attempts/{index}/")
+}
+
+/// An attempt at a chunk has begun.
+pub fn attempt_begun(job: &JobId, run: u32, index: u32, nonce: &str) -> String {
+    format!("{}{nonce}.begun", attempts(job, run, index))
+}
+
+/// An attempt at a chunk has ended with its lane.
+pub fn attempt_died(job: &JobId, run: u32, index: u32, nonce: &str) -> String {
+    format!("{}{nonce}.died", attempts(job, run, index))
+}
+
 /// All open jobs of a partition of `completions`.
 pub fn open_in(partition: i32) -> String {
     format!("open/{partition}/")

@@ -14,7 +14,11 @@ use crate::store::{Body, Put};
 use crate::telemetry::{self, Stage};
 
 use super::Worker;
-use super::lane::{LaneError, LaneOrder};
+use super::lane::{LaneOrder, LaneReport};
+use super::process::LaneError;
+
+/// Lanes that a chunk may cost.
+const DEATHS: usize = 3;
 
 /// How a record was left.
 #[derive(Debug, PartialEq, Eq)]
@@ -83,10 +87,10 @@ async fn make(
     };
     spend(&mut seconds, Stage::Fetch, started);
 
-    let made = match worker.lanes.run(order, &worker.stop).await {
+    let made = match compute(worker, order).await {
         Ok(made) => made,
         Err(LaneError::Stopped) => return Ok(None),
-        Err(error) if error.kind() == Kind::Poison => {
+        Err(error) if error.kind() == Kind::Poison || error.is_death() => {
             // The files' names are of this machine; the job knows them by their last part.
             let reason = error.to_string().replace(&format!("{}/", scratch.path().display()), "");
             warn!(reason, "chunk failed");
@@ -110,6 +114,17 @@ async fn make(
         debug!(chunk = record.index, "another worker was first");
     }
     Ok(Some(ChunkOutcome::Done { reused: lost, bytes, counts: made.counts, seconds }))
+}
+
+/// A chunk that takes its lane with it gets another one, a few times.
+async fn compute(worker: &Worker, order: Arc<LaneOrder>) -> Result<LaneReport, LaneError> {
+    for _ in 1..DEATHS {
+        match worker.lanes.run(order.clone(), &worker.stop).await {
+            Err(error) if error.is_death() => warn!(%error, "the chunk is tried again"),
+            outcome => return outcome,
+        }
+    }
+    worker.lanes.run(order, &worker.stop).await
 }
 
 /// Brings everything that the lane may see into one folder, each file checked against its digest. The inner error says why the

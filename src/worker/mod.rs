@@ -1,8 +1,13 @@
 //! The worker: a member of the consumer group on `chunks`. It swaps chunks on its lanes; one chunk's journey is in `chunk.rs`.
 
+pub mod attempts;
 mod chunk;
 pub mod lane;
-mod lanes;
+pub mod lanes;
+mod process;
+mod protocol;
+mod serve;
+mod words;
 
 use std::sync::Arc;
 
@@ -14,9 +19,11 @@ use crate::broker::{Consumer, Delivery, Event, Options};
 use crate::contract::{ChunkRecord, topics, worker_group};
 use crate::site::{Site, SiteError};
 use crate::telemetry::{self, Topic};
-pub use lane::LaneSettings;
+pub use lane::Means;
 use lanes::Lanes;
 pub use lanes::Meter;
+pub use process::{LaneError, LaneSettings};
+pub use serve::{ServeError, serve};
 
 /// How a worker works.
 #[derive(Clone, Debug)]
@@ -58,8 +65,8 @@ pub async fn run(site: Site, settings: Settings, meter: Arc<Meter>, stop: Cancel
             },
         }
     };
-    worker.lanes.stop();
     tasks.shutdown().await;
+    worker.lanes.close().await;
     chunks.close().await;
     ended
 }
