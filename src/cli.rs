@@ -3,6 +3,7 @@
 mod args;
 mod cancel;
 mod follow;
+mod lane;
 mod models;
 mod progress;
 mod resubmit;
@@ -39,6 +40,9 @@ pub enum Exit {
 /// Runs the command that this process was started with.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Command::Lane(args) = cli.command {
+        return lane::run(args);
+    }
     let config = match Config::load(cli.config.as_deref(), cli.command.settings()) {
         Ok(config) => config,
         Err(error) => return fail(&error.into(), Exit::Usage),
@@ -80,6 +84,7 @@ pub fn main() -> ExitCode {
                 outcome = resubmit::run(args, config) => outcome,
             },
             Command::Models(args) => models::run(args, &config),
+            Command::Lane(_) => unreachable!("a lane needs none of this and has its own way"),
         }
     });
     // Blocking work that was asked to stop does so at its next frame; nobody waits for it here.

@@ -16,10 +16,12 @@ use std::str::FromStr;
 use serde::Deserialize;
 
 mod explain;
+mod lanes;
 mod layers;
 mod range;
 
 pub use explain::ConfigError;
+pub use lanes::{lane_environment, lane_program};
 pub use layers::{FILE, Sources};
 
 /// The release of ONNX Runtime that `make setup` fetches and the models are tested with.

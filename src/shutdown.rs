@@ -46,6 +46,21 @@ pub fn signals(token: CancellationToken) -> io::Result<impl Future<Output = ()> 
     Ok(drain_then_exit(next_signal, token, |second| process::exit(second.exit_code())))
 }
 
+/// Has this process ignore the signals by which a terminal or a service manager ends all processes of a service, for its whole
+/// life: for a child that its parent ends.
+///
+/// # Errors
+/// The system refuses to install a handler.
+pub fn leave_to_parent() -> io::Result<()> {
+    // A handler stays installed when nobody waits for its signals any more, nor is there a runtime to wait in.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let _entered = runtime.enter();
+    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+        drop(signal(kind)?);
+    }
+    Ok(())
+}
+
 async fn drain_then_exit(
     mut next_signal: impl AsyncFnMut() -> StopSignal,
     token: CancellationToken,

@@ -81,6 +81,12 @@ const LANES_BUSY: Metric = Metric {
     unit: Unit::Count,
     help: "Lanes that have a chunk.",
 };
+const LANE_ENDS: Metric = Metric {
+    name: "facemill_lane_ends_total",
+    kind: MetricKind::Counter,
+    unit: Unit::Count,
+    help: "Processes of lanes that have ended and were replaced, by why.",
+};
 const STORE_REQUESTS: Metric = Metric {
     name: "facemill_store_requests_total",
     kind: MetricKind::Counter,
@@ -95,8 +101,19 @@ const STORE_SECONDS: Metric = Metric {
 };
 
 /// Every metric there is.
-const ALL: [Metric; 10] =
-    [JOBS, CHUNKS, FRAMES, FACES, STAGE_SECONDS, CONSUMER_LAG, LANES, LANES_BUSY, STORE_REQUESTS, STORE_SECONDS];
+const ALL: [Metric; 11] = [
+    JOBS,
+    CHUNKS,
+    FRAMES,
+    FACES,
+    STAGE_SECONDS,
+    CONSUMER_LAG,
+    LANES,
+    LANES_BUSY,
+    LANE_ENDS,
+    STORE_REQUESTS,
+    STORE_SECONDS,
+];
 
 /// An enum whose variants are the values of one label.
 macro_rules! label {
@@ -184,6 +201,24 @@ label! {
         Publish = "publish",
         /// Results become the output.
         Join = "join",
+    }
+}
+
+label! {
+    /// Why a lane's process was replaced.
+    LaneEnd {
+        /// It has done its number of chunks.
+        Worn = "worn",
+        /// It has died by itself.
+        Crashed = "crashed",
+        /// It had no more memory.
+        Memory = "memory",
+        /// It was at one chunk for too long.
+        Deadline = "deadline",
+        /// It did not stop when it was asked to.
+        Stuck = "stuck",
+        /// It did not come up.
+        Start = "start",
     }
 }
 
@@ -292,6 +327,11 @@ impl Drop for BusyLane {
     }
 }
 
+/// A lane's process has ended, and another takes its place.
+pub fn lane_ended(why: LaneEnd) {
+    counter!(LANE_ENDS.name, "reason" => why.as_str()).increment(1);
+}
+
 /// The object store answered.
 pub fn store_request(operation: StoreOperation, outcome: StoreOutcome, elapsed: Duration) {
     let operation = operation.as_str();
@@ -392,6 +432,9 @@ fn declare() {
         counter!(FRAMES.name, "outcome" => outcome.as_str()).increment(0);
     }
     faces(0);
+    for why in LaneEnd::ALL {
+        counter!(LANE_ENDS.name, "reason" => why.as_str()).increment(0);
+    }
     for stage in Stage::ALL {
         drop(histogram!(STAGE_SECONDS.name, "stage" => stage.as_str()));
     }
@@ -454,6 +497,7 @@ pub(crate) mod tests {
             lanes(4);
             let _first = busy_lane();
             drop(busy_lane());
+            lane_ended(LaneEnd::Deadline);
             store_request(StoreOperation::PutNew, StoreOutcome::Exists, Duration::from_millis(3));
             std::mem::forget(_first);
         });
@@ -470,6 +514,7 @@ pub(crate) mod tests {
             r#"facemill_consumer_lag_records{topic="chunks"} 7"#,
             "facemill_lanes 4",
             "facemill_lanes_busy 1",
+            r#"facemill_lane_ends_total{reason="deadline"} 1"#,
             r#"facemill_store_requests_total{operation="put_new",outcome="exists"} 1"#,
             r#"facemill_store_request_seconds_count{operation="put_new"} 1"#,
         ];

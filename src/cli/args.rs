@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use crate::config::{LANES, LogFormat, THREADS};
+use crate::config::{LANE_MEMORY_MB, LANES, LogFormat, THREADS};
 use crate::contract::{Faces, JobId, Swapper};
+use crate::vision::Provider;
 
 use super::Exit;
 
@@ -56,6 +57,9 @@ pub enum Command {
     Resubmit(Resubmit),
     /// The networks that are built in
     Models(Models),
+    /// What a worker runs for each lane; speaks JSON lines on standard input and output
+    #[command(hide = true)]
+    Lane(LaneArgs),
 }
 
 /// Swap a face in a clip.
@@ -231,6 +235,32 @@ impl OfJob {
     }
 }
 
+/// A lane's process: all that it is told, since it gets no configuration and next to no environment.
+#[derive(Debug, Args)]
+pub struct LaneArgs {
+    /// The ONNX Runtime library
+    #[arg(long, value_name = "FILE")]
+    pub onnxruntime: PathBuf,
+    /// What networks run on
+    #[arg(long, value_name = "PROVIDER", default_value = "cpu")]
+    pub execution_provider: Provider,
+    /// Threads of each network
+    #[arg(long, value_name = "N", value_parser = in_range(THREADS), default_value = "1")]
+    pub network_threads: usize,
+    /// Threads of decoder and encoder, each
+    #[arg(long, value_name = "N", value_parser = in_range(THREADS), default_value = "1")]
+    pub execution_threads: usize,
+    /// Whose networks are loaded at the start
+    #[arg(long, default_value = "mesh")]
+    pub swapper: SwapperArg,
+    /// Memory that it may take, MB
+    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u64).range(LANE_MEMORY_MB), default_value = "4096")]
+    pub memory_mb: u64,
+    /// What it logs, as log.filter
+    #[arg(long, value_name = "DIRECTIVES", default_value = "warn")]
+    pub log: String,
+}
+
 /// The networks that are built in.
 #[derive(Debug, Args)]
 pub struct Models {
@@ -335,7 +365,7 @@ impl Command {
                 "kafka": { "brokers": resubmit.job.brokers },
                 "store": { "url": resubmit.store, "endpoint_url": resubmit.store_endpoint },
             }),
-            Self::Models(_) => json!({}),
+            Self::Models(_) | Self::Lane(_) => json!({}),
         }
     }
 

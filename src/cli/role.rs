@@ -13,12 +13,11 @@ use crate::contract::{PIPELINE, Toolchain, topics, worker_group};
 use crate::site::{Metered, Site, SiteError};
 use crate::store::{self, Limits, Locations, StoreConfig};
 use crate::telemetry::{self, Ready};
-use crate::vision::{self, Execution, Provider};
-use crate::worker::LaneSettings;
+use crate::vision::{self, Provider};
 use crate::{assemble as assembler, ingest as ingester, media, toolchain, worker as swapper};
 
 use super::args::{Role, WorkerRole};
-use super::{Exit, Misconfigured};
+use super::{Exit, Misconfigured, lane};
 
 /// Runs an ingest node.
 pub async fn ingest(_args: Role, config: Config, stop: CancellationToken) -> Result<Exit> {
@@ -46,11 +45,7 @@ pub async fn worker(args: WorkerRole, config: Config, stop: CancellationToken) -
     let settings = swapper::Settings {
         group: worker_group(&toolchain),
         lanes: config.worker.lanes,
-        lane: LaneSettings {
-            execution: Execution { provider, threads: config.worker.threads },
-            threads: config.worker.threads,
-            swapper: args.swapper.into(),
-        },
+        lane: lane::settings(&config, provider, args.swapper.into())?,
     };
     info!(group = settings.group, lanes = settings.lanes, "worker starts");
     let site = site(&config, "worker").await?;

@@ -11,12 +11,11 @@ use crate::config::{Config, cache_dir};
 use crate::contract::{Digest, Job, JobId, Status, Swapper, VERSION, Video};
 use crate::error::Refusal;
 use crate::local::{self, LocalError, Settings, file_url};
-use crate::vision::{self, Execution};
-use crate::worker::LaneSettings;
-use crate::{contract, ingest, media, seal};
+use crate::{contract, ingest, media, seal, vision};
 
 use super::Exit;
 use super::args::Swap;
+use super::lane;
 use super::progress::Progress;
 
 /// Runs the command.
@@ -27,8 +26,8 @@ pub async fn run(args: Swap, config: Config, stop: CancellationToken) -> Result<
         eprintln!("facemill: --source-path is missing (expected a photo; only --swapper none needs none)");
         return Ok(Exit::Usage);
     }
-    let execution = match config.worker.provider.parse() {
-        Ok(provider) => Execution { provider, threads: config.worker.threads },
+    let provider = match config.worker.provider.parse() {
+        Ok(provider) => provider,
         Err(error) => {
             eprintln!("facemill: --execution-provider: {error}");
             return Ok(Exit::Usage);
@@ -69,7 +68,7 @@ pub async fn run(args: Swap, config: Config, stop: CancellationToken) -> Result<
             limits: media::Limits::default(),
         },
         lanes: config.worker.lanes,
-        lane: LaneSettings { execution, threads: config.worker.threads, swapper },
+        lane: lane::settings(&config, provider, swapper)?,
     };
     let outcome = local::run(&job, settings, stop, &mut |update| progress.show(&update)).await;
     let exit = match outcome {

@@ -17,7 +17,8 @@ use crate::telemetry::{self, Stage};
 
 use super::Worker;
 use super::attempts::{Attempt, Begun};
-use super::lane::{LaneError, LaneOrder, LaneReport};
+use super::lane::{LaneOrder, LaneReport};
+use super::process::LaneError;
 
 /// How a record was left.
 #[derive(Debug, PartialEq, Eq)]
@@ -185,13 +186,11 @@ async fn swap(
                 std::future::pending().await
             }
         };
-        crash::point("worker.decode");
         // Cancel-safe: `giving_up` never ends.
         let outcome = tokio::select! {
             outcome = lane.run(order.clone(), &stop) => outcome,
             never = giving_up => never,
         };
-        crash::point("worker.encode");
         let error = match outcome {
             Ok(report) => {
                 attempt.take_back(&worker.site).await?;

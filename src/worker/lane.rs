@@ -1,15 +1,16 @@
-//! A lane: one function from slice file and [`ChunkSpec`] to result file.
+//! A lane: one function from slice file and [`ChunkSpec`] to result file. Runs in a process of its own ([`super::serve`]).
 //!
 //! A chunk's computation sees nothing but its [`LaneOrder`]. Four stages, each on a thread of its own, joined by short channels:
 //! decode → track → swap → encode. Whoever is behind holds the others back.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use crate::contract::{ChunkSpec, Digest, Faces, FrameCounts, ResultFooter, StageSeconds, Swapper};
+use serde::{Deserialize, Serialize};
+
+use crate::contract::{ChunkSpec, Digest, Faces, Fingerprint, FrameCounts, ResultFooter, StageSeconds, Swapper};
 use crate::error::{Classify, Kind};
 use crate::frame::{FrameIndex, Pixels};
 use crate::media::{ChunkEncoder, Decoded, EncodeSettings, Encoded, MediaError, SliceDecoder, Timing};
@@ -18,13 +19,13 @@ use crate::seal::{self, SealError};
 use crate::telemetry::Stage;
 use crate::vision::swap::{EyeNet, MeshSwapper, Portrait, Reference};
 use crate::vision::track::Tracker;
-use crate::vision::{Catalog, Execution, Face, TrackNets, VisionError};
-
-use super::lanes::Meter;
+use crate::vision::{self, Catalog, Execution, Face, TrackNets, VisionError};
 
 /// How a lane works; none of it changes a result.
 #[derive(Clone, Debug)]
-pub struct LaneSettings {
+pub struct Means {
+    /// The ONNX Runtime library.
+    pub onnxruntime: PathBuf,
     /// Where and with how many threads networks run.
     pub execution: Execution,
     /// Threads of the decoder and of the encoder, each.
@@ -34,7 +35,7 @@ pub struct LaneSettings {
 }
 
 /// One chunk's work: what is to be computed, and the files that it names by digest.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LaneOrder {
     /// What is to be computed.
     pub spec: ChunkSpec,
@@ -49,7 +50,7 @@ pub struct LaneOrder {
 }
 
 /// What came out.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LaneReport {
     /// Where the result is.
     pub result: PathBuf,
@@ -61,7 +62,7 @@ pub struct LaneReport {
 
 /// Why there is no result.
 #[derive(Debug, thiserror::Error)]
-pub enum LaneError {
+pub enum WorkError {
     /// The slice cannot be decoded, or the result not encoded.
     #[error(transparent)]
     Media(#[from] MediaError),
@@ -88,18 +89,18 @@ pub enum LaneError {
     /// The worker stops.
     #[error("stopped before the chunk was done")]
     Stopped,
-    /// The lane is gone.
-    #[error("the lane has died")]
-    Died,
+    /// A stage has panicked: there is a fault in it, and what it leaves behind is not to be used.
+    #[error("a stage of the lane has panicked")]
+    Panicked,
 }
 
-impl Classify for LaneError {
+impl Classify for WorkError {
     fn kind(&self) -> Kind {
         match self {
             Self::Media(error) => error.kind(),
             Self::Vision(error) => error.kind(),
-            Self::Photo(_) | Self::Frames { .. } | Self::Died => Kind::Poison,
-            Self::Seal(_) | Self::Io(_) => Kind::Fatal,
+            Self::Photo(_) | Self::Frames { .. } => Kind::Poison,
+            Self::Seal(_) | Self::Io(_) | Self::Panicked => Kind::Fatal,
             Self::Stopped => Kind::Retry,
         }
     }
@@ -117,8 +118,7 @@ struct Tracked {
 
 /// A lane and what it keeps from one chunk to the next; none of it changes a result.
 pub struct Lane {
-    settings: LaneSettings,
-    meter: Arc<Meter>,
+    means: Means,
     track_nets: Option<TrackNets>,
     eyes: Option<EyeNet>,
     /// The swapper of the last chunk, and whose face it lends.
@@ -130,13 +130,13 @@ type Lender = (Vec<Digest>, Option<u32>);
 
 impl Lane {
     /// A lane that has loaded nothing yet.
-    pub fn new(settings: LaneSettings, meter: Arc<Meter>) -> Self {
-        Self { settings, meter, track_nets: None, eyes: None, swapper: None }
+    pub fn new(means: Means) -> Self {
+        Self { means, track_nets: None, eyes: None, swapper: None }
     }
 
-    /// Loads the networks that its settings name.
-    pub fn warm_up(&mut self) -> Result<(), LaneError> {
-        if self.settings.swapper == Swapper::Mesh {
+    /// Loads the networks that it is going to need.
+    pub fn warm_up(&mut self) -> Result<(), WorkError> {
+        if self.means.swapper == Swapper::Mesh {
             self.track_nets = Some(self.load_track_nets()?);
             self.eyes = Some(self.load_eyes()?);
         }
@@ -144,20 +144,28 @@ impl Lane {
     }
 
     fn load_track_nets(&self) -> Result<TrackNets, VisionError> {
-        TrackNets::load(&Catalog::builtin()?, &self.settings.execution)
+        vision::model::init(&self.means.onnxruntime)?;
+        TrackNets::load(&Catalog::builtin()?, &self.means.execution)
     }
 
     fn load_eyes(&self) -> Result<EyeNet, VisionError> {
-        EyeNet::load(&Catalog::builtin()?, &self.settings.execution)
+        vision::model::init(&self.means.onnxruntime)?;
+        EyeNet::load(&Catalog::builtin()?, &self.means.execution)
     }
 
-    /// Computes one chunk. Ends with [`LaneError::Stopped`] at the next frame after `stop` was set.
-    pub fn run(&mut self, order: &LaneOrder, stop: &AtomicBool) -> Result<LaneReport, LaneError> {
+    /// Computes one chunk, whose result is to bear the name `fingerprint`. Ends with [`WorkError::Stopped`] at the next frame after
+    /// `stop` was set; calls `encoded` with the number of frames that are, after each.
+    pub fn run(
+        &mut self,
+        order: &LaneOrder,
+        fingerprint: Fingerprint,
+        stop: &AtomicBool,
+        encoded: &mut dyn FnMut(u64),
+    ) -> Result<LaneReport, WorkError> {
         let encoded = match order.spec.swap.swapper {
-            Swapper::None => self.pass(order, stop)?,
-            Swapper::Mesh => self.swap(order, stop)?,
+            Swapper::None => self.pass(order, stop, encoded)?,
+            Swapper::Mesh => self.swap(order, stop, encoded)?,
         };
-        let fingerprint = order.spec.fingerprint();
         let counts = encoded.counts;
         let reorder_depth = encoded.encoded.reorder_depth;
         seal::seal(&order.result, |sha256| ResultFooter { fingerprint, sha256, counts, reorder_depth })?;
@@ -165,18 +173,18 @@ impl Lane {
     }
 
     /// decode → encode.
-    fn pass(&mut self, order: &LaneOrder, stop: &AtomicBool) -> Result<Done, LaneError> {
+    fn pass(&mut self, order: &LaneOrder, stop: &AtomicBool, encoded: &mut dyn FnMut(u64)) -> Result<Done, WorkError> {
         let (decoded, frames) = sync_channel(FRAMES_BETWEEN_STAGES);
-        let threads = self.settings.threads;
+        let threads = self.means.threads;
         std::thread::scope(|stages| {
             let decoding = stages.spawn(move || decode(order, threads, stop, &decoded));
-            let encoding = self.encode(order, frames.into_iter().map(|(number, frame)| (number, frame, None)));
+            let encoding = self.encode(order, frames.into_iter().map(|(number, frame)| (number, frame, None)), encoded);
             finish(encoding, [decoding.join()])
         })
     }
 
     /// decode → track → swap → encode.
-    fn swap(&mut self, order: &LaneOrder, stop: &AtomicBool) -> Result<Done, LaneError> {
+    fn swap(&mut self, order: &LaneOrder, stop: &AtomicBool, encoded: &mut dyn FnMut(u64)) -> Result<Done, WorkError> {
         let mut track_nets = match self.track_nets.take() {
             Some(nets) => nets,
             None => self.load_track_nets()?,
@@ -196,7 +204,7 @@ impl Lane {
             Some(path) => Reference::from_bytes(&std::fs::read(path)?),
             None => None,
         };
-        let threads = self.settings.threads;
+        let threads = self.means.threads;
         let (decoded, frames) = sync_channel(FRAMES_BETWEEN_STAGES);
         let (found, with_faces) = sync_channel(FRAMES_BETWEEN_STAGES);
         let (swapped, ready) = sync_channel(FRAMES_BETWEEN_STAGES);
@@ -204,7 +212,7 @@ impl Lane {
             let decoding = stages.spawn(move || decode(order, threads, stop, &decoded));
             let tracking = stages.spawn(|| track(order, &mut track_nets, frames, found));
             let swapping = stages.spawn(|| swap_frames(order, &mut swapper, reference.as_ref(), with_faces, swapped));
-            let encoding = self.encode(order, ready.into_iter());
+            let encoding = self.encode(order, ready.into_iter(), encoded);
             finish(encoding, [decoding.join(), tracking.join(), swapping.join()])
         });
         self.track_nets = Some(track_nets);
@@ -217,13 +225,14 @@ impl Lane {
         &self,
         order: &LaneOrder,
         frames: impl Iterator<Item = (FrameIndex, Decoded, Option<u64>)>,
-    ) -> Result<Done, LaneError> {
+        encoded: &mut dyn FnMut(u64),
+    ) -> Result<Done, WorkError> {
         let ChunkSpec { span, video, time_base, frame_rate, .. } = &order.spec;
         let settings = EncodeSettings {
             encoder: video.encoder.clone(),
             preset: video.preset.clone(),
             crf: video.crf,
-            threads: self.settings.threads,
+            threads: self.means.threads,
         };
         let timing = Timing { time_base: *time_base, frame_rate: *frame_rate };
         let mut encoder: Option<(ChunkEncoder, i64)> = None;
@@ -245,11 +254,11 @@ impl Lane {
             counts.faces += faces.unwrap_or(0);
             counts.frames += 1;
             next += 1;
-            self.meter.add_frame();
+            encoded(counts.frames);
         }
         let expected = format!("{} frames", span.frames());
         let Some((encoder, _)) = encoder.filter(|_| next == span.end) else {
-            return Err(LaneError::Frames { found: format!("{} frames", next - span.start), expected });
+            return Err(WorkError::Frames { found: format!("{} frames", next - span.start), expected });
         };
         let encoded = clock.spend(Stage::Encode, || encoder.finish())?;
         Ok(Done { encoded, counts, clock })
@@ -265,14 +274,14 @@ struct Done {
 
 /// Adds up the stages: the first failure in the direction of the flow counts, since the later ones follow from it.
 fn finish<const N: usize>(
-    encoding: Result<Done, LaneError>,
-    stages: [std::thread::Result<Result<Clock, LaneError>>; N],
-) -> Result<Done, LaneError> {
+    encoding: Result<Done, WorkError>,
+    stages: [std::thread::Result<Result<Clock, WorkError>>; N],
+) -> Result<Done, WorkError> {
     let mut clocks = Vec::new();
     for stage in stages {
         match stage {
             Ok(clock) => clocks.push(clock?),
-            Err(_panic) => return Err(LaneError::Died),
+            Err(_panic) => return Err(WorkError::Panicked),
         }
     }
     let mut done = encoding?;
@@ -288,8 +297,9 @@ fn decode(
     threads: usize,
     stop: &AtomicBool,
     frames: &SyncSender<(FrameIndex, Decoded)>,
-) -> Result<Clock, LaneError> {
+) -> Result<Clock, WorkError> {
     let ChunkSpec { span, first_pts, last_pts, .. } = &order.spec;
+    crate::crash::lane(order.spec.clip_frames);
     let mut clock = Clock::default();
     let mut decoder = SliceDecoder::open(&order.slice, threads)?;
     decoder.skip_before(*first_pts);
@@ -297,7 +307,7 @@ fn decode(
     let mut last = None;
     while number < span.hi {
         if stop.load(Ordering::Relaxed) {
-            return Err(LaneError::Stopped);
+            return Err(WorkError::Stopped);
         }
         let Some(frame) = clock.spend(Stage::Decode, || decoder.next())? else { break };
         if frame.pts() < *first_pts {
@@ -313,7 +323,7 @@ fn decode(
         return Ok(clock);
     }
     let found = format!("{} frames up to {last:?}", number - span.lo);
-    Err(LaneError::Frames { found, expected: format!("{} frames up to {last_pts}", span.hi - span.lo) })
+    Err(WorkError::Frames { found, expected: format!("{} frames up to {last_pts}", span.hi - span.lo) })
 }
 
 fn track(
@@ -321,7 +331,7 @@ fn track(
     nets: &mut TrackNets,
     frames: Receiver<(FrameIndex, Decoded)>,
     found: SyncSender<Tracked>,
-) -> Result<Clock, LaneError> {
+) -> Result<Clock, WorkError> {
     let span = &order.spec.span;
     let mut clock = Clock::default();
     let mut tracker = Tracker::new(span.start..span.end, order.spec.clip_frames);
@@ -340,7 +350,7 @@ fn track(
     Ok(clock)
 }
 
-fn new_swapper(order: &LaneOrder, track_nets: &mut TrackNets, mut eyes: EyeNet) -> Result<MeshSwapper, LaneError> {
+fn new_swapper(order: &LaneOrder, track_nets: &mut TrackNets, mut eyes: EyeNet) -> Result<MeshSwapper, WorkError> {
     let source_face = order.spec.swap.source_face.map(|face| face as usize);
     let mut portraits = Vec::new();
     for path in &order.portraits {
@@ -356,7 +366,7 @@ fn swap_frames(
     reference: Option<&Reference>,
     frames: Receiver<Tracked>,
     swapped: SyncSender<(FrameIndex, Decoded, Option<u64>)>,
-) -> Result<Clock, LaneError> {
+) -> Result<Clock, WorkError> {
     let settings = &order.spec.swap;
     let mut clock = Clock::default();
     for Tracked { number, mut frame, faces } in frames {

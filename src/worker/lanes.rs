@@ -1,18 +1,27 @@
-//! The lanes of a worker: threads of their own, each with its networks loaded once, each at one chunk at a time.
+//! The lanes of a worker: processes of their own ([`super::process`]), each with its networks loaded once, each at one chunk at a time.
 //!
-//! Nothing outside knows that they are threads: a chunk goes in as files, its result comes out as a file.
+//! A chunk goes in as files, its result comes out as a file. What a chunk can do to its process (crash it, hang it, take its memory) ends
+//! here: the process is replaced, the chunk's caller is told.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{debug, warn};
 
-use crate::telemetry::{self, Stage};
+use crate::telemetry::{self, LaneEnd, Stage};
 
-use super::lane::{Lane, LaneError, LaneOrder, LaneReport, LaneSettings};
+use super::lane::{LaneOrder, LaneReport};
+use super::process::{LaneError, LaneProcess, LaneSettings, STOP_GRACE, StartError};
+
+/// Starts that may fail in a row before the worker is told.
+const STARTS: u32 = 5;
+/// The wait after the first of them; it doubles.
+const START_PAUSE: Duration = Duration::from_millis(100);
 
 /// Frames that have left the lanes, of chunks that are not settled yet: what a progress bar adds to the settled ones.
 #[derive(Debug, Default)]
@@ -26,84 +35,256 @@ impl Meter {
         self.frames.load(Ordering::Relaxed)
     }
 
-    /// One frame more.
-    pub fn add_frame(&self) {
-        self.frames.fetch_add(1, Ordering::Relaxed);
+    fn add(&self, frames: u64) {
+        self.frames.fetch_add(frames, Ordering::Relaxed);
+    }
+
+    fn take_back(&self, frames: u64) {
+        self.frames.fetch_sub(frames, Ordering::Relaxed);
     }
 }
 
-struct Order {
+/// A chunk on its way to a lane.
+struct Work {
     order: Arc<LaneOrder>,
-    stop: Arc<AtomicBool>,
+    stop: CancellationToken,
     report: oneshot::Sender<Result<LaneReport, LaneError>>,
 }
 
+/// The way to a free lane; holds one chunk, since a lane offers itself anew for each.
+type Offer = mpsc::Sender<Work>;
+
 /// A pool of lanes.
 pub struct Lanes {
-    /// Free lanes: each is the way to one lane's thread.
-    free_sender: mpsc::Sender<std::sync::mpsc::SyncSender<Order>>,
-    free: tokio::sync::Mutex<mpsc::Receiver<std::sync::mpsc::SyncSender<Order>>>,
-    stopping: Arc<AtomicBool>,
-    settings: LaneSettings,
-    meter: Arc<Meter>,
+    free: Mutex<mpsc::Receiver<Offer>>,
+    closing: CancellationToken,
+    keepers: Mutex<JoinSet<()>>,
 }
 
 impl Lanes {
     /// Starts `count` lanes; each loads its networks meanwhile.
     pub fn new(count: usize, settings: &LaneSettings, meter: Arc<Meter>) -> Self {
-        let (free_sender, free) = mpsc::channel(count); // every lane can be free at once
-        let free = tokio::sync::Mutex::new(free);
-        let lanes = Self { free_sender, free, stopping: Arc::default(), settings: settings.clone(), meter };
-        (0..count).for_each(|_| lanes.start_lane());
-        lanes
+        let (offers, free) = mpsc::channel(count); // every lane can be free at once
+        let closing = CancellationToken::new();
+        let mut keepers = JoinSet::new();
+        for _ in 0..count {
+            let (settings, meter) = (settings.clone(), meter.clone());
+            let keeper = Keeper { settings, meter, offers: offers.clone(), inbox: None, successor: None };
+            let closing = closing.clone();
+            keepers.spawn(async move { keeper.keep(&closing).await });
+        }
+        Self { free: Mutex::new(free), closing, keepers: Mutex::new(keepers) }
     }
 
-    /// Starts a lane, at the beginning or in the place of one that has died.
-    fn start_lane(&self) {
-        let (orders, inbox) = std::sync::mpsc::sync_channel::<Order>(1); // a lane is offered only when free
-        let mut lane = Lane::new(self.settings.clone(), self.meter.clone());
-        let work = move || {
-            if let Err(error) = lane.warm_up() {
-                warn!(%error, "networks are not loaded yet; the first chunk tries again");
-            }
-            while let Ok(Order { order, stop, report }) = inbox.recv() {
-                let busy = telemetry::busy_lane();
-                let outcome = lane.run(&order, &stop);
-                drop(busy);
-                // Whoever asked may be gone; the lane goes on.
-                let _ = report.send(outcome);
-            }
-        };
-        let thread = std::thread::Builder::new().name("lane".into());
-        thread.spawn(work).expect("the system can start a thread per lane");
-        self.free_sender.try_send(orders).expect("the channel has a place for every lane");
-    }
-
-    /// Runs a chunk on the next free lane. Ends with `Stopped` soon after `stop`.
-    pub async fn run(&self, order: Arc<LaneOrder>, stop: &CancellationToken) -> Result<LaneReport, LaneError> {
+    /// Waits for a lane. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`LaneError::Stopped`] once the lanes are closed.
+    pub async fn acquire(&self) -> Result<FreeLane, LaneError> {
         let asked = Instant::now();
-        // Cancel-safe: a lane is taken out of the channel only by the `recv` that returns it.
+        // Cancel-safe: an offer is taken out of the channel only by the `recv` that returns it.
         let taken = async { self.free.lock().await.recv().await };
-        let lane = tokio::select! {
-            () = stop.cancelled() => return Err(LaneError::Stopped),
-            lane = taken => lane.ok_or(LaneError::Stopped)?,
+        let offer = tokio::select! {
+            () = self.closing.cancelled() => return Err(LaneError::Stopped),
+            offer = taken => offer.ok_or(LaneError::Stopped)?,
         };
         telemetry::stage(Stage::Wait, asked.elapsed());
-        let (report, outcome) = oneshot::channel();
-        let sent = lane.send(Order { order, stop: self.stopping.clone(), report });
-        let outcome = match sent {
-            Ok(()) => outcome.await.unwrap_or(Err(LaneError::Died)),
-            Err(_) => Err(LaneError::Died),
-        };
-        match outcome {
-            Err(LaneError::Died) => self.start_lane(),
-            _ => self.free_sender.try_send(lane).expect("the channel has a place for every lane"),
-        }
-        outcome
+        Ok(FreeLane { offer })
     }
 
-    /// Asks every lane to stop at its next frame.
-    pub fn stop(&self) {
-        self.stopping.store(true, Ordering::Relaxed);
+    /// Ends every lane; what is in work is left.
+    pub async fn close(&self) {
+        self.closing.cancel();
+        let mut keepers = self.keepers.lock().await;
+        while let Some(ended) = keepers.join_next().await {
+            if let Err(error) = ended {
+                warn!(%error, "a lane's keeper has panicked");
+            }
+        }
+    }
+}
+
+/// A lane that waits for a chunk; it is free again when this is dropped.
+pub struct FreeLane {
+    offer: Offer,
+}
+
+impl FreeLane {
+    /// Has a chunk computed. Once `stop` is cancelled it ends with [`LaneError::Stopped`] within [`STOP_GRACE`], or with the result if
+    /// that was ready first. When this is dropped the lane leaves the chunk as well.
+    pub async fn run(self, order: Arc<LaneOrder>, stop: &CancellationToken) -> Result<LaneReport, LaneError> {
+        let (report, mut outcome) = oneshot::channel();
+        if self.offer.try_send(Work { order, stop: stop.clone(), report }).is_err() {
+            return Err(LaneError::Stopped); // the lanes have been closed
+        }
+        // Cancel-safe: the report stays in its channel.
+        let reported = tokio::select! {
+            reported = &mut outcome => reported,
+            // The lane that took the chunk may have died idle, and the next one may be on its way up.
+            () = async { stop.cancelled().await; tokio::time::sleep(2 * STOP_GRACE).await } => return Err(LaneError::Stopped),
+        };
+        reported.unwrap_or(Err(LaneError::Stopped))
+    }
+}
+
+/// Keeps one lane's place filled.
+struct Keeper {
+    settings: LaneSettings,
+    meter: Arc<Meter>,
+    offers: mpsc::Sender<Offer>,
+    /// The offer that stands, if one does.
+    inbox: Option<mpsc::Receiver<Work>>,
+    /// The next process, on its way up.
+    successor: Option<Starting>,
+}
+
+/// A process on its way up; it ends with this value.
+type Starting = AbortOnDropHandle<Result<LaneProcess, StartError>>;
+
+impl Keeper {
+    async fn keep(mut self, closing: &CancellationToken) {
+        while !closing.is_cancelled() {
+            // Cancel-safe: what is dropped while it comes up is killed by that.
+            let started = tokio::select! {
+                () = closing.cancelled() => return,
+                started = self.start() => started,
+            };
+            match started {
+                Ok(mut lane) => self.live(&mut lane, closing).await,
+                Err(error) => self.refuse(error, closing).await,
+            }
+        }
+    }
+
+    /// Tells whoever asks next that there is no lane.
+    async fn refuse(&mut self, error: StartError, closing: &CancellationToken) {
+        // Cancel-safe: what is not answered is told that the lanes are closed.
+        tokio::select! {
+            () = closing.cancelled() => {}
+            work = self.next_work() => if let Some(work) = work {
+                // Whoever asked may be gone.
+                let _ = work.report.send(Err(LaneError::Start(error.reason)));
+            }
+        }
+    }
+
+    /// A lane's life: chunk after chunk, until it is lost or has done its number of them.
+    async fn live(&mut self, lane: &mut LaneProcess, closing: &CancellationToken) {
+        while lane.is_usable && lane.orders < self.settings.chunks_per_lane {
+            // Cancel-safe: chunks stay in their channel, and what a lane says in its pipe.
+            let work = tokio::select! {
+                () = closing.cancelled() => return lane.end().await,
+                () = lane.silence() => {
+                    let death = lane.post_mortem().await;
+                    warn!(error = %death, "an idle lane has died; another takes its place");
+                    return telemetry::lane_ended(LaneEnd::Crashed);
+                }
+                work = self.next_work() => work,
+            };
+            let Some(work) = work else { return lane.end().await };
+            if lane.orders + 1 == self.settings.chunks_per_lane {
+                self.successor = Some(self.begin_start());
+            }
+            self.work(lane, work, closing).await;
+        }
+        if lane.is_usable {
+            debug!(chunks = lane.orders, "a lane has done its time");
+            telemetry::lane_ended(LaneEnd::Worn);
+            lane.end().await;
+        }
+    }
+
+    /// A lane that is up; what was started ahead, else a fresh one. An error after a few failures in a row, or if none will ever come.
+    async fn start(&mut self) -> Result<LaneProcess, StartError> {
+        let mut pause = START_PAUSE;
+        for failures in 1.. {
+            let starting = self.successor.take().unwrap_or_else(|| self.begin_start());
+            let error = match starting.await {
+                Ok(Ok(lane)) => return Ok(lane),
+                Ok(Err(error)) => error,
+                Err(error) => StartError { is_final: false, reason: error.to_string() },
+            };
+            telemetry::lane_ended(LaneEnd::Start);
+            if error.is_final || failures == STARTS {
+                return Err(error);
+            }
+            warn!(%error, "a lane has not come up; another is started");
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+        unreachable!("the last failure returns")
+    }
+
+    fn begin_start(&self) -> Starting {
+        AbortOnDropHandle::new(tokio::spawn(LaneProcess::start(self.settings.clone())))
+    }
+
+    /// Offers this lane and waits for a chunk. Cancel-safe: an offer stands until it was taken.
+    async fn next_work(&mut self) -> Option<Work> {
+        loop {
+            let inbox = match &mut self.inbox {
+                Some(inbox) => inbox,
+                closed => {
+                    let (offer, inbox) = mpsc::channel(1); // an offer is for one chunk
+                    self.offers.send(offer).await.ok()?;
+                    closed.insert(inbox)
+                }
+            };
+            let work = inbox.recv().await;
+            self.inbox = None;
+            // An offer may have been dropped, or a chunk been left while this lane was not up.
+            match work {
+                Some(work) if !work.report.is_closed() && !work.stop.is_cancelled() => return Some(work),
+                Some(Work { report, .. }) => drop(report.send(Err(LaneError::Stopped))),
+                None => {}
+            }
+        }
+    }
+
+    async fn work(&self, lane: &mut LaneProcess, work: Work, closing: &CancellationToken) {
+        let Work { order, stop, mut report } = work;
+        let leave = stop.child_token();
+        let mut counted = 0;
+        let mut count = |frames: u64| {
+            self.meter.add(frames.saturating_sub(counted));
+            counted = counted.max(frames);
+        };
+        let busy = telemetry::busy_lane();
+        let outcome = {
+            let mut running = std::pin::pin!(lane.run(&order, &leave, &mut count));
+            loop {
+                // Cancel-safe: `running` is not dropped, the others are asked again.
+                tokio::select! {
+                    outcome = &mut running => break outcome,
+                    () = report.closed(), if !leave.is_cancelled() => leave.cancel(),
+                    () = closing.cancelled() => break Err(LaneError::Stopped),
+                }
+            }
+        };
+        drop(busy);
+        if closing.is_cancelled() {
+            lane.end().await;
+        }
+        match &outcome {
+            Ok(made) => count(made.counts.frames),
+            Err(error) => {
+                self.meter.take_back(counted);
+                self.tell_end(error, lane.is_usable);
+            }
+        }
+        // Whoever asked may be gone.
+        let _ = report.send(outcome);
+    }
+
+    fn tell_end(&self, error: &LaneError, is_usable: bool) {
+        let why = match error {
+            _ if is_usable => return,
+            LaneError::Deadline { .. } => LaneEnd::Deadline,
+            LaneError::OutOfMemory { .. } => LaneEnd::Memory,
+            LaneError::Stopped => LaneEnd::Stuck,
+            _ => LaneEnd::Crashed,
+        };
+        warn!(reason = why.as_str(), %error, "a lane is lost; another takes its place");
+        telemetry::lane_ended(why);
     }
 }

@@ -4,7 +4,11 @@ pub mod attempts;
 mod chunk;
 mod endings;
 pub mod lane;
-mod lanes;
+pub mod lanes;
+mod process;
+mod protocol;
+mod serve;
+mod words;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,9 +25,11 @@ use crate::site::{Site, SiteError};
 use crate::telemetry::{self, Topic};
 use chunk::Settlement;
 use endings::Endings;
-pub use lane::LaneSettings;
+pub use lane::Means;
 use lanes::Lanes;
 pub use lanes::Meter;
+pub use process::{LaneError, LaneSettings};
+pub use serve::{ServeError, serve};
 
 /// How a worker works.
 #[derive(Clone, Debug)]

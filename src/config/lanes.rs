@@ -1,0 +1,57 @@
+//! What a lane's process is started with: this program, and of the environment only what it needs.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Variables that lanes get: where libraries, temporary files and caches lie, how text and times are written, and how CUDA, OpenMP and
+/// ONNX Runtime behave. No credentials are among them, and no `FACEMILL_…`: lanes get their settings as arguments.
+const NAMES: [&str; 9] =
+    ["PATH", "HOME", "TMPDIR", "LANG", "TZ", "LD_LIBRARY_PATH", "XDG_CACHE_HOME", "RUST_BACKTRACE", CRASH_LANE];
+/// Variables that lanes get, by how their names begin.
+const PREFIXES: [&str; 5] = ["LC_", "CUDA_", "NVIDIA_", "OMP_", "ORT_"];
+/// What the fault tests ask of lanes; nothing reads it without the feature.
+const CRASH_LANE: &str = "CRASH_LANE";
+
+/// The part of this process's environment that its lanes get.
+pub fn lane_environment() -> Vec<(OsString, OsString)> {
+    std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_for_lanes)).collect()
+}
+
+fn is_for_lanes(name: &str) -> bool {
+    let is_listed = NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    is_listed && (name != CRASH_LANE || cfg!(feature = "crash-points"))
+}
+
+/// The program that lanes are run by: this one, also when the file it was started from has been replaced meanwhile by another
+/// version, whose results would bear the wrong name.
+pub fn lane_program() -> std::io::Result<PathBuf> {
+    let running = PathBuf::from("/proc/self/exe");
+    if running.exists() { Ok(running) } else { std::env::current_exe() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lanes_get_no_credentials_and_no_settings() {
+        for name in ["PATH", "HOME", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS"] {
+            assert!(is_for_lanes(name), "{name}");
+        }
+        let kept_back = [
+            "AWS_SECRET_ACCESS_KEY",
+            "AWS_SESSION_TOKEN",
+            "FACEMILL_KAFKA__SASL_PASSWORD",
+            "FACEMILL_STORE__URL",
+            "KUBERNETES_SERVICE_HOST",
+            "CRASH_AT",
+            "LD_PRELOAD",
+            "PATHS",
+            "",
+        ];
+        for name in kept_back {
+            assert!(!is_for_lanes(name), "{name}");
+        }
+        assert_eq!(is_for_lanes("CRASH_LANE"), cfg!(feature = "crash-points"));
+    }
+}

@@ -1,0 +1,187 @@
+//! A lane's process from the inside: takes orders from standard input, tells how they go on standard output, logs to standard error.
+//!
+//! It lives by its standard input. When that ends (closed by the worker, or because the worker is gone) the process ends too, at
+//! once: nothing in it is worth keeping. Signals that a terminal or a service manager sends to all processes of a service are for the
+//! worker, which lets a lane finish its chunk; a lane ignores them.
+
+use std::io::{self, BufRead, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, Signal, getpid, getrlimit, kill_process, setrlimit};
+use tracing::{debug, warn};
+
+use crate::contract::Fingerprint;
+use crate::error::Classify;
+
+use super::lane::{Lane, LaneOrder, Means, WorkError};
+use super::protocol::{self, Ask, Tell};
+
+/// How often a lane tells how far it is, at most.
+const TELL_EVERY: Duration = Duration::from_millis(100);
+
+/// Why a lane's process cannot go on; its worker, if there is one, starts another.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The memory limit is refused.
+    #[error("limit the lane's memory: {0}")]
+    Limit(io::Error),
+    /// The worker does not listen any more.
+    #[error("tell the worker: {0}")]
+    Tell(#[from] io::Error),
+    /// The lane cannot be used any more; the reason was told.
+    #[error("the lane cannot go on: {0}")]
+    Spent(String),
+}
+
+/// What the thread that reads standard input and the lane's own share.
+#[derive(Default)]
+struct Shared {
+    /// Leave the chunk.
+    stop: AtomicBool,
+    /// There is something that would have to be left at once when standard input ends.
+    busy: AtomicBool,
+}
+
+/// A chunk and its name.
+type Order = (Box<LaneOrder>, Fingerprint);
+
+/// Works until standard input ends; takes at most `memory` bytes.
+pub fn serve(means: Means, memory: u64) -> Result<(), ServeError> {
+    limit_memory(memory)?;
+    let shared = Arc::new(Shared { stop: AtomicBool::new(false), busy: AtomicBool::new(true) });
+    let (orders, inbox) = sync_channel(1); // the worker sends an order only when the last one was answered
+    let reading = {
+        let shared = shared.clone();
+        move || listen(&shared, &orders)
+    };
+    std::thread::Builder::new().name("orders".into()).spawn(reading)?;
+    let mut lane = Lane::new(means);
+    if let Err(error) = lane.warm_up() {
+        fail(&error, memory)?;
+        return Err(ServeError::Spent(error.to_string()));
+    }
+    shared.busy.store(false, Ordering::SeqCst);
+    tell(&Tell::Ready)?;
+    work(&mut lane, &inbox, &shared, memory)
+}
+
+/// Reads what the worker asks, also while a chunk is computed.
+fn listen(shared: &Shared, orders: &SyncSender<Order>) {
+    for line in io::stdin().lock().lines() {
+        let Ok(line) = line else { break };
+        match serde_json::from_str(&line) {
+            Ok(Ask::Order { order, fingerprint }) => {
+                shared.stop.store(false, Ordering::SeqCst);
+                shared.busy.store(true, Ordering::SeqCst);
+                if orders.send((order, fingerprint)).is_err() {
+                    return;
+                }
+            }
+            Ok(Ask::Stop) => shared.stop.store(true, Ordering::SeqCst),
+            Err(error) => warn!(%error, "a line that is no order"),
+        }
+    }
+    if shared.busy.load(Ordering::SeqCst) {
+        // Stages and networks are at work on threads that know no other end; exit handlers would pull the ground from under them.
+        let _ = kill_process(getpid(), Signal::KILL);
+    }
+}
+
+fn work(lane: &mut Lane, inbox: &Receiver<Order>, shared: &Shared, memory: u64) -> Result<(), ServeError> {
+    while let Ok((order, fingerprint)) = inbox.recv() {
+        let mut told: Option<Instant> = None;
+        let mut lost = None;
+        let outcome = lane.run(&order, fingerprint, &shared.stop, &mut |frames| {
+            if told.is_none_or(|last| last.elapsed() >= TELL_EVERY) {
+                told = Some(Instant::now());
+                lost = lost.take().or(tell(&Tell::Encoded { frames }).err());
+            }
+        });
+        if let Some(error) = lost {
+            return Err(error.into());
+        }
+        // From here on the end of standard input finds nothing to leave.
+        shared.busy.store(false, Ordering::SeqCst);
+        match outcome {
+            Ok(report) => tell(&Tell::Done(report))?,
+            Err(WorkError::Stopped) => tell(&Tell::Stopped)?,
+            Err(error) => fail(&error, memory)?,
+        }
+    }
+    debug!("no more orders");
+    Ok(())
+}
+
+/// Tells why there is no result; an error if the lane is not to be used any more.
+fn fail(error: &WorkError, memory: u64) -> Result<(), ServeError> {
+    let reason = error.to_string();
+    if matches!(error, WorkError::Panicked) {
+        // The panic's own message is on standard error; the worker sees the end of this process.
+        return Err(ServeError::Spent(reason));
+    }
+    let out_of_memory = speaks_of_memory(&reason) || is_near(memory);
+    tell(&Tell::Failed { kind: error.kind(), memory: out_of_memory, reason: reason.clone() })?;
+    if out_of_memory { Err(ServeError::Spent(reason)) } else { Ok(()) }
+}
+
+fn tell(message: &Tell) -> io::Result<()> {
+    let line = protocol::line(message)?;
+    let mut out = io::stdout().lock();
+    out.write_all(line.as_bytes())?;
+    out.flush()
+}
+
+/// Heap, and other memory of its own that a process can write to, thread stacks included: what networks, frames and encoder take.
+/// Mapped files and the program itself do not count. Measured (one thread a lane, libx264 veryfast): README of the limits below.
+fn limit_memory(bytes: u64) -> Result<(), ServeError> {
+    let hard = getrlimit(Resource::Data).maximum;
+    let limit = hard.map_or(bytes, |hard| hard.min(bytes));
+    let limit = Rlimit { current: Some(limit), maximum: Some(limit) };
+    setrlimit(Resource::Data, limit).map_err(|error| ServeError::Limit(error.into()))
+}
+
+/// Whether a failure's words are those of missing memory: ENOMEM by FFmpeg or the system, C++'s `bad_alloc` by ONNX Runtime, a thread
+/// whose stack finds no place.
+pub(super) fn speaks_of_memory(text: &str) -> bool {
+    const WORDS: [&str; 6] = [
+        "cannot allocate memory",
+        "bad_alloc",
+        "bad allocation",
+        "out of memory",
+        "memory allocation of",
+        "failed to allocate memory",
+    ];
+    let text = text.to_lowercase();
+    WORDS.iter().any(|words| text.contains(words))
+}
+
+/// Whether this process has been close to its limit: x264 says of a failed allocation only that something went wrong.
+fn is_near(limit: u64) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak_kb =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    peak_kb.is_some_and(|peak| peak * 1024 > limit / 10 * 8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_memory_is_known_by_its_words() {
+        for words in [
+            "cannot decode slice.nut after 3 packets: cannot allocate memory",
+            "run model face_mesh_468: Non-zero status code: std::bad_alloc",
+            "memory allocation of 16777216 bytes failed",
+            "Failed to allocate memory for requested buffer of size 1",
+        ] {
+            assert!(speaks_of_memory(words), "{words}");
+        }
+        for words in ["invalid data found when processing input", "no face found in the portrait"] {
+            assert!(!speaks_of_memory(words), "{words}");
+        }
+    }
+}
