@@ -168,6 +168,12 @@ impl Site {
     }
 }
 
+/// Milliseconds since 1970.
+pub fn unix_millis() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |since| since.as_millis() as i64)
+}
+
 /// A store that counts and times its requests.
 pub struct Metered(pub Arc<dyn ObjectStore>);
 

@@ -31,6 +31,8 @@ pub fn cancelled(job: &JobId) -> String {
 /// The `number`th time, from 1, that something of a chunk had to be made again in this run.
 pub fn remake(job: &JobId, run: u32, index: u32, number: u32) -> String {
     format!("jobs/{job}/runs/{run}/remakes/{index}/{number}")
+}
+
 /// Every attempt at a chunk that has not been taken back.
 pub fn attempts(job: &JobId, run: u32, index: u32) -> String {
     format!("jobs/{job}/runs/{run}/attempts/{index}/")
