@@ -33,6 +33,7 @@ pub mod toolchain;
 
 // What everything uses.
 pub mod crash;
+pub mod dead_letters;
 pub mod error;
 pub mod shutdown;
 pub mod telemetry;

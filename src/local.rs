@@ -6,6 +6,7 @@ mod cache;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,9 @@ pub use cache::DataDirError;
 
 /// Partitions of every topic of the embedded broker: one consumer each, so a few are enough to spread a job.
 const PARTITIONS: i32 = 8;
+
+/// How soon a job that stands still is looked after: nothing else is queued here.
+const REPAIR_AFTER: Duration = Duration::from_secs(10);
 
 /// How a job is run on this machine.
 pub struct Settings {
@@ -127,18 +131,18 @@ fn spawn_roles(
     let ingest = ingest::run(site.clone(), settings.ingest.clone(), stop.clone());
     roles.spawn(async move { ("ingest", ingest.await) });
 
-    let worker = match toolchain::of(job, &settings.ingest.provider) {
-        Ok(toolchain) => {
-            let group = worker_group(&toolchain);
-            worker::Settings { group, lanes: settings.lanes, lane: settings.lane.clone() }
-        }
+    let group = match toolchain::of(job, &settings.ingest.provider) {
+        Ok(toolchain) => worker_group(&toolchain),
         // Ingest refuses the job for the same reason, and says so.
-        Err(_) => worker::Settings { group: "workers".into(), lanes: settings.lanes, lane: settings.lane.clone() },
+        Err(_) => "workers".to_owned(),
     };
+    // Who presses Ctrl-C does not want to wait; the next run goes on from the last whole chunk.
+    let grace = Duration::ZERO;
+    let worker = worker::Settings { group, lanes: settings.lanes, lane: settings.lane.clone(), grace };
     let worker = worker::run(site.clone(), worker, meter.clone(), stop.clone());
     roles.spawn(async move { ("worker", worker.await) });
 
-    let assemble = assemble::run(site.clone(), assemble::Settings { joins: 1 }, stop.clone());
+    let assemble = assemble::run(site.clone(), assemble::Settings { joins: 1, repair_after: REPAIR_AFTER, grace }, stop.clone());
     roles.spawn(async move { ("assembler", assemble.await) });
 }
 
@@ -153,7 +157,7 @@ async fn follow(
 ) -> Result<Status, LocalError> {
     let mut news = Reader::<Status>::start(&site.broker, topics::STATUS, StartAt::Beginning).await?;
     publish(&site.producer, job, contract::partition_of(&job.job, site.job_partitions)).await?;
-    let mut tick = tokio::time::interval(std::time::Duration::from_millis(100));
+    let mut tick = tokio::time::interval(Duration::from_millis(100));
     loop {
         // Cancel-safe: every branch waits on a channel or a timer.
         let status = tokio::select! {

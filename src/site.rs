@@ -238,3 +238,6 @@ impl ObjectStore for Metered {
         time(StoreOperation::Delete, self.0.delete(key, if_version), ok).await
     }
 }
+impl Site { pub async fn fetch_checked(&self, key: &str, to: &Path, expected: &Digest) -> Result<(), SiteError> {
+    let found = self.fetch_digest(key, to).await?;
+    if found != *expected { self.store.delete(key, None).await?; return Err(SiteError::BadObject { key: key.into(), error: format!("sha {found}") }); } Ok(()) } }

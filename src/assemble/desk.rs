@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use crate::broker::Delivery;
+use crate::broker::{BrokerError, Delivery};
 use crate::contract::{
     Cancellation, ChunkOutcome, Fingerprint, JobEvent, JobId, Manifest, OpenMarker, Output, State, Status, StatusChunk,
     VERSION, keys, partition_of,
@@ -25,7 +25,15 @@ use super::finish::{bare_manifest, finish, marker_of, remove_marker};
 use super::join::{JoinError, Joined, join};
 use super::ledger::{Counted, Settled};
 use super::open::OpenJob;
-use super::repair::{self, Repairs};
+use super::repair::{self, Repairs, Survey};
+
+/// What happens at the desk but for events.
+pub enum Happened {
+    /// A join has ended.
+    Joined(JoinEnd),
+    /// The broker has said how far the workers are.
+    Surveyed(Result<Survey, BrokerError>),
+}
 
 /// A join that has ended.
 pub struct JoinEnd {
@@ -235,13 +243,7 @@ impl Desk {
         let Some(open) = self.open.get_mut(job).filter(|open| open.run.run == run) else { return Ok(()) };
         match outcome {
             // The run has ended: by another assembler, if it is still open here.
-            ChunkOutcome::Skipped => match self.site.read_json::<Manifest>(&keys::manifest(job, run)).await? {
-                Some(manifest) => {
-                    self.open.remove(job);
-                    self.put_away(&manifest).await
-                }
-                None => Ok(()),
-            },
+            ChunkOutcome::Skipped => self.ended_elsewhere(job, run).await,
             ChunkOutcome::Failed { reason } => {
                 self.end(job, Ending::failed(format!("chunk {index}: {reason}"))).await
             }
@@ -300,11 +302,23 @@ impl Desk {
         Ok(())
     }
 
-    /// Waits for the next join to end; for ever if there is none. Cancel-safe.
-    pub async fn joined(&mut self) -> Result<JoinEnd, tokio::task::JoinError> {
-        match self.joins.join_next().await {
-            Some(joined) => joined,
-            None => std::future::pending().await,
+    /// Waits for a join to end, or for the broker's answer about jobs that stand still; for ever if there is neither. Cancel-safe.
+    pub async fn next(&mut self) -> Result<Happened, SiteError> {
+        let (joins, surveys) = (&mut self.joins, &mut self.repairs.surveys);
+        // Cancel-safe: `join_next` loses nothing.
+        let happened = tokio::select! {
+            Some(joined) = joins.join_next() => joined.map(Happened::Joined),
+            Some(surveyed) = surveys.join_next() => surveyed.map(Happened::Surveyed),
+            else => std::future::pending().await,
+        };
+        Ok(happened?)
+    }
+
+    /// Does what follows from it.
+    pub async fn go_on(&mut self, happened: Happened) -> Result<(), SiteError> {
+        match happened {
+            Happened::Joined(end) => self.close(end).await,
+            Happened::Surveyed(survey) => self.repair(survey).await,
         }
     }
 
@@ -314,8 +328,7 @@ impl Desk {
     }
 
     /// Ends the run whose join has ended.
-    pub async fn close(&mut self, joined: Result<JoinEnd, tokio::task::JoinError>) -> Result<(), SiteError> {
-        let JoinEnd { job, run, result } = joined?;
+    async fn close(&mut self, JoinEnd { job, run, result }: JoinEnd) -> Result<(), SiteError> {
         let Some(open) = self.open.get_mut(&job).filter(|open| open.run.run == run) else { return Ok(()) };
         match result {
             Ok(joined) => {
@@ -329,6 +342,7 @@ impl Desk {
                 };
                 self.end(&job, ending).await
             }
+            Err(JoinError::Ended) => self.ended_elsewhere(&job, run).await,
             Err(JoinError::Stopped) => {
                 open.joining = None;
                 // What stopped it may be over: a chunk made again while it was on its way out.
@@ -381,6 +395,15 @@ impl Desk {
         let manifest = bare_manifest(&self.site, job, run, State::Failed).await?;
         let reason = Some(format!("{error}; submit the job again"));
         finish(&self.site, Manifest { reason, ..manifest }).await
+    }
+
+    /// Another assembler, or a copy of this one, has ended a run that is open here.
+    async fn ended_elsewhere(&mut self, job: &JobId, run: u32) -> Result<(), SiteError> {
+        let Some(manifest) = self.site.read_json::<Manifest>(&keys::manifest(job, run)).await? else { return Ok(()) };
+        if let Some(open) = self.open.remove(job) {
+            open.stop_join();
+        }
+        self.put_away(&manifest).await
     }
 
     /// A run that had its manifest, but not yet the news of it, when its assembler ended.

@@ -63,9 +63,12 @@ pub enum JoinError {
     /// Someone else has written the output since the job was accepted.
     #[error("output: {0} has been changed by someone else since the job was accepted; it was left alone")]
     OutputChanged(String),
-    /// The assembler stops.
+    /// The assembler stops, or lets the job go.
     #[error("stopped")]
     Stopped,
+    /// Somebody else has ended the run.
+    #[error("the run has ended")]
+    Ended,
 }
 
 impl Classify for JoinError {
@@ -75,7 +78,7 @@ impl Classify for JoinError {
             Self::Target(error) | Self::Output(error) => error.kind(),
             Self::Media(error) => error.kind(),
             Self::TargetChanged | Self::Result { .. } | Self::OutputChanged(_) => Kind::Poison,
-            Self::Stopped => Kind::Retry,
+            Self::Stopped | Self::Ended => Kind::Retry,
         }
     }
 }
@@ -129,8 +132,10 @@ pub async fn join(site: &Site, run: &Run, plan: &Plan, stop: Arc<AtomicBool>) ->
     let bytes = tokio::fs::metadata(&output).await.map_err(SiteError::from)?.len();
     crash::point("assemble.join.muxed");
     // Whoever stood still for a while may come here when the run has ended: what has been delivered is not touched.
-    let ended = site.store.head(&keys::manifest(&run.job.job, run.run)).await.map_err(SiteError::from)?.is_some();
-    if ended || stopped.load(Ordering::Relaxed) {
+    if site.store.head(&keys::manifest(&run.job.job, run.run)).await.map_err(SiteError::from)?.is_some() {
+        return Err(JoinError::Ended);
+    }
+    if stopped.load(Ordering::Relaxed) {
         return Err(JoinError::Stopped);
     }
     let version = put_in_place(site, run, &output).await?;
@@ -180,8 +185,8 @@ impl Results {
         };
         let names = index.slices.iter().zip(&plan.chunks).map(|(slice, cut)| run.spec(plan, cut, *slice).fingerprint());
         let names: Vec<Fingerprint> = names.collect();
-        let footers = stream::iter(names.iter().enumerate())
-            .map(|(chunk, name)| read_footer(site, chunk, name))
+        let footers = stream::iter(names.clone().into_iter().enumerate())
+            .map(|(chunk, name)| async move { read_footer(site, chunk, &name).await })
             .buffered(REQUESTS)
             .try_collect()
             .await?;

@@ -41,15 +41,17 @@ pub async fn run(site: Site, settings: Settings, stop: CancellationToken) -> Res
     let mut desk = Desk::new(site, settings.joins, settings.repair_after);
     let mut tick = tokio::time::interval(telemetry::LOOK_EVERY);
     let ended = loop {
-        // Cancel-safe: `next`, `joined`, `surveyed` and `tick` lose nothing when another branch wins.
+        // Cancel-safe: both `next` and `tick` lose nothing when another branch wins.
         let worked = tokio::select! {
             () = stop.cancelled() => break Ok(()),
             _ = tick.tick() => {
                 telemetry::consumer_lag(telemetry::Topic::Completions, events.lag());
                 desk.look_for_idle().await
             }
-            joined = desk.joined() => desk.close(joined).await,
-            surveyed = desk.surveyed() => desk.repair(surveyed).await,
+            happened = desk.next() => match happened {
+                Ok(happened) => desk.go_on(happened).await,
+                Err(error) => Err(error),
+            },
             event = events.next() => match event {
                 Some(Ok(Event::Assigned(partitions))) => desk.adopt(&partitions).await,
                 Some(Ok(Event::Revoked(partitions))) => {
@@ -82,7 +84,10 @@ async fn finish_joins(desk: &mut Desk, events: &mut Consumer<JobEvent>, grace: D
         // Cancel-safe, as above.
         let closed = tokio::select! {
             () = &mut over => return,
-            joined = desk.joined() => desk.close(joined).await,
+            happened = desk.next() => match happened {
+                Ok(happened) => desk.go_on(happened).await,
+                Err(error) => Err(error),
+            },
             event = events.next() => match event {
                 Some(Ok(Event::Revoked(partitions))) => {
                     desk.let_go(&partitions);

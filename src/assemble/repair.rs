@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::broker::{BrokerError, Outgoing, Watch};
@@ -104,13 +104,14 @@ fn queued(noted: &Offsets, ends: &Offsets, committed: &Offsets) -> i64 {
 pub struct Repairs {
     repair_after: Duration,
     watch: Watch,
-    surveys: JoinSet<Result<Survey, BrokerError>>,
+    pub(super) surveys: JoinSet<Result<Survey, BrokerError>>,
     markers_read: Instant,
     /// Runs that are marked open and not accepted, and since when.
     unaccepted: HashMap<(JobId, u32), Instant>,
 }
 
 impl Repairs {
+    /// Nothing has been looked for yet.
     pub fn new(site: &Site, repair_after: Duration) -> Self {
         Self {
             repair_after,
@@ -139,20 +140,9 @@ impl Desk {
         Ok(())
     }
 
-    /// Waits for the broker's answer; for ever if it was not asked. Cancel-safe.
-    pub async fn surveyed(&mut self) -> Result<Result<Survey, BrokerError>, JoinError> {
-        match self.repairs.surveys.join_next().await {
-            Some(surveyed) => surveyed,
-            None => std::future::pending().await,
-        }
-    }
-
     /// Publishes again what was lost, and tells why the others wait.
-    pub async fn repair(
-        &mut self,
-        surveyed: Result<Result<Survey, BrokerError>, JoinError>,
-    ) -> Result<(), SiteError> {
-        let survey = match surveyed? {
+    pub(super) async fn repair(&mut self, surveyed: Result<Survey, BrokerError>) -> Result<(), SiteError> {
+        let survey = match surveyed {
             Ok(survey) => survey,
             Err(error) => {
                 warn!(%error, "cannot ask the broker how far the workers are; will be tried again");

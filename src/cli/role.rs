@@ -1,6 +1,7 @@
 //! The roles as services: `facemill ingest`, `facemill worker`, `facemill assemble`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio_util::sync::CancellationToken;
@@ -11,7 +12,7 @@ use crate::broker::{BrokerConfig, Producer};
 use crate::config::{Config, Kafka};
 use crate::contract::{PIPELINE, Toolchain, topics, worker_group};
 use crate::site::{Metered, Site, SiteError};
-use crate::store::{self, Limits, Locations, StoreConfig};
+use crate::store::{self, Limits, Locations, ObjectStore, StoreConfig};
 use crate::telemetry::{self, Ready};
 use crate::vision::{self, Provider};
 use crate::{assemble as assembler, ingest as ingester, media, toolchain, worker as swapper};
@@ -45,6 +46,7 @@ pub async fn worker(args: WorkerRole, config: Config, stop: CancellationToken) -
     let settings = swapper::Settings {
         group: worker_group(&toolchain),
         lanes: config.worker.lanes,
+        grace: Duration::from_secs(config.worker.grace_seconds),
         lane: lane::settings(&config, provider, args.swapper.into())?,
     };
     info!(group = settings.group, lanes = settings.lanes, "worker starts");
@@ -54,7 +56,11 @@ pub async fn worker(args: WorkerRole, config: Config, stop: CancellationToken) -
 
 /// Runs an assembler.
 pub async fn assemble(_args: Role, config: Config, stop: CancellationToken) -> Result<Exit> {
-    let settings = assembler::Settings { joins: config.assemble.jobs };
+    let settings = assembler::Settings {
+        joins: config.assemble.jobs,
+        repair_after: Duration::from_secs(config.assemble.repair_after_seconds),
+        grace: Duration::from_secs(config.assemble.grace_seconds),
+    };
     let site = site(&config, "assemble").await?;
     serve(&config, stop, |stop| assembler::run(site, settings, stop)).await
 }
@@ -100,19 +106,12 @@ async fn site(config: &Config, role: &str) -> Result<Site> {
     let job_partitions = producer.partitions(topics::COMPLETIONS).await?;
     let chunk_partitions = producer.partitions(topics::CHUNKS).await?;
 
-    let Some(url) = &config.store.url else {
-        let missing = "store.url is not set (expected file:///folder or s3://bucket/prefix; --store)";
-        return Err(Misconfigured(missing.to_owned()).into());
-    };
-    let store_config = StoreConfig {
-        endpoint_url: config.store.endpoint_url.clone(),
-        region: config.store.region.clone(),
-        force_path_style: config.store.force_path_style,
-        ..StoreConfig::default()
-    };
-    let store = store::open(url, &store_config).await?;
+    let store = open_store(config).await?;
     store::probe(&*store).await?;
-    let locations = Locations::new(Limits { roots: config.locations.roots.clone(), buckets: Vec::new() }, store_config);
+    let locations = Locations::new(
+        Limits { roots: config.locations.roots.clone(), buckets: Vec::new() },
+        store_config(config),
+    );
     let scratch = config.scratch_dir();
     std::fs::create_dir_all(&scratch).with_context(|| format!("create scratch folder {}", scratch.display()))?;
     Ok(Site {
@@ -135,4 +134,22 @@ pub fn broker(config: &Config, role: &str) -> Result<BrokerConfig> {
     let Kafka { properties, topic_prefix, static_member, .. } = config.kafka.clone();
     let client_id = format!("facemill-{role}");
     Ok(BrokerConfig { brokers, properties, client_id, prefix: topic_prefix, static_member })
+}
+
+/// The object store; it is not asked yet.
+pub async fn open_store(config: &Config) -> Result<Arc<dyn ObjectStore>> {
+    let Some(url) = &config.store.url else {
+        let missing = "store.url is not set (expected file:///folder or s3://bucket/prefix; --store)";
+        return Err(Misconfigured(missing.to_owned()).into());
+    };
+    Ok(store::open(url, &store_config(config)).await?)
+}
+
+fn store_config(config: &Config) -> StoreConfig {
+    StoreConfig {
+        endpoint_url: config.store.endpoint_url.clone(),
+        region: config.store.region.clone(),
+        force_path_style: config.store.force_path_style,
+        ..StoreConfig::default()
+    }
 }

@@ -71,10 +71,8 @@ impl Outstanding {
     /// Waits until the run of a job that was begun has ended; for ever if it is not known to. Cancel-safe.
     pub async fn ended(&self, job: &JobId) {
         let mut jobs = self.jobs.subscribe();
-        let ended = jobs.wait_for(|jobs| jobs.get(job).is_some_and(|progress| progress.ended)).await;
-        if ended.is_err() {
-            std::future::pending::<()>().await;
-        }
+        // The sender lives in `self`, so the channel cannot close while this waits.
+        let _ = jobs.wait_for(|jobs| jobs.get(job).is_some_and(|progress| progress.ended)).await;
     }
 
     /// Begins to count for a run.
