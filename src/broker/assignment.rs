@@ -98,8 +98,12 @@ impl Assignment {
 
     /// Ends all leases. What they have finished and not committed is somebody else's to do again.
     pub fn abandon(&mut self) {
-        let all: Vec<i32> = self.partitions.keys().copied().collect();
-        self.revoke(&all);
+        self.revoke(&self.partitions());
+    }
+
+    /// The partitions that are ours.
+    pub fn partitions(&self) -> Vec<i32> {
+        self.partitions.keys().copied().collect()
     }
 
     /// A claim on a record just polled. `None` if its partition is not ours.
@@ -181,6 +185,11 @@ impl Assignment {
         self.outstanding
     }
 
+    #[cfg(test)]
+    pub fn stand_still(&self) {
+        self.pulse.stand_still();
+    }
+
     pub fn take_changes(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.changes)
     }
@@ -219,6 +228,7 @@ impl Assigned {
 mod tests {
     use super::*;
 
+    use super::super::pulse::Moment;
     use std::collections::BTreeSet;
     use std::sync::{Barrier, Mutex};
     use std::time::Duration;
@@ -324,12 +334,12 @@ mod tests {
         let settled = ours.claim(0, 6).unwrap();
         settled.finish();
         ours.take_changes();
-        ours.pulse.stand_still();
+        ours.stand_still();
         // Before anybody on the poll thread has noticed.
         assert!(first.ensure_live().is_err() && second.ensure_live().is_err());
         first.finish();
         ours.abandon();
-        ours.pulse.beat();
+        ours.pulse.beat(Moment::now());
         assert!(second.ensure_live().is_err(), "for ever");
         assert_eq!((ours.due(), ours.unconfirmed(), ours.outstanding()), (vec![], vec![], 1));
         assert_eq!(ours.take_changes(), vec![Change::Revoked(vec![0, 1])]);

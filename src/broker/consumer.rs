@@ -118,6 +118,12 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
         self.hold.store(true, Ordering::Release);
     }
 
+    /// As after a pause longer than the session.
+    #[cfg(test)]
+    pub(super) fn stand_still(&self) {
+        self.assignment.lock().expect("nothing panics while it holds the assignment").stand_still();
+    }
+
     /// Unfinished records of our partitions, those that wait at the broker included.
     ///
     /// The ends of the partitions are known from the last fetch, by statistics every five seconds: while all claims are

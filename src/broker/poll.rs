@@ -3,6 +3,7 @@
 //! It never stops polling, so the group never loses us however long a record takes: when enough claims are out it
 //! pauses the partitions instead. Rebalance and commit callbacks run on this thread, inside `poll`.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -23,7 +24,7 @@ use super::client;
 use super::consumer::Event;
 use super::delivery::Delivery;
 use super::error::BrokerError;
-use super::pulse::Pulse;
+use super::pulse::{Moment, Pulse};
 use crate::crash;
 use crate::error::{Classify, Kind};
 
@@ -147,19 +148,17 @@ pub(super) struct Poller<T> {
 impl<T: DeserializeOwned + Send + 'static> Poller<T> {
     /// Polls until told to stop or until the client is beyond use; then commits and leaves the group.
     pub fn run(self) {
-        let mut is_paused = false;
+        let mut paused = BTreeSet::new();
         let mut is_rejoining = false;
         let mut next_commit = Instant::now();
         while !self.stop.load(Ordering::Acquire) {
             let outstanding = self.settle();
             is_rejoining = is_rejoining && !self.subscribe_again();
-            is_paused = self.throttle(outstanding, is_paused);
+            self.throttle(outstanding, &mut paused);
             let patience = if outstanding == 0 { POLL_IDLE } else { POLL_BUSY };
             let polled = self.consumer.poll(patience);
             is_rejoining |= self.fence();
-            let is_rebalanced = self.tell_changes();
-            // What was just assigned is not paused yet.
-            is_paused &= !is_rebalanced;
+            self.tell_changes();
             let goes_on = match polled {
                 Some(Ok(message)) => self.deliver(&message),
                 Some(Err(error)) => self.survives(&error),
@@ -199,14 +198,15 @@ impl<T: DeserializeOwned + Send + 'static> Poller<T> {
     /// librdkafka would find out as well, but later: from its own timer or the broker's answer.
     fn fence(&self) -> bool {
         let group = self.group();
-        let is_late = group.pulse.is_late();
+        let moment = Moment::now();
+        let is_late = group.pulse.is_late_at(moment);
         if is_late {
             warn!(topic = %group.topic, "stood still for longer than the session: all claims are dead, joining the group again");
             group.assignment().abandon();
             self.consumer.unsubscribe();
         }
         // Last: leases must not come alive again.
-        group.pulse.beat();
+        group.pulse.beat(moment);
         is_late
     }
 
@@ -225,27 +225,33 @@ impl<T: DeserializeOwned + Send + 'static> Poller<T> {
         subscribed.is_ok()
     }
 
-    fn throttle(&self, outstanding: usize, is_paused: bool) -> bool {
+    /// Pauses our partitions while enough claims are out or while we hold, and resumes those that are paused.
+    ///
+    /// librdkafka keeps a partition paused when it goes and comes back, and throws away what it has fetched when one is
+    /// resumed that was not paused: so `paused` knows each, whether it is ours or not.
+    fn throttle(&self, outstanding: usize, paused: &mut BTreeSet<i32>) {
         let is_full = outstanding >= self.in_flight || self.hold.load(Ordering::Acquire);
-        if is_full == is_paused {
-            return is_paused;
+        let ours = self.group().assignment().partitions();
+        let wrong = ours.into_iter().filter(|partition| paused.contains(partition) != is_full);
+        let wrong: BTreeSet<i32> = wrong.collect();
+        if wrong.is_empty() {
+            return;
         }
-        let change = self
-            .consumer
-            .assignment()
-            .and_then(|all| if is_full { self.consumer.pause(&all) } else { self.consumer.resume(&all) });
-        match change {
-            Ok(()) => is_full,
-            Err(error) => {
-                warn!(topic = %self.group().topic, %error, is_full, "cannot pause or resume, will be tried again");
-                is_paused
-            }
+        let topic = self.group().topic.as_str();
+        let mut list = TopicPartitionList::with_capacity(wrong.len());
+        for partition in &wrong {
+            list.add_partition(topic, *partition);
+        }
+        let changed = if is_full { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
+        match changed {
+            Ok(()) if is_full => paused.extend(wrong),
+            Ok(()) => paused.retain(|partition| !wrong.contains(partition)),
+            Err(error) => warn!(topic, %error, is_full, "cannot pause or resume, will be tried again"),
         }
     }
 
-    fn tell_changes(&self) -> bool {
+    fn tell_changes(&self) {
         let changes = self.group().assignment().take_changes();
-        let is_rebalanced = !changes.is_empty();
         for change in changes {
             let event = match change {
                 Change::Assigned(partitions) => Event::Assigned(partitions),
@@ -254,7 +260,6 @@ impl<T: DeserializeOwned + Send + 'static> Poller<T> {
             // Nobody listens only while the consumer is being closed.
             let _ = self.events.send(Ok(event));
         }
-        is_rebalanced
     }
 
     /// `false` when nobody listens any more.

@@ -3,18 +3,27 @@
 //!
 //! So every lease looks at the clock: from the first instruction after the pause it counts as lost.
 
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 /// A moment as two clocks tell it. The steady clock stands still while the machine is suspended; the clock on the wall
 /// does not, but can be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Moment {
+pub(super) struct Moment {
+    /// Since the program first asked.
     steady: Duration,
+    /// Since 1970.
     wall: Duration,
 }
 
 impl Moment {
+    pub fn now() -> Self {
+        static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
+        let steady = FIRST.elapsed();
+        Self { steady, wall: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default() }
+    }
+
     /// Whether more than `limit` lies between `self` and `now` on either clock. A clock that is put forward looks like a
     /// pause: that costs one rebalance.
     fn is_past(self, now: Self, limit: Duration) -> bool {
@@ -22,13 +31,10 @@ impl Moment {
     }
 }
 
-/// When the poll thread was last seen.
+/// When the poll thread was last seen, in milliseconds of both clocks.
 #[derive(Debug)]
 pub(super) struct Pulse {
-    born: Instant,
-    /// Milliseconds since `born`.
     steady: AtomicU64,
-    /// Milliseconds since 1970.
     wall: AtomicU64,
     limit: Duration,
 }
@@ -36,28 +42,26 @@ pub(super) struct Pulse {
 impl Pulse {
     /// `limit`: the session time-out.
     pub fn new(limit: Duration) -> Self {
-        let pulse = Self { born: Instant::now(), steady: AtomicU64::new(0), wall: AtomicU64::new(0), limit };
-        pulse.beat();
+        let pulse = Self { steady: AtomicU64::new(0), wall: AtomicU64::new(0), limit };
+        pulse.beat(Moment::now());
         pulse
     }
 
-    /// The poll thread is here. Whoever beats after a pause must have ended the leases first.
-    pub fn beat(&self) {
-        let Moment { steady, wall } = self.now();
-        self.steady.store(steady.as_millis() as u64, Ordering::Release);
-        self.wall.store(wall.as_millis() as u64, Ordering::Release);
+    /// The poll thread was here at `moment`, at which it was not late or has ended the leases since. (A pause between the
+    /// look at the clock and this is found the next time.)
+    pub fn beat(&self, moment: Moment) {
+        self.steady.store(moment.steady.as_millis() as u64, Ordering::Release);
+        self.wall.store(moment.wall.as_millis() as u64, Ordering::Release);
     }
 
-    /// The last beat is longer ago than a session lasts.
-    pub fn is_late(&self) -> bool {
+    /// At `moment` the last beat is longer ago than a session lasts.
+    pub fn is_late_at(&self, moment: Moment) -> bool {
         let millis = |clock: &AtomicU64| Duration::from_millis(clock.load(Ordering::Acquire));
-        let last = Moment { steady: millis(&self.steady), wall: millis(&self.wall) };
-        last.is_past(self.now(), self.limit)
+        Moment { steady: millis(&self.steady), wall: millis(&self.wall) }.is_past(moment, self.limit)
     }
 
-    fn now(&self) -> Moment {
-        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Moment { steady: self.born.elapsed(), wall }
+    pub fn is_late(&self) -> bool {
+        self.is_late_at(Moment::now())
     }
 
     /// As after a pause longer than the session.
@@ -94,7 +98,7 @@ mod tests {
         assert!(!pulse.is_late());
         pulse.stand_still();
         assert!(pulse.is_late());
-        pulse.beat();
+        pulse.beat(Moment::now());
         assert!(!pulse.is_late());
     }
 }
