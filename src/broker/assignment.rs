@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::claim::{Claim, Lease, Returned};
+use super::pulse::Pulse;
 use super::window::OffsetWindow;
 
 /// A partition and the offset to commit for it.
@@ -26,6 +27,7 @@ pub(super) struct Assignment {
     next_epoch: u64,
     /// Claims handed out and neither finished nor dropped, also those whose lease has ended: they still occupy someone.
     outstanding: usize,
+    pulse: Arc<Pulse>,
     returning: SyncSender<Returned>,
     returned: Receiver<Returned>,
     changes: Vec<Change>,
@@ -54,13 +56,15 @@ pub(super) struct Watermarks {
 
 impl Assignment {
     /// `in_flight`: the most claims that will be outstanding; ending a claim never waits while that holds.
-    pub fn new(topic: &str, in_flight: usize) -> Self {
+    /// Leases are lost when `pulse` is late.
+    pub fn new(topic: &str, in_flight: usize, pulse: Arc<Pulse>) -> Self {
         let (returning, returned) = sync_channel(in_flight.max(1));
         Self {
             topic: topic.into(),
             partitions: BTreeMap::new(),
             next_epoch: 0,
             outstanding: 0,
+            pulse,
             returning,
             returned,
             changes: Vec::new(),
@@ -75,17 +79,31 @@ impl Assignment {
         self.changes.push(Change::Assigned(partitions.to_vec()));
     }
 
-    /// Ends the leases of `partitions`. Returns the positions that must be committed before they go.
+    /// Ends the leases of `partitions`, those of them that are ours. Returns the positions that must be committed before
+    /// they go.
     pub fn revoke(&mut self, partitions: &[i32]) -> Vec<Position> {
         self.settle();
-        let mut last = Vec::new();
+        let (mut last, mut gone) = (Vec::new(), Vec::new());
         for partition in partitions {
             let Some(assigned) = self.partitions.remove(partition) else { continue };
             assigned.lease.end();
             last.extend(assigned.beyond(assigned.confirmed).map(|position| (*partition, position)));
+            gone.push(*partition);
         }
-        self.changes.push(Change::Revoked(partitions.to_vec()));
+        if !gone.is_empty() {
+            self.changes.push(Change::Revoked(gone));
+        }
         last
+    }
+
+    /// Ends all leases. What they have finished and not committed is somebody else's to do again.
+    pub fn abandon(&mut self) {
+        self.revoke(&self.partitions());
+    }
+
+    /// The partitions that are ours.
+    pub fn partitions(&self) -> Vec<i32> {
+        self.partitions.keys().copied().collect()
     }
 
     /// A claim on a record just polled. `None` if its partition is not ours.
@@ -167,6 +185,11 @@ impl Assignment {
         self.outstanding
     }
 
+    #[cfg(test)]
+    pub fn stand_still(&self) {
+        self.pulse.stand_still();
+    }
+
     pub fn take_changes(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.changes)
     }
@@ -178,7 +201,7 @@ impl Assignment {
     fn open(&mut self) -> Assigned {
         self.next_epoch += 1;
         Assigned {
-            lease: Lease::new(self.next_epoch),
+            lease: Lease::new(self.next_epoch, self.pulse.clone()),
             window: OffsetWindow::default(),
             start: None,
             sent: None,
@@ -205,8 +228,14 @@ impl Assigned {
 mod tests {
     use super::*;
 
+    use super::super::pulse::Moment;
+    use std::collections::BTreeSet;
+    use std::sync::{Barrier, Mutex};
+    use std::time::Duration;
+
     fn assignment(partitions: &[i32]) -> Assignment {
-        let mut assignment = Assignment::new("chunks", 8);
+        let pulse = Pulse::new(Duration::from_secs(3600));
+        let mut assignment = Assignment::new("chunks", 16, Arc::new(pulse));
         assignment.assign(partitions);
         assignment
     }
@@ -296,6 +325,117 @@ mod tests {
         new.finish();
         ours.settle();
         assert_eq!(ours.due(), vec![(0, 6)]);
+    }
+
+    #[test]
+    fn after_a_pause_all_claims_are_dead_and_what_they_finish_is_never_due() {
+        let mut ours = assignment(&[0, 1]);
+        let (first, second) = (ours.claim(0, 5).unwrap(), ours.claim(1, 5).unwrap());
+        let settled = ours.claim(0, 6).unwrap();
+        settled.finish();
+        ours.take_changes();
+        ours.stand_still();
+        // Before anybody on the poll thread has noticed.
+        assert!(first.ensure_live().is_err() && second.ensure_live().is_err());
+        first.finish();
+        ours.abandon();
+        ours.pulse.beat(Moment::now());
+        assert!(second.ensure_live().is_err(), "for ever");
+        assert_eq!((ours.due(), ours.unconfirmed(), ours.outstanding()), (vec![], vec![], 1));
+        assert_eq!(ours.take_changes(), vec![Change::Revoked(vec![0, 1])]);
+        assert!(ours.claim(0, 7).is_none(), "polled before the partitions come back");
+        assert_eq!(ours.revoke(&[0, 1]), vec![], "librdkafka's own revocation comes later");
+        assert_eq!(ours.take_changes(), vec![], "and is no news");
+        ours.assign(&[0]);
+        second.finish();
+        ours.claim(0, 5).unwrap().finish();
+        ours.settle();
+        assert_eq!(ours.due(), vec![(0, 6)], "done anew");
+    }
+
+    /// The worst interleaving, step by step: a claim that is finished between each two steps of a revocation.
+    #[test]
+    fn what_finishes_during_a_revocation_is_committed_before_it_or_never() {
+        let mut ours = assignment(&[0]);
+        let claims: Vec<Claim> = (0..4).map(|offset| ours.claim(0, offset).unwrap()).collect();
+        let [due, returned, revoked, reassigned] = <[Claim; 4]>::try_from(claims).unwrap();
+        due.finish();
+        ours.settle();
+        let committing = ours.due();
+        // Finished after the loop has looked and before librdkafka has the commit.
+        returned.finish();
+        ours.sent(&committing);
+        assert_eq!(committing, vec![(0, 1)]);
+        assert_eq!(ours.revoke(&[0]), vec![(0, 2)], "the last chance, with the callback");
+        revoked.finish();
+        ours.settle();
+        // An answer to the commit that arrives late, and what the statistics say.
+        ours.confirmed(&committing);
+        ours.observe(0, Watermarks { low: 0, high: 4, committed: 2 });
+        assert_eq!((ours.due(), ours.unconfirmed()), (vec![], vec![]));
+        ours.assign(&[0]);
+        reassigned.finish();
+        ours.settle();
+        assert_eq!((ours.due(), ours.unconfirmed()), (vec![], vec![]));
+    }
+
+    /// Claims are finished on other threads while the poll thread commits, revokes and gets the partition back: no
+    /// position ever passes a record that its own assignment has not finished.
+    #[test]
+    fn claims_that_race_with_revocations_never_move_a_position_too_far() {
+        const RECORDS: i64 = 8;
+        let mut ours = assignment(&[]);
+        let mut committed_late = 0;
+        for round in 0..400_usize {
+            ours.assign(&[0]);
+            let claims: Vec<Claim> = (0..RECORDS).map(|offset| ours.claim(0, offset).unwrap()).collect();
+            // Announced before the claim is finished, so that it is never behind what the assignment knows.
+            let finished: Arc<Mutex<BTreeSet<i64>>> = Arc::default();
+            let start = Barrier::new(3);
+            let mut halves = [Vec::new(), Vec::new()];
+            for claim in claims {
+                halves[usize::from(claim.offset() % 2 == 0)].push(claim);
+            }
+            std::thread::scope(|threads| {
+                for half in halves {
+                    let (finished, start) = (finished.clone(), &start);
+                    threads.spawn(move || {
+                        start.wait();
+                        for claim in half {
+                            finished.lock().unwrap().insert(claim.offset());
+                            claim.finish();
+                        }
+                    });
+                }
+                start.wait();
+                let check = |positions: Vec<Position>| {
+                    for (_, position) in positions {
+                        let finished = finished.lock().unwrap();
+                        assert!((0..position).all(|offset| finished.contains(&offset)), "{position} {finished:?}");
+                    }
+                };
+                for _ in 0..round % 7 {
+                    ours.settle();
+                    let due = ours.due();
+                    check(due.clone());
+                    ours.sent(&due);
+                }
+                check(ours.revoke(&[0]));
+                // Ours again at once, with the same records, none of which this assignment has finished.
+                ours.assign(&[0]);
+                let again = ours.claim(0, 0).unwrap();
+                for _ in 0..3 {
+                    ours.settle();
+                    committed_late += ours.due().len() + ours.unconfirmed().len();
+                }
+                drop(again);
+                ours.revoke(&[0]);
+            });
+            ours.settle();
+            ours.take_changes();
+            assert_eq!(ours.outstanding(), 0, "every claim came back");
+        }
+        assert_eq!(committed_late, 0, "no claim of an earlier assignment was counted");
     }
 
     #[test]

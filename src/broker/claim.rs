@@ -6,6 +6,7 @@ use std::sync::mpsc::SyncSender;
 
 use tracing::debug;
 
+use super::pulse::Pulse;
 use crate::error::{Classify, Kind};
 
 /// The partition was taken away: somebody else does this record, or has done it.
@@ -35,16 +36,18 @@ pub(super) struct Returned {
     pub is_finished: bool,
 }
 
-/// One partition's assignment to this process. Ends for good with the revocation.
+/// One partition's assignment to this process. Ends for good with the revocation, and at once when the process turns out
+/// to have stood still for longer than its session.
 #[derive(Clone, Debug)]
 pub(super) struct Lease {
     pub epoch: u64,
     live: Arc<AtomicBool>,
+    pulse: Arc<Pulse>,
 }
 
 impl Lease {
-    pub fn new(epoch: u64) -> Self {
-        Self { epoch, live: Arc::new(AtomicBool::new(true)) }
+    pub fn new(epoch: u64, pulse: Arc<Pulse>) -> Self {
+        Self { epoch, live: Arc::new(AtomicBool::new(true)), pulse }
     }
 
     pub fn end(&self) {
@@ -52,7 +55,8 @@ impl Lease {
     }
 
     fn is_live(&self) -> bool {
-        self.live.load(Ordering::Acquire)
+        // In this order: the poll thread ends leases before it beats again, so whoever sees the new beat sees them ended.
+        !self.pulse.is_late() && self.live.load(Ordering::Acquire)
     }
 }
 
@@ -85,12 +89,17 @@ impl Claim {
     /// Whether the partition is still ours. Ask before anything that only the owner may do.
     ///
     /// # Errors
-    /// [`LeaseLost`] after the revocation, for ever.
+    /// [`LeaseLost`] after the revocation or a pause longer than the session, for ever.
     pub fn ensure_live(&self) -> Result<(), LeaseLost> {
         if self.lease.is_live() {
             return Ok(());
         }
         Err(LeaseLost { topic: self.topic.clone(), partition: self.partition, offset: self.offset })
+    }
+
+    #[cfg(test)]
+    pub(super) fn offset(&self) -> i64 {
+        self.offset
     }
 
     /// The record is done: it may be committed once all before it are. After a revocation this does nothing.

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
@@ -14,6 +15,7 @@ use super::assignment::Assignment;
 use super::delivery::Delivery;
 use super::error::BrokerError;
 use super::poll::{Group, Poller};
+use super::pulse::Pulse;
 
 /// Leaving a group can hang in librdkafka (its issue 4884); the process ends soon after anyway.
 const CLOSE_LIMIT: Duration = Duration::from_secs(10);
@@ -43,6 +45,7 @@ pub struct Consumer<T> {
     events: mpsc::UnboundedReceiver<Result<Event<T>, BrokerError>>,
     assignment: Arc<Mutex<Assignment>>,
     stop: Arc<AtomicBool>,
+    hold: Arc<AtomicBool>,
     /// Closed by the thread when it has left the group.
     stopped: oneshot::Receiver<()>,
     topic: String,
@@ -55,8 +58,9 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
     /// [`BrokerError::Refused`] for a property that librdkafka does not take.
     pub fn start(config: &BrokerConfig, group: &str, topic: &str, options: Options) -> Result<Self, BrokerError> {
         let in_flight = options.in_flight.max(1);
-        let assignment = Arc::new(Mutex::new(Assignment::new(topic, in_flight)));
         let mut client = config.client(SETTINGS);
+        let pulse = Arc::new(Pulse::new(session(&client)));
+        let assignment = Arc::new(Mutex::new(Assignment::new(topic, in_flight, pulse.clone())));
         // Ours and not to be overridden: the offset window depends on it.
         client
             .set("group.id", config.name(group))
@@ -66,15 +70,15 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
             client.set("group.instance.id", id);
         }
         let sort = |error| BrokerError::sort("join group", &config.brokers, &error);
-        let context = Group::new(topic, config.name(topic), assignment.clone());
+        let context = Group::new(topic, config.name(topic), assignment.clone(), pulse);
         let consumer: BaseConsumer<Group> = client.create_with_context(context).map_err(sort)?;
         consumer.subscribe(&[&config.name(topic)]).map_err(sort)?;
 
         let (events_in, events) = mpsc::unbounded_channel(); // bounded by in_flight, see Poller::events
         let (alive, stopped) = oneshot::channel();
-        let stop = Arc::new(AtomicBool::new(false));
-        let poller =
-            Poller { consumer, brokers: config.brokers.clone(), events: events_in, in_flight, stop: stop.clone() };
+        let (stop, hold) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        let brokers = config.brokers.clone();
+        let poller = Poller { consumer, brokers, events: events_in, in_flight, stop: stop.clone(), hold: hold.clone() };
         std::thread::Builder::new()
             .name(format!("poll-{topic}"))
             .spawn(move || {
@@ -82,23 +86,42 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
                 drop(alive);
             })
             .map_err(|error| BrokerError::Client { doing: "start poll thread", reason: error.to_string() })?;
-        Ok(Self { events, assignment, stop, stopped, topic: topic.to_owned() })
+        Ok(Self { events, assignment, stop, hold, stopped, topic: topic.to_owned() })
     }
 
     /// The next event; `None` after a fatal error was returned. Cancel-safe.
     ///
-    /// Records whose partition was revoked while they waited here are passed over.
+    /// Records whose partition was revoked while they waited here are passed over, and after [`Consumer::hold`] all.
     ///
     /// # Errors
     /// Only fatal ones: librdkafka deals with the others itself, and they are logged.
     pub async fn next(&mut self) -> Option<Result<Event<T>, BrokerError>> {
         loop {
             let event = self.events.recv().await?;
-            let is_stale = matches!(&event, Ok(Event::Record(delivery)) if delivery.claim.ensure_live().is_err());
-            if !is_stale {
+            let is_passed_over = match &event {
+                Ok(Event::Record(delivery)) => {
+                    self.hold.load(Ordering::Acquire) || delivery.claim.ensure_live().is_err()
+                }
+                _ => false,
+            };
+            if !is_passed_over {
                 return Some(event);
             }
         }
+    }
+
+    /// From here on no further record comes out of [`Consumer::next`], for good: to finish what is in work before leaving.
+    /// All else goes on: we stay a member, claims stay alive, and what they finish is committed.
+    ///
+    /// Whoever owns the partitions next gets the records that are not delivered.
+    pub fn hold(&self) {
+        self.hold.store(true, Ordering::Release);
+    }
+
+    /// As after a pause longer than the session.
+    #[cfg(test)]
+    pub(super) fn stand_still(&self) {
+        self.assignment.lock().expect("nothing panics while it holds the assignment").stand_still();
     }
 
     /// Unfinished records of our partitions, those that wait at the broker included.
@@ -118,6 +141,13 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
             warn!(topic = %self.topic, "consumer did not leave its group in time, left to its session time-out");
         }
     }
+}
+
+/// After how long without a sign of life the group gives our partitions to others.
+fn session(client: &ClientConfig) -> Duration {
+    // One that is no number is refused by librdkafka a moment later.
+    let millis = client.get("session.timeout.ms").and_then(|millis| millis.parse().ok());
+    Duration::from_millis(millis.unwrap_or(u64::from(u32::MAX)))
 }
 
 impl<T> Drop for Consumer<T> {

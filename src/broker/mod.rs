@@ -22,6 +22,7 @@ mod error;
 mod partitioner;
 mod poll;
 mod producer;
+mod pulse;
 mod reader;
 pub mod topics;
 mod window;

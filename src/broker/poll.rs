@@ -3,6 +3,7 @@
 //! It never stops polling, so the group never loses us however long a record takes: when enough claims are out it
 //! pauses the partitions instead. Rebalance and commit callbacks run on this thread, inside `poll`.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -23,6 +24,8 @@ use super::client;
 use super::consumer::Event;
 use super::delivery::Delivery;
 use super::error::BrokerError;
+use super::pulse::{Moment, Pulse};
+use crate::crash;
 use crate::error::{Classify, Kind};
 
 /// How long a finished record waits for others to be committed together with it.
@@ -38,11 +41,12 @@ pub(super) struct Group {
     bare: String,
     topic: String,
     assignment: Arc<Mutex<Assignment>>,
+    pulse: Arc<Pulse>,
 }
 
 impl Group {
-    pub fn new(bare: &str, topic: String, assignment: Arc<Mutex<Assignment>>) -> Self {
-        Self { bare: bare.to_owned(), topic, assignment }
+    pub fn new(bare: &str, topic: String, assignment: Arc<Mutex<Assignment>>, pulse: Arc<Pulse>) -> Self {
+        Self { bare: bare.to_owned(), topic, assignment, pulse }
     }
 
     fn assignment(&self) -> MutexGuard<'_, Assignment> {
@@ -61,9 +65,11 @@ impl Group {
         Ok(offsets)
     }
 
-    /// Waits for the broker's answer.
+    /// Waits for the broker's answer; librdkafka tries again what can be tried again, for as long as a session lasts. What
+    /// is refused for good (another member or generation owns the partition) comes again there. After a pause nothing
+    /// is sent.
     fn commit_now(&self, consumer: &BaseConsumer<Self>, positions: &[Position]) {
-        if positions.is_empty() {
+        if positions.is_empty() || self.pulse.is_late() {
             return;
         }
         let outcome = self.offsets(positions).and_then(|offsets| consumer.commit(&offsets, CommitMode::Sync));
@@ -135,21 +141,24 @@ pub(super) struct Poller<T> {
     pub events: UnboundedSender<Result<Event<T>, BrokerError>>,
     pub in_flight: usize,
     pub stop: Arc<AtomicBool>,
+    /// No further records.
+    pub hold: Arc<AtomicBool>,
 }
 
 impl<T: DeserializeOwned + Send + 'static> Poller<T> {
     /// Polls until told to stop or until the client is beyond use; then commits and leaves the group.
     pub fn run(self) {
-        let mut is_paused = false;
+        let mut paused = BTreeSet::new();
+        let mut is_rejoining = false;
         let mut next_commit = Instant::now();
         while !self.stop.load(Ordering::Acquire) {
             let outstanding = self.settle();
-            is_paused = self.throttle(outstanding, is_paused);
+            is_rejoining = is_rejoining && !self.subscribe_again();
+            self.throttle(outstanding, &mut paused);
             let patience = if outstanding == 0 { POLL_IDLE } else { POLL_BUSY };
             let polled = self.consumer.poll(patience);
-            let is_rebalanced = self.tell_changes();
-            // What was just assigned is not paused yet.
-            is_paused &= !is_rebalanced;
+            is_rejoining |= self.fence();
+            self.tell_changes();
             let goes_on = match polled {
                 Some(Ok(message)) => self.deliver(&message),
                 Some(Err(error)) => self.survives(&error),
@@ -159,7 +168,9 @@ impl<T: DeserializeOwned + Send + 'static> Poller<T> {
                 break;
             }
             if outstanding == 0 || Instant::now() >= next_commit {
-                self.commit_due();
+                if !self.commit_due() {
+                    break;
+                }
                 next_commit = Instant::now() + COMMIT_EVERY;
             }
         }
@@ -180,27 +191,67 @@ impl<T: DeserializeOwned + Send + 'static> Poller<T> {
         assignment.outstanding()
     }
 
-    fn throttle(&self, outstanding: usize, is_paused: bool) -> bool {
-        let is_full = outstanding >= self.in_flight;
-        if is_full == is_paused {
-            return is_paused;
+    /// Whether this process has stood still for longer than its session: then others own its partitions. Ends all leases
+    /// before anything is delivered or committed, and leaves the group, so that what is unfinished is delivered anew to
+    /// whoever owns it after the rebalance.
+    ///
+    /// librdkafka would find out as well, but later: from its own timer or the broker's answer.
+    fn fence(&self) -> bool {
+        let group = self.group();
+        let moment = Moment::now();
+        let is_late = group.pulse.is_late_at(moment);
+        if is_late {
+            warn!(topic = %group.topic, "stood still for longer than the session: all claims are dead, joining the group again");
+            group.assignment().abandon();
+            self.consumer.unsubscribe();
         }
-        let change = self
-            .consumer
-            .assignment()
-            .and_then(|all| if is_full { self.consumer.pause(&all) } else { self.consumer.resume(&all) });
-        match change {
-            Ok(()) => is_full,
-            Err(error) => {
-                warn!(topic = %self.group().topic, %error, is_full, "cannot pause or resume, will be tried again");
-                is_paused
-            }
+        // Last: leases must not come alive again.
+        group.pulse.beat(moment);
+        is_late
+    }
+
+    /// The other half of [`Poller::fence`]: joins again once all partitions are gone. (Earlier librdkafka would take it for
+    /// a subscription that has not changed, and keep them, without leases.)
+    fn subscribe_again(&self) -> bool {
+        let is_free = self.consumer.assignment().is_ok_and(|left| left.count() == 0);
+        if !is_free {
+            return false;
+        }
+        let topic = self.group().topic.as_str();
+        let subscribed = self.consumer.subscribe(&[topic]);
+        if let Err(error) = &subscribed {
+            warn!(topic, %error, "cannot join the group again, will be tried again");
+        }
+        subscribed.is_ok()
+    }
+
+    /// Pauses our partitions while enough claims are out or while we hold, and resumes those that are paused.
+    ///
+    /// librdkafka keeps a partition paused when it goes and comes back, and throws away what it has fetched when one is
+    /// resumed that was not paused: so `paused` knows each, whether it is ours or not.
+    fn throttle(&self, outstanding: usize, paused: &mut BTreeSet<i32>) {
+        let is_full = outstanding >= self.in_flight || self.hold.load(Ordering::Acquire);
+        let ours = self.group().assignment().partitions();
+        let wrong = ours.into_iter().filter(|partition| paused.contains(partition) != is_full);
+        let wrong: BTreeSet<i32> = wrong.collect();
+        if wrong.is_empty() {
+            return;
+        }
+        let topic = self.group().topic.as_str();
+        let mut list = TopicPartitionList::with_capacity(wrong.len());
+        for partition in &wrong {
+            list.add_partition(topic, *partition);
+        }
+        let changed = if is_full { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
+        match changed {
+            Ok(()) if is_full => paused.extend(wrong),
+            Ok(()) => paused.retain(|partition| !wrong.contains(partition)),
+            Err(error) => warn!(topic, %error, is_full, "cannot pause or resume, will be tried again"),
         }
     }
 
-    fn tell_changes(&self) -> bool {
+    fn tell_changes(&self) {
         let changes = self.group().assignment().take_changes();
-        let is_rebalanced = !changes.is_empty();
         for change in changes {
             let event = match change {
                 Change::Assigned(partitions) => Event::Assigned(partitions),
@@ -209,7 +260,6 @@ impl<T: DeserializeOwned + Send + 'static> Poller<T> {
             // Nobody listens only while the consumer is being closed.
             let _ = self.events.send(Ok(event));
         }
-        is_rebalanced
     }
 
     /// `false` when nobody listens any more.
@@ -241,15 +291,26 @@ impl<T: DeserializeOwned + Send + 'static> Poller<T> {
 
     /// Does not wait. librdkafka gives no sign when such a commit has arrived or failed (its event is for automatic
     /// commits only, 2.12), so the statistics tell: see [`Assignment::observe`].
-    fn commit_due(&self) {
+    ///
+    /// Never follows a revocation: that is a callback on this thread, and librdkafka does not let the group go on before
+    /// what was sent until then is answered. `false` when the client is beyond use.
+    fn commit_due(&self) -> bool {
         let group = self.group();
         let due = group.assignment().due();
         if due.is_empty() {
-            return;
+            return true;
         }
-        match group.offsets(&due).and_then(|offsets| self.consumer.commit(&offsets, CommitMode::Async)) {
+        crash::point("broker.commit.before");
+        if group.pulse.is_late() {
+            return true; // the fence comes next
+        }
+        let sent = group.offsets(&due).and_then(|offsets| self.consumer.commit(&offsets, CommitMode::Async));
+        crash::point("broker.commit.after");
+        match sent {
             Ok(()) => group.assignment().sent(&due),
-            Err(error) => warn!(topic = %group.topic, %error, "commit not sent, will be tried again"),
+            // Still due: it is tried again with the next ones.
+            Err(error) => return self.survives(&error),
         }
+        true
     }
 }

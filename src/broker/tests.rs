@@ -233,6 +233,108 @@ async fn a_second_member_takes_partitions_and_their_leases_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_that_went_while_paused_and_comes_back_goes_on() {
+    let broker = broker(2);
+    produce(&broker, 2, 0..2).await;
+    let mut ours = join(&broker, "group", "a", 1);
+    let held = record(&mut ours).await; // full: both partitions are paused
+    let theirs = join(&broker, "group", "b", 1);
+    let gone = loop {
+        if let Event::Revoked(partitions) = event(&mut ours).await
+            && let [partition] = partitions[..]
+        {
+            break partition;
+        }
+    };
+    held.claim.finish();
+    theirs.close().await;
+    // What is left, wherever it lies: with the partition that came back paused it would stop short.
+    produce(&broker, 2, 2..4).await;
+    let mut last = BTreeMap::from([(held.partition, held.offset)]);
+    until_done(&mut ours, &mut last, gone).await;
+    ours.close().await;
+}
+
+/// Finishes records until partition `wanted` has been read to its second record.
+async fn until_done(consumer: &mut Consumer<Note>, last: &mut BTreeMap<i32, i64>, wanted: i32) {
+    while last.get(&wanted) != Some(&1) {
+        let delivery = record(consumer).await;
+        last.insert(delivery.partition, delivery.offset);
+        delivery.claim.finish();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_holds_gets_no_more_records_and_still_commits_what_is_in_work() {
+    let broker = broker(2);
+    produce(&broker, 2, 0..6).await;
+    let mut ours = join(&broker, "group", "a", 2);
+    let (first, second) = (record(&mut ours).await, record(&mut ours).await);
+    ours.hold();
+    first.claim.finish();
+    // Room for another, and a rebalance: still nothing.
+    let mut theirs = join(&broker, "group", "b", 8);
+    let taken = loop {
+        match event(&mut ours).await {
+            Event::Revoked(partitions) if partitions.len() == 1 => break partitions[0],
+            Event::Record(delivery) => panic!("{delivery:?} after hold"),
+            _ => {}
+        }
+    };
+    let is_ours = second.partition != taken;
+    assert_eq!(second.claim.ensure_live().is_ok(), is_ours);
+    second.claim.finish();
+    let moved = record(&mut theirs).await;
+    assert_eq!(moved.partition, taken);
+    if is_ours {
+        let kept = second.partition as usize;
+        until(true, || committed(&broker, "group", 2)[kept].is_some()).await;
+    }
+    theirs.close().await;
+    let again = loop {
+        match event(&mut ours).await {
+            Event::Assigned(partitions) if partitions.contains(&taken) => break partitions,
+            Event::Record(delivery) => panic!("{delivery:?} after hold"),
+            _ => {}
+        }
+    };
+    assert_eq!(again, [taken], "still a member");
+    let more = tokio::time::timeout(Duration::from_millis(100), ours.next()).await;
+    assert!(more.is_err(), "{more:?} after hold");
+    ours.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_pause_claims_are_dead_and_unfinished_records_come_again() {
+    let broker = broker(2);
+    produce(&broker, 2, 0..4).await;
+    let mut consumer = join(&broker, "group", "a", 8);
+    let mut claims = Vec::new();
+    for _ in 0..4 {
+        claims.push(record(&mut consumer).await.claim);
+    }
+    until(true, || {
+        consumer.stand_still(); // again: the poll thread may just have looked at its clock
+        claims.iter().all(|claim| claim.ensure_live().is_err())
+    })
+    .await;
+    claims.into_iter().for_each(Claim::finish);
+    let Event::Revoked(mut gone) = event(&mut consumer).await else { panic!("the revocation comes first") };
+    gone.sort_unstable();
+    assert_eq!(gone, [0, 1]);
+    assert_eq!(committed(&broker, "group", 2), [None, None], "what was finished too late is not committed");
+    let mut again = std::collections::BTreeSet::new();
+    while again.len() < 4 {
+        let delivery = record(&mut consumer).await;
+        delivery.claim.ensure_live().unwrap();
+        again.insert(delivery.record.unwrap().number);
+        delivery.claim.finish();
+    }
+    consumer.close().await;
+    assert_eq!(committed(&broker, "group", 2), [Some(2), Some(2)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_malformed_record_is_delivered_as_such_and_its_partition_goes_on() {
     let broker = broker(1);
     let producer = produce(&broker, 1, 0..1).await;
