@@ -4,109 +4,18 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+#[path = "cluster_kafka/cluster.rs"]
+mod cluster;
+#[path = "cluster_kafka/commands.rs"]
+mod commands;
+#[path = "cluster_kafka/producers.rs"]
+mod producers;
 
-use serde_json::{Value, json};
-use support::{Bench, Running, demo_clip, facemill, frame_digests, portrait, run, times};
+use std::process::Command;
 
-/// So that a fault fails a test instead of hanging it.
-const LIMIT: Duration = Duration::from_secs(180);
-
-/// All tests use the same topics and groups: a role of one would take the jobs of another.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-
-/// Every role of one cluster, over one store.
-struct Cluster {
-    // Fields are dropped in this order: the roles end before the turn does.
-    roles: Vec<Running>,
-    bench: Bench,
-    brokers: String,
-    settings: Vec<(&'static str, &'static str)>,
-    _turn: MutexGuard<'static, ()>,
-}
-
-impl Cluster {
-    fn new() -> Self {
-        let brokers = std::env::var("FACEMILL_TEST_BROKERS")
-            .expect("FACEMILL_TEST_BROKERS names a Kafka broker: run `make test-kafka`, or set it to what deploy/kafka/start.sh prints");
-        let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        Self { roles: Vec::new(), bench: Bench::new(), brokers, settings: Vec::new(), _turn }
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = facemill();
-        command.current_dir(self.bench.path(".")).args(arguments).args(["--brokers", &self.brokers]);
-        command.env("FACEMILL_KAFKA__REPLICATION", "1").env("FACEMILL_KAFKA__SESSION_TIMEOUT_MS", "6000");
-        command.env("FACEMILL_SCRATCH", self.bench.path("scratch")).envs(self.settings.iter().copied());
-        command
-    }
-
-    /// Starts a role; returns its number and the address of its metrics.
-    fn start(&mut self, role: &[&str]) -> (usize, String) {
-        let free = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-        let address = free.local_addr().expect("a bound address").to_string();
-        drop(free);
-        self.roles.push(self.spawn(role, &address));
-        (self.roles.len() - 1, address)
-    }
-
-    fn spawn(&self, role: &[&str], metrics: &str) -> Running {
-        let store = format!("file://{}", self.bench.path("store").display());
-        let root = self.bench.path("").display().to_string();
-        let mut command = self.command(role);
-        command
-            .args(["--store", &store, "--root", &root, "--metrics", metrics])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        Running(command.spawn().expect("a role can be started"))
-    }
-
-    fn submit(&self, job: &Value) {
-        let mut submit = self.command(&["submit", "-"]);
-        let mut child =
-            Running(submit.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("submit can be started"));
-        write!(child.0.stdin.take().expect("a pipe"), "{job}").expect("submit reads its input");
-        assert!(child.0.wait().expect("submit ends").success());
-    }
-
-    /// Follows a job; calls `each` with every status until it is final, and returns that one.
-    fn follow(&self, job: &str, mut each: impl FnMut(&Value)) -> Value {
-        let status = self.command(&["status", job, "--watch", "--json"]);
-        let mut watch = Command::new("timeout");
-        watch.arg(LIMIT.as_secs().to_string()).arg(status.get_program()).args(status.get_args());
-        let mut child =
-            Running(watch.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("status can be started"));
-        let lines = BufReader::new(child.0.stdout.take().expect("a pipe")).lines();
-        for line in lines {
-            let status: Value = serde_json::from_str(&line.expect("text")).expect("JSON lines");
-            each(&status);
-            if ["done", "failed", "cancelled"].contains(&status["state"].as_str().unwrap_or("")) {
-                return status;
-            }
-        }
-        panic!("{job} has no final state after {LIMIT:?}");
-    }
-}
-
-/// A metric's value over all its labels that contain `label`.
-fn metric(address: &str, name: &str, label: &str) -> f64 {
-    let mut stream = TcpStream::connect(address).expect("the role serves its metrics");
-    write!(stream, "GET /metrics HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")
-        .expect("a request can be sent");
-    let mut text = String::new();
-    stream.read_to_string(&mut text).expect("an answer");
-    let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(label));
-    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
-}
-
-fn location(path: &Path) -> String {
-    format!("file://{}", path.display())
-}
+use cluster::{Cluster, LIMIT, location, metric, pass};
+use serde_json::json;
+use support::{demo_clip, frame_digests, portrait, run, times};
 
 #[test]
 fn three_workers_share_a_job_and_one_that_is_killed_costs_nothing() {

@@ -15,7 +15,7 @@ use crate::contract::{
     VERSION, keys, partition_of,
 };
 use crate::crash;
-use crate::dead_letters::{self, Cause};
+use crate::dead_letters::Reason;
 use crate::error::{Classify, Kind};
 use crate::ingest::last_manifest;
 use crate::site::{Site, SiteError, unix_millis};
@@ -136,8 +136,7 @@ impl Desk {
             Err(malformed) => {
                 let reason = malformed.to_string();
                 warn!(partition = delivery.partition, offset = delivery.offset, %reason, "completion record refused");
-                let cause = Cause { stage: "assemble", class: "Malformed", reason: &reason };
-                dead_letters::bury(&self.site.producer, &delivery, cause).await?;
+                self.site.bury(&delivery, Reason::new("assemble", module_path!(), "Malformed", reason)).await?;
             }
         }
         crash::point("assemble.counted");

@@ -86,7 +86,17 @@ async fn serve<F: Future<Output = Result<(), SiteError>>>(
     };
     let work = async {
         ready.set(true);
-        let ended = role(stop.clone()).await;
+        let unready = async {
+            stop.cancelled().await;
+            // No new traffic while it finishes what it has.
+            ready.set(false);
+            std::future::pending().await
+        };
+        // Cancel-safe: `unready` never ends.
+        let ended = tokio::select! {
+            ended = role(stop.clone()) => ended,
+            never = unready => never,
+        };
         ready.set(false);
         done.cancel();
         ended

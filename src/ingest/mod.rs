@@ -21,7 +21,7 @@ use crate::contract::{
     Digest, Job, JobEvent, JobId, Run, StageSeconds, State, Status, Swapper, Toolchain, VERSION, keys, topics,
 };
 use crate::crash;
-use crate::dead_letters;
+use crate::dead_letters::Reason;
 use crate::error::{Classify, Kind, Refusal};
 use crate::media;
 use crate::site::{Site, SiteError};
@@ -147,8 +147,7 @@ impl Node {
         };
         if let Some((class, reason)) = refused {
             warn!(key = delivery.key, partition = delivery.partition, offset = delivery.offset, %reason, "job refused");
-            dead_letters::bury(&self.site.producer, &delivery, dead_letters::Cause { stage: "ingest", class, reason: &reason })
-                .await?;
+            self.site.bury(&delivery, Reason::new("ingest", module_path!(), class, reason)).await?;
         }
         delivery.claim.finish();
         crash::point("ingest.finished");

@@ -11,7 +11,7 @@ use crate::contract::{ChunkOutcome, ChunkRecord, Fingerprint, JobEvent, StageSec
 use crate::crash;
 use crate::error::{Classify, Kind};
 use crate::seal;
-use crate::site::SiteError;
+use crate::site::{CheckError, SiteError};
 use crate::store::{Body, Put, StoreError};
 use crate::telemetry::{self, Stage};
 
@@ -116,10 +116,10 @@ async fn make(
     let started = Instant::now();
     let order = match bring(worker, record, scratch.path().to_owned()).await {
         Ok(order) => Arc::new(order),
-        Err(SiteError::BadObject { key, error }) => {
-            return Ok(Made::Settled(ChunkOutcome::Missing { reason: format!("object {key}: {error}") }));
+        Err(error @ (CheckError::Corrupt { .. } | CheckError::Site(SiteError::Store(StoreError::NotFound { .. })))) => {
+            return Ok(Made::Settled(ChunkOutcome::Missing { reason: error.to_string() }));
         }
-        Err(error) => return Err(error),
+        Err(CheckError::Site(error)) => return Err(error),
     };
     spend(&mut seconds, Stage::Fetch, started);
     crash::point("worker.fetched");
@@ -224,8 +224,8 @@ async fn swap(
 /// Brings everything that the lane may see into one folder, each file checked against its digest.
 ///
 /// # Errors
-/// [`SiteError::BadObject`] for what is not there or was not what it should be; the latter has been deleted.
-async fn bring(worker: &Worker, record: &ChunkRecord, folder: PathBuf) -> Result<LaneOrder, SiteError> {
+/// [`CheckError::Corrupt`] for what was not what it should be and has been deleted, `NotFound` for what is not there.
+async fn bring(worker: &Worker, record: &ChunkRecord, folder: PathBuf) -> Result<LaneOrder, CheckError> {
     let (spec, site) = (&record.spec, &worker.site);
     let slice = folder.join("slice.nut");
     let key = keys::slice(&record.clip, &record.cut, spec.span.start, spec.span.end);

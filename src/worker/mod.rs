@@ -20,7 +20,7 @@ use tracing::{Instrument, debug, info, info_span, warn};
 use crate::broker::{Consumer, Delivery, Event, Options};
 use crate::contract::{ChunkRecord, topics, worker_group};
 use crate::crash;
-use crate::dead_letters::{self, Cause};
+use crate::dead_letters::Reason;
 use crate::site::{Site, SiteError};
 use crate::telemetry::{self, Topic};
 use chunk::Settlement;
@@ -127,7 +127,7 @@ impl Worker {
         let record = match &delivery.record {
             Ok(record) => record,
             Err(malformed) => {
-                self.bury(&delivery, "Malformed", &malformed.to_string()).await?;
+                self.bury(&delivery, "Malformed", malformed.to_string()).await?;
                 delivery.claim.finish();
                 return Ok(());
             }
@@ -142,7 +142,7 @@ impl Worker {
         match chunk::settle(self, record).instrument(span).await? {
             Settlement::HandedBack => return Ok(()),
             Settlement::Settled => {}
-            Settlement::Poison { class, reason } => self.bury(&delivery, class, &reason).await?,
+            Settlement::Poison { class, reason } => self.bury(&delivery, class, reason).await?,
         }
         crash::point("worker.published");
         delivery.claim.finish();
@@ -150,8 +150,8 @@ impl Worker {
         Ok(())
     }
 
-    async fn bury(&self, delivery: &Delivery<ChunkRecord>, class: &str, reason: &str) -> Result<(), SiteError> {
+    async fn bury(&self, delivery: &Delivery<ChunkRecord>, error: &str, reason: String) -> Result<(), SiteError> {
         warn!(key = delivery.key, partition = delivery.partition, offset = delivery.offset, reason, "chunk dead-lettered");
-        dead_letters::bury(&self.site.producer, delivery, Cause { stage: "worker", class, reason }).await
+        self.site.bury(delivery, Reason::new("worker", module_path!(), error, reason)).await
     }
 }

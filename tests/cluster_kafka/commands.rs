@@ -1,0 +1,142 @@
+//! What operators do to jobs: call them off, submit them again, look why they wait, restart workers.
+
+use std::process::Command;
+use std::time::Instant;
+
+use serde_json::json;
+
+use crate::cluster::{Cluster, LIMIT, location, metric, pass};
+use crate::support::{frame_digests, run};
+
+/// Waits until `is_so`; a fault fails the test instead of hanging it.
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < LIMIT, "{what} does not happen");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_cancelled_job_leaves_its_lane_in_the_middle_of_a_chunk_and_can_be_submitted_again() {
+    let mut cluster = Cluster::new();
+    let clip = cluster.bench.clip(
+        "clip.mp4",
+        "-f lavfi -i testsrc2=s=1280x720:r=25:d=40 -c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 50",
+    );
+    cluster.start(&["ingest"]);
+    cluster.start(&["assemble"]);
+    let (_, worker) = cluster.start(&["worker", "--swapper", "none", "--workers", "1"]);
+    let output = cluster.bench.path("out.mp4");
+    let id = format!("cancel-{}", std::process::id());
+    // One chunk of a thousand frames: a minute's work.
+    let mut job = pass(&id, &clip, &output, 1000);
+    job["video"] = json!({ "crf": 0, "preset": "veryslow" });
+    cluster.submit(&job);
+    wait_until("a chunk is in work", || metric(&worker, "facemill_lanes_busy", "") >= 1.0);
+
+    let cancelled = cluster.run(&["cancel", &id]);
+    let told = String::from_utf8_lossy(&cancelled.stdout).into_owned();
+    assert!(cancelled.status.success() && told.contains("cancelled"), "{told}");
+    wait_until("the lane is free again", || metric(&worker, "facemill_lanes_busy", "") == 0.0);
+    assert_eq!(metric(&worker, "facemill_chunks_total", "outcome=\"done\""), 0.0);
+    assert!(!output.exists());
+
+    let resubmitted = cluster.run(&["resubmit", &id, "--store", &format!("file://{}", cluster.bench.path("store").display())]);
+    assert!(resubmitted.status.success(), "{}", String::from_utf8_lossy(&resubmitted.stderr));
+    let mut second = 0;
+    let again = cluster.follow_from_run(&id, 2, |status| second = status["run"].as_u64().unwrap_or(0));
+    assert_eq!((again["state"].as_str(), second), (Some("done"), 2), "{again}");
+    assert_eq!(frame_digests(&output), frame_digests(&clip));
+}
+
+#[test]
+fn a_job_without_workers_says_so_and_goes_on_when_they_come() {
+    let mut cluster = Cluster::new();
+    cluster.settings.push(("FACEMILL_ASSEMBLE__REPAIR_AFTER_SECONDS", "1"));
+    let clip = cluster.bench.test_clip("clip.mp4", 40, 10);
+    cluster.start(&["ingest"]);
+    cluster.start(&["assemble"]);
+    let output = cluster.bench.path("out.mp4");
+    let id = format!("waits-{}", std::process::id());
+    cluster.submit(&pass(&id, &clip, &output, 10));
+    let mut is_told = false;
+    let mut worker_started = false;
+    let (started, starting) = std::sync::mpsc::channel();
+    let done = std::thread::scope(|scope| {
+        let following = scope.spawn(|| {
+            cluster.follow(&id, |status| {
+                let waiting = status["waiting"].as_str().unwrap_or("");
+                if waiting.contains("no worker of group workers-") && waiting.contains("facemill resubmit") && !is_told {
+                    is_told = true;
+                    started.send(()).expect("the test waits");
+                }
+            })
+        });
+        starting.recv_timeout(LIMIT).expect("the status says why the job waits");
+        worker_started = true;
+        let _worker = cluster.spawn(&["worker", "--swapper", "none", "--workers", "1"], "off");
+        following.join().expect("the job is followed to its end")
+    });
+    assert!(is_told && worker_started);
+    assert_eq!(done["state"], "done", "{done}");
+    assert_eq!(frame_digests(&output), frame_digests(&clip));
+}
+
+#[test]
+fn a_worker_that_is_asked_to_end_finishes_its_chunk() {
+    let mut cluster = Cluster::new();
+    let clip = cluster.bench.clip(
+        "clip.mp4",
+        "-f lavfi -i testsrc2=s=640x360:r=25:d=40 -c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 50",
+    );
+    cluster.start(&["ingest"]);
+    cluster.start(&["assemble"]);
+    let role = ["worker", "--swapper", "none", "--workers", "1"];
+    let (first, first_metrics) = cluster.start(&role);
+    let output = cluster.bench.path("out.mp4");
+    let id = format!("drain-{}", std::process::id());
+    let mut job = pass(&id, &clip, &output, 100);
+    job["video"] = json!({ "crf": 0, "preset": "slow" });
+    cluster.submit(&job);
+    wait_until("a chunk is in work", || metric(&first_metrics, "facemill_lanes_busy", "") >= 1.0);
+    let (_, second_metrics) = cluster.start(&role);
+    run(Command::new("kill").args(["-TERM", &cluster.roles[first].0.id().to_string()]));
+    let ended = cluster.roles[first].0.wait().expect("the worker ends");
+    assert_eq!(ended.code(), Some(0));
+
+    let done = cluster.follow(&id, |_| {});
+    assert_eq!(done["state"], "done", "{done}");
+    let second_did = metric(&second_metrics, "facemill_chunks_total", "outcome=\"done\"");
+    assert!((1.0..=9.0).contains(&second_did), "the first has finished its chunk, the second the others: {second_did}");
+    assert_eq!(done["totals"]["chunks_done"].as_u64().unwrap() as f64 - second_did, 10.0 - second_did);
+    assert_eq!(frame_digests(&output), frame_digests(&clip));
+}
+
+#[test]
+fn an_id_belongs_to_its_first_content() {
+    let mut cluster = Cluster::new();
+    let clip = cluster.bench.test_clip("clip.mp4", 40, 10);
+    cluster.start(&["ingest"]);
+    cluster.start(&["assemble"]);
+    cluster.start(&["worker", "--swapper", "none", "--workers", "1"]);
+    let (output, other) = (cluster.bench.path("out.mp4"), cluster.bench.path("other.mp4"));
+    let id = format!("content-{}", std::process::id());
+    let job = pass(&id, &clip, &output, 10);
+    for _ in 0..3 {
+        cluster.submit(&job);
+    }
+    assert_eq!(cluster.follow(&id, |_| {})["state"], "done");
+    let before = std::fs::read(&output).expect("the output");
+    cluster.submit(&pass(&id, &clip, &other, 10));
+    // What comes after it on the same partition shows that it has been dealt with.
+    cluster.submit(&job);
+    let about = |letter: &serde_json::Value| letter["key"] == json!(id);
+    wait_until("the second content is dead-lettered", || cluster.dead_letters().iter().any(about));
+    let letter = cluster.dead_letters().into_iter().rfind(about).expect("just seen");
+    let message = letter["message"].as_str().expect("a message");
+    assert!(message.contains("is another job already") && message.matches(char::is_alphanumeric).count() > 128, "{message}");
+    assert!(!other.exists());
+    assert_eq!(std::fs::read(&output).expect("the output"), before);
+    let _ = location(&output);
+}
