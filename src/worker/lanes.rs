@@ -69,9 +69,8 @@ impl Lanes {
         let mut keepers = JoinSet::new();
         for _ in 0..count {
             let (settings, meter) = (settings.clone(), meter.clone());
-            let keeper = Keeper { settings, meter, offers: offers.clone(), inbox: None, successor: None };
-            let closing = closing.clone();
-            keepers.spawn(async move { keeper.keep(&closing).await });
+            let (offers, closing) = (offers.clone(), closing.clone());
+            keepers.spawn(Keeper { settings, meter, offers, closing, inbox: None, successor: None }.keep());
         }
         Self { free: Mutex::new(free), closing, keepers: Mutex::new(keepers) }
     }
@@ -132,6 +131,7 @@ struct Keeper {
     settings: LaneSettings,
     meter: Arc<Meter>,
     offers: mpsc::Sender<Offer>,
+    closing: CancellationToken,
     /// The offer that stands, if one does.
     inbox: Option<mpsc::Receiver<Work>>,
     /// The next process, on its way up.
@@ -142,22 +142,23 @@ struct Keeper {
 type Starting = AbortOnDropHandle<Result<LaneProcess, StartError>>;
 
 impl Keeper {
-    async fn keep(mut self, closing: &CancellationToken) {
-        while !closing.is_cancelled() {
-            // Cancel-safe: what is dropped while it comes up is killed by that.
-            let started = tokio::select! {
-                () = closing.cancelled() => return,
-                started = self.start() => started,
-            };
-            match started {
-                Ok(mut lane) => self.live(&mut lane, closing).await,
-                Err(error) => self.refuse(error, closing).await,
+    async fn keep(mut self) {
+        while !self.closing.is_cancelled() {
+            match self.start().await {
+                Ok(mut lane) => self.live(&mut lane).await,
+                Err(error) => self.refuse(error).await,
             }
+        }
+        if let Some(successor) = self.successor.take()
+            && let Ok(Ok(mut lane)) = successor.await
+        {
+            lane.end().await;
         }
     }
 
     /// Tells whoever asks next that there is no lane.
-    async fn refuse(&mut self, error: StartError, closing: &CancellationToken) {
+    async fn refuse(&mut self, error: StartError) {
+        let closing = self.closing.clone();
         // Cancel-safe: what is not answered is told that the lanes are closed.
         tokio::select! {
             () = closing.cancelled() => {}
@@ -169,7 +170,8 @@ impl Keeper {
     }
 
     /// A lane's life: chunk after chunk, until it is lost or has done its number of them.
-    async fn live(&mut self, lane: &mut LaneProcess, closing: &CancellationToken) {
+    async fn live(&mut self, lane: &mut LaneProcess) {
+        let closing = self.closing.clone();
         while lane.is_usable && lane.orders < self.settings.chunks_per_lane {
             // Cancel-safe: chunks stay in their channel, and what a lane says in its pipe.
             let work = tokio::select! {
@@ -185,7 +187,7 @@ impl Keeper {
             if lane.orders + 1 == self.settings.chunks_per_lane {
                 self.successor = Some(self.begin_start());
             }
-            self.work(lane, work, closing).await;
+            self.work(lane, work).await;
         }
         if lane.is_usable {
             debug!(chunks = lane.orders, "a lane has done its time");
@@ -204,19 +206,26 @@ impl Keeper {
                 Ok(Err(error)) => error,
                 Err(error) => StartError { is_final: false, reason: error.to_string() },
             };
+            if self.closing.is_cancelled() {
+                return Err(error);
+            }
             telemetry::lane_ended(LaneEnd::Start);
             if error.is_final || failures == STARTS {
                 return Err(error);
             }
             warn!(%error, "a lane has not come up; another is started");
-            tokio::time::sleep(pause).await;
+            // Cancel-safe: a moment's wait; a start that finds the lanes closed ends at once.
+            tokio::select! {
+                () = self.closing.cancelled() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
             pause *= 2;
         }
         unreachable!("the last failure returns")
     }
 
     fn begin_start(&self) -> Starting {
-        AbortOnDropHandle::new(tokio::spawn(LaneProcess::start(self.settings.clone())))
+        AbortOnDropHandle::new(tokio::spawn(LaneProcess::start(self.settings.clone(), self.closing.clone())))
     }
 
     /// Offers this lane and waits for a chunk. Cancel-safe: an offer stands until it was taken.
@@ -241,7 +250,7 @@ impl Keeper {
         }
     }
 
-    async fn work(&self, lane: &mut LaneProcess, work: Work, closing: &CancellationToken) {
+    async fn work(&self, lane: &mut LaneProcess, work: Work) {
         let Work { order, stop, mut report } = work;
         let leave = stop.child_token();
         let mut counted = 0;
@@ -257,12 +266,12 @@ impl Keeper {
                 tokio::select! {
                     outcome = &mut running => break outcome,
                     () = report.closed(), if !leave.is_cancelled() => leave.cancel(),
-                    () = closing.cancelled() => break Err(LaneError::Stopped),
+                    () = self.closing.cancelled() => break Err(LaneError::Stopped),
                 }
             }
         };
         drop(busy);
-        if closing.is_cancelled() {
+        if self.closing.is_cancelled() {
             lane.end().await;
         }
         match &outcome {
@@ -278,7 +287,7 @@ impl Keeper {
 
     fn tell_end(&self, error: &LaneError, is_usable: bool) {
         let why = match error {
-            _ if is_usable => return,
+            _ if is_usable || self.closing.is_cancelled() => return,
             LaneError::Deadline { .. } => LaneEnd::Deadline,
             LaneError::OutOfMemory { .. } => LaneEnd::Memory,
             LaneError::Stopped => LaneEnd::Stuck,

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -162,8 +162,8 @@ pub struct LaneProcess {
 }
 
 impl LaneProcess {
-    /// Starts a process and waits until its networks are loaded.
-    pub async fn start(settings: LaneSettings) -> Result<Self, StartError> {
+    /// Starts a process and waits until its networks are loaded. Gives up, and leaves nothing, once `closing` is cancelled.
+    pub async fn start(settings: LaneSettings, closing: CancellationToken) -> Result<Self, StartError> {
         let refused = |error: std::io::Error| {
             use std::io::ErrorKind::{NotFound, PermissionDenied};
             let is_final = matches!(error.kind(), NotFound | PermissionDenied);
@@ -177,18 +177,18 @@ impl LaneProcess {
         let said = BufReader::new(stdout).lines();
         let mut lane = Self { settings, child, stdin, said, words, listening, orders: 0, is_usable: true };
         let within = lane.settings.chunk_time;
-        match timeout(within, lane.hear()).await {
-            Ok(Some(Tell::Ready)) => Ok(lane),
-            Ok(Some(Tell::Failed { kind, memory, reason })) => {
-                lane.end().await;
-                Err(StartError { is_final: kind == Kind::Fatal && !memory, reason })
-            }
-            Ok(_) => Err(StartError { is_final: false, reason: lane.post_mortem().await.to_string() }),
-            Err(_) => {
-                lane.end().await;
-                Err(StartError { is_final: false, reason: format!("it was not ready after {} s", within.as_secs()) })
-            }
-        }
+        // Cancel-safe: the lane is ended by whichever of the others comes first.
+        let (is_final, reason) = tokio::select! {
+            told = lane.hear() => match told {
+                Some(Tell::Ready) => return Ok(lane),
+                Some(Tell::Failed { kind, memory, reason }) => (kind == Kind::Fatal && !memory, reason),
+                _ => (false, lane.post_mortem().await.to_string()),
+            },
+            () = sleep(within) => (false, format!("it was not ready after {} s", within.as_secs())),
+            () = closing.cancelled() => (true, "the lanes are closed".to_owned()),
+        };
+        lane.end().await;
+        Err(StartError { is_final, reason })
     }
 
     /// Has a chunk computed. Asks the lane to leave it once `stop` is cancelled; `encoded` is told of the chunk's frames.
@@ -240,15 +240,23 @@ impl LaneProcess {
                     return Ok(report);
                 }
                 Some(Tell::Stopped) => return Err(LaneError::Stopped),
-                Some(Tell::Failed { memory: true, reason, .. }) => {
-                    self.end().await;
-                    return Err(LaneError::OutOfMemory { limit_mb: self.settings.memory_mb, reason });
-                }
-                Some(Tell::Failed { kind, reason, .. }) => return Err(LaneError::Failed { kind, reason }),
+                Some(Tell::Failed { kind, memory, reason }) => return Err(self.failure(kind, memory, reason).await),
                 Some(Tell::Ready) => debug!("a lane says again that it is ready"),
                 None => return Err(self.post_mortem().await),
             }
         }
+    }
+
+    /// What a failure is that a lane tells of. x264 has no other word for missing memory than a line on standard error.
+    async fn failure(&mut self, kind: Kind, memory: bool, reason: String) -> LaneError {
+        let heard_all = timeout(EXIT_GRACE, self.words.marked()).await.is_ok();
+        let words = self.words.text();
+        if memory || heard_all && speaks_of_memory(&words) {
+            self.end().await;
+            let reason = if words.is_empty() { reason } else { format!("{reason}; {words}") };
+            return LaneError::OutOfMemory { limit_mb: self.settings.memory_mb, reason };
+        }
+        LaneError::Failed { kind, reason }
     }
 
     /// Waits until the process says no more: it has died. Cancel-safe.

@@ -18,6 +18,7 @@ use crate::error::Classify;
 
 use super::lane::{Lane, LaneOrder, Means, WorkError};
 use super::protocol::{self, Ask, Tell};
+use super::words;
 
 /// How often a lane tells how far it is, at most.
 const TELL_EVERY: Duration = Duration::from_millis(100);
@@ -60,12 +61,12 @@ pub fn serve(means: Means, memory: u64) -> Result<(), ServeError> {
     std::thread::Builder::new().name("orders".into()).spawn(reading)?;
     let mut lane = Lane::new(means);
     if let Err(error) = lane.warm_up() {
-        fail(&error, memory)?;
+        fail(&error)?;
         return Err(ServeError::Spent(error.to_string()));
     }
     shared.busy.store(false, Ordering::SeqCst);
     tell(&Tell::Ready)?;
-    work(&mut lane, &inbox, &shared, memory)
+    work(&mut lane, &inbox, &shared)
 }
 
 /// Reads what the worker asks, also while a chunk is computed.
@@ -90,7 +91,7 @@ fn listen(shared: &Shared, orders: &SyncSender<Order>) {
     }
 }
 
-fn work(lane: &mut Lane, inbox: &Receiver<Order>, shared: &Shared, memory: u64) -> Result<(), ServeError> {
+fn work(lane: &mut Lane, inbox: &Receiver<Order>, shared: &Shared) -> Result<(), ServeError> {
     while let Ok((order, fingerprint)) = inbox.recv() {
         let mut told: Option<Instant> = None;
         let mut lost = None;
@@ -108,7 +109,7 @@ fn work(lane: &mut Lane, inbox: &Receiver<Order>, shared: &Shared, memory: u64) 
         match outcome {
             Ok(report) => tell(&Tell::Done(report))?,
             Err(WorkError::Stopped) => tell(&Tell::Stopped)?,
-            Err(error) => fail(&error, memory)?,
+            Err(error) => fail(&error)?,
         }
     }
     debug!("no more orders");
@@ -116,13 +117,14 @@ fn work(lane: &mut Lane, inbox: &Receiver<Order>, shared: &Shared, memory: u64) 
 }
 
 /// Tells why there is no result; an error if the lane is not to be used any more.
-fn fail(error: &WorkError, memory: u64) -> Result<(), ServeError> {
+fn fail(error: &WorkError) -> Result<(), ServeError> {
     let reason = error.to_string();
     if matches!(error, WorkError::Panicked) {
         // The panic's own message is on standard error; the worker sees the end of this process.
         return Err(ServeError::Spent(reason));
     }
-    let out_of_memory = speaks_of_memory(&reason) || is_near(memory);
+    let out_of_memory = speaks_of_memory(&reason);
+    eprintln!("{}", words::MARK);
     tell(&Tell::Failed { kind: error.kind(), memory: out_of_memory, reason: reason.clone() })?;
     if out_of_memory { Err(ServeError::Spent(reason)) } else { Ok(()) }
 }
@@ -144,26 +146,19 @@ fn limit_memory(bytes: u64) -> Result<(), ServeError> {
 }
 
 /// Whether a failure's words are those of missing memory: ENOMEM by FFmpeg or the system, C++'s `bad_alloc` by ONNX Runtime, a thread
-/// whose stack finds no place.
+/// for whose stack there is no place, x264's own message.
 pub(super) fn speaks_of_memory(text: &str) -> bool {
-    const WORDS: [&str; 6] = [
+    const WORDS: [&str; 7] = [
         "cannot allocate memory",
         "bad_alloc",
         "bad allocation",
         "out of memory",
         "memory allocation of",
+        "malloc of size",
         "failed to allocate memory",
     ];
     let text = text.to_lowercase();
     WORDS.iter().any(|words| text.contains(words))
-}
-
-/// Whether this process has been close to its limit: x264 says of a failed allocation only that something went wrong.
-fn is_near(limit: u64) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak_kb =
-        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    peak_kb.is_some_and(|peak| peak * 1024 > limit / 10 * 8)
 }
 
 #[cfg(test)]
@@ -176,6 +171,7 @@ mod tests {
             "cannot decode slice.nut after 3 packets: cannot allocate memory",
             "run model face_mesh_468: Non-zero status code: std::bad_alloc",
             "memory allocation of 16777216 bytes failed",
+            "x264 [error]: malloc of size 12533824 failed",
             "Failed to allocate memory for requested buffer of size 1",
         ] {
             assert!(speaks_of_memory(words), "{words}");

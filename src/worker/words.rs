@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::{Map, Value};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::ChildStderr;
+use tokio::sync::Notify;
 use tracing::level_filters::LevelFilter;
 use tracing::{debug, error, info, trace, warn};
 
@@ -15,9 +16,15 @@ const LINES: usize = 4;
 /// Longest line that is kept, characters.
 const LINE_MAX: usize = 300;
 
+/// What a lane writes before it tells of a failure, so that its worker knows to have heard all that was said before.
+pub const MARK: &str = "{\"mark\":true}";
+
 /// The last lines that were not passed on to the log as what they are: panics, and what C and C++ libraries say when they abort.
 #[derive(Clone, Debug, Default)]
-pub struct LastWords(Arc<Mutex<VecDeque<String>>>);
+pub struct LastWords {
+    lines: Arc<Mutex<VecDeque<String>>>,
+    marked: Arc<Notify>,
+}
 
 impl LastWords {
     /// Passes on what comes, until the process has closed it.
@@ -37,6 +44,9 @@ impl LastWords {
         {
             return pass_on(&level, &text_of(event), lane);
         }
+        if line == MARK {
+            return self.marked.notify_one();
+        }
         if line.is_empty() {
             return;
         }
@@ -46,16 +56,21 @@ impl LastWords {
 
     /// Keeps a line.
     pub fn keep(&self, line: &str) {
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         if lines.len() == LINES {
             lines.pop_front();
         }
         lines.push_back(line.chars().take(LINE_MAX).collect());
     }
 
+    /// Waits for the lane's next [`MARK`], if it has not come yet. Cancel-safe.
+    pub async fn marked(&self) {
+        self.marked.notified().await;
+    }
+
     /// The lines, in one.
     pub fn text(&self) -> String {
-        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         lines.iter().map(String::as_str).collect::<Vec<_>>().join("; ")
     }
 }
@@ -104,6 +119,7 @@ mod tests {
             words.hear(&format!("line {number}"), 1);
         }
         words.hear("", 1);
+        words.hear(MARK, 1);
         words.hear(&"x".repeat(1000), 1);
         assert_eq!(words.text(), format!("line 3; line 4; line 5; {}", "x".repeat(LINE_MAX)));
     }
