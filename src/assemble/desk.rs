@@ -136,7 +136,7 @@ impl Desk {
             Err(malformed) => {
                 let reason = malformed.to_string();
                 warn!(partition = delivery.partition, offset = delivery.offset, %reason, "completion record refused");
-                self.site.bury(&delivery, Reason::new("assemble", module_path!(), "Malformed", reason)).await?;
+                self.site.bury(&delivery, Reason::new("assemble", module_path!(), "Malformed", &reason)).await?;
             }
         }
         crash::point("assemble.counted");

@@ -69,7 +69,7 @@ pub enum IngestError {
 
 impl IngestError {
     /// Its name in a dead letter.
-    fn class(&self) -> &'static str {
+    fn name(&self) -> &'static str {
         match self {
             Self::Refused(_) => "Refused",
             Self::OtherContent { .. } => "OtherContent",
@@ -132,33 +132,36 @@ impl Node {
     /// One record: its job is taken in or refused; then, and only then, its offset may be committed.
     async fn take(&self, delivery: Delivery<Job>) -> Result<(), SiteError> {
         crash::point("ingest.received");
-        let refused = match &delivery.record {
+        match &delivery.record {
             Ok(job) => {
                 // Twice the same job at once would be twice the same work, and each would count the other's chunks.
                 let _turn = self.turns.take(&job.job).await;
                 let span = info_span!("job", job = %job.job);
-                match self.ingest(job, &Submission::of(&delivery)).instrument(span).await {
-                    Ok(()) => None,
-                    Err(IngestError::Site(error)) => return Err(error),
-                    Err(refused) => Some((refused.class(), refused.to_string())),
-                }
+                self.ingest(&delivery, job).instrument(span).await?;
             }
-            Err(malformed) => Some(("Malformed", malformed.to_string())),
-        };
-        if let Some((class, reason)) = refused {
-            warn!(key = delivery.key, partition = delivery.partition, offset = delivery.offset, %reason, "job refused");
-            self.site.bury(&delivery, Reason::new("ingest", module_path!(), class, reason)).await?;
+            Err(malformed) => self.bury(&delivery, "Malformed", &malformed.to_string()).await?,
         }
         delivery.claim.finish();
         crash::point("ingest.finished");
         Ok(())
     }
 
-    async fn ingest(&self, job: &Job, submission: &Submission) -> Result<(), IngestError> {
-        let run = match accept::accept(&self.site, job, submission).await? {
+    async fn bury(&self, delivery: &Delivery<Job>, error: &str, reason: &str) -> Result<(), SiteError> {
+        warn!(key = delivery.key, partition = delivery.partition, offset = delivery.offset, reason, "job refused");
+        self.site.bury(delivery, Reason::new("ingest", module_path!(), error, reason)).await
+    }
+
+    async fn ingest(&self, delivery: &Delivery<Job>, job: &Job) -> Result<(), SiteError> {
+        let submission = Submission::of(delivery);
+        let accepted = match accept::accept(&self.site, job, &submission).await {
+            Ok(accepted) => accepted,
+            Err(IngestError::Site(error)) => return Err(error),
+            Err(refused) => return self.bury(delivery, refused.name(), &refused.to_string()).await,
+        };
+        let run = match accepted {
             Acceptance::Finished { run } => {
                 info!(run, "submitted again; it has ended already");
-                return Ok(self.site.tell(&JobEvent::Accepted { job: job.job.clone(), run }).await?);
+                return self.site.tell(&JobEvent::Accepted { job: job.job.clone(), run }).await;
             }
             Acceptance::Outdated => {
                 info!("asked to make something again for a run that has ended");
@@ -166,42 +169,31 @@ impl Node {
             }
             Acceptance::Cancelled => {
                 info!("called off before it was taken in");
-                return Ok(self.site.tell(&JobEvent::Cancel { job: job.job.clone() }).await?);
+                return self.site.tell(&JobEvent::Cancel { job: job.job.clone() }).await;
             }
             Acceptance::Open { run } => run,
         };
         self.outstanding.begin(&job.job, run);
         // Cancel-safe: what is not published then is not wanted any more; files in work are removed with their folder.
         let planned = tokio::select! {
-            () = self.outstanding.ended(&job.job) => Ok(()),
+            // The assembler tells the end once more, so that it is the last word, whatever was said of the plan meanwhile.
+            () = self.outstanding.ended(&job.job) => {
+                self.site.tell(&JobEvent::Accepted { job: job.job.clone(), run }).await.map_err(IngestError::from)
+            }
             planned = self.plan_and_publish(job, run) => planned,
         };
         self.outstanding.end(&job.job);
-        match planned {
-            Err(IngestError::Site(error)) if error.kind() == Kind::Poison => {
-                Err(self.refuse(job, run, submission, spoilt(&error)).await?.into())
-            }
-            Err(IngestError::Refused(refusal)) => Err(self.refuse(job, run, submission, refusal).await?.into()),
-            other => other,
-        }
-    }
-
-    async fn refuse(
-        &self,
-        job: &Job,
-        run: u32,
-        submission: &Submission,
-        refusal: Refusal,
-    ) -> Result<Refusal, SiteError> {
-        let event = JobEvent::Refused {
-            job: job.job.clone(),
-            run,
-            content: job.digest(),
-            submission: submission.id.clone(),
-            refusal: refusal.clone(),
+        let refusal = match planned {
+            Ok(()) => return Ok(()),
+            Err(IngestError::Refused(refusal)) => refusal,
+            Err(IngestError::Site(error)) if error.kind() == Kind::Poison => spoilt(&error),
+            Err(IngestError::Site(error)) => return Err(error),
+            Err(error @ IngestError::OtherContent { .. }) => spoilt(&error),
         };
-        self.site.tell(&event).await?;
-        Ok(refusal)
+        // Before the news of it: once the run has failed, nobody would look at this record again.
+        self.bury(delivery, "Refused", &refusal.to_string()).await?;
+        let (job, content) = (job.job.clone(), job.digest());
+        self.site.tell(&JobEvent::Refused { job, run, content, submission: submission.id, refusal }).await
     }
 
     async fn plan_and_publish(&self, job: &Job, run: u32) -> Result<(), IngestError> {
@@ -263,7 +255,7 @@ impl Node {
 }
 
 /// An object of ours that is not what it should be; what is missing then is made again for the next submission.
-fn spoilt(error: &SiteError) -> Refusal {
+fn spoilt(error: &dyn std::fmt::Display) -> Refusal {
     Refusal::new("job", error.to_string(), "whole objects in the store: submit the job again")
 }
 

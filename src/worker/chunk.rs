@@ -7,6 +7,7 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use crate::broker::Delivery;
 use crate::contract::{ChunkOutcome, ChunkRecord, Fingerprint, JobEvent, StageSeconds, keys};
 use crate::crash;
 use crate::error::{Classify, Kind};
@@ -25,13 +26,6 @@ use super::process::LaneError;
 pub enum Settlement {
     /// Its completion is published: its offset may be committed.
     Settled,
-    /// It can never be done. Its completion says so; the record is a dead letter.
-    Poison {
-        /// The kind of error.
-        class: &'static str,
-        /// Why.
-        reason: String,
-    },
     /// This worker stops: the record goes to another one.
     HandedBack,
 }
@@ -42,7 +36,7 @@ enum Made {
     Settled(ChunkOutcome),
     /// It can never be made.
     Poison {
-        class: &'static str,
+        error: &'static str,
         reason: String,
     },
     /// This worker stops.
@@ -50,7 +44,11 @@ enum Made {
 }
 
 /// Settles a chunk: its result is in the store, and the news of it on `completions`, when this returns `Settled`.
-pub(super) async fn settle(worker: &Worker, record: &ChunkRecord) -> Result<Settlement, SiteError> {
+pub(super) async fn settle(
+    worker: &Worker,
+    delivery: &Delivery<ChunkRecord>,
+    record: &ChunkRecord,
+) -> Result<Settlement, SiteError> {
     let fingerprint = record.spec.fingerprint();
     let run = worker.endings.watch(&record.job, record.run);
     let made = if worker.site.store.head(&keys::manifest(&record.job, record.run)).await?.is_some() {
@@ -60,10 +58,12 @@ pub(super) async fn settle(worker: &Worker, record: &ChunkRecord) -> Result<Sett
     } else {
         make(worker, record, &fingerprint, run.ended()).await?
     };
-    let (outcome, settlement) = match made {
-        Made::Settled(outcome) => (outcome, Settlement::Settled),
-        Made::Poison { class, reason } => {
-            (ChunkOutcome::Failed { reason: reason.clone() }, Settlement::Poison { class, reason })
+    let outcome = match made {
+        Made::Settled(outcome) => outcome,
+        Made::Poison { error, reason } => {
+            // Before the news of it: once the run has failed, nobody would look at this record again.
+            worker.bury(delivery, error, &reason).await?;
+            ChunkOutcome::Failed { reason }
         }
         Made::HandedBack => return Ok(Settlement::HandedBack),
     };
@@ -72,7 +72,7 @@ pub(super) async fn settle(worker: &Worker, record: &ChunkRecord) -> Result<Sett
     let started = Instant::now();
     worker.site.tell(&event).await?;
     telemetry::stage(Stage::Publish, started.elapsed());
-    Ok(settlement)
+    Ok(Settlement::Settled)
 }
 
 /// The result, if it is in the store already: then no work is done at all.
@@ -171,7 +171,7 @@ async fn swap(
         };
         let attempt = match Attempt::begin(&worker.site, &record.job, record.run, record.index).await? {
             Begun::Attempt(attempt) => attempt,
-            Begun::Poison { reason } => return Ok(Swapped::Not(Made::Poison { class: "Poison", reason })),
+            Begun::Poison { reason } => return Ok(Swapped::Not(Made::Poison { error: "Poison", reason })),
         };
         crash::point("worker.attempted");
 
@@ -214,7 +214,7 @@ async fn swap(
                 // The files' names are of this machine; the job knows them by their last part.
                 let folder = order.result.parent().map(|folder| format!("{}/", folder.display())).unwrap_or_default();
                 let reason = error.to_string().replace(&folder, "");
-                Ok(Swapped::Not(Made::Poison { class: "Lane", reason }))
+                Ok(Swapped::Not(Made::Poison { error: "Lane", reason }))
             }
             error => Err(SiteError::Work(error.to_string())),
         };

@@ -127,7 +127,7 @@ impl Worker {
         let record = match &delivery.record {
             Ok(record) => record,
             Err(malformed) => {
-                self.bury(&delivery, "Malformed", malformed.to_string()).await?;
+                self.bury(&delivery, "Malformed", &malformed.to_string()).await?;
                 delivery.claim.finish();
                 return Ok(());
             }
@@ -139,10 +139,8 @@ impl Worker {
             return Ok(());
         }
         let span = info_span!("chunk", job = %record.job, run = record.run, chunk = record.index);
-        match chunk::settle(self, record).instrument(span).await? {
-            Settlement::HandedBack => return Ok(()),
-            Settlement::Settled => {}
-            Settlement::Poison { class, reason } => self.bury(&delivery, class, reason).await?,
+        if chunk::settle(self, &delivery, record).instrument(span).await? == Settlement::HandedBack {
+            return Ok(());
         }
         crash::point("worker.published");
         delivery.claim.finish();
@@ -150,7 +148,7 @@ impl Worker {
         Ok(())
     }
 
-    async fn bury(&self, delivery: &Delivery<ChunkRecord>, error: &str, reason: String) -> Result<(), SiteError> {
+    async fn bury(&self, delivery: &Delivery<ChunkRecord>, error: &str, reason: &str) -> Result<(), SiteError> {
         warn!(key = delivery.key, partition = delivery.partition, offset = delivery.offset, reason, "chunk dead-lettered");
         self.site.bury(delivery, Reason::new("worker", module_path!(), error, reason)).await
     }
