@@ -58,7 +58,6 @@ pub enum Command {
     /// The networks that are built in
     Models(Models),
     /// What a worker runs for each lane; speaks JSON lines on standard input and output
-    #[command(hide = true)]
     Lane(LaneArgs),
 }
 

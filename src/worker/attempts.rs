@@ -156,8 +156,12 @@ fn now() -> f64 {
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
+    use std::path::Path;
+    use std::sync::Arc;
 
     use super::*;
+    use crate::broker::{BrokerConfig, Producer};
+    use crate::store::{self, Limits, Locations, StoreConfig};
 
     #[test]
     fn attempts_are_counted_by_their_names() {
@@ -188,6 +192,53 @@ mod tests {
         );
         let reason = Tally { attempts: 10, deaths: 0 }.reason(None);
         assert_eq!(reason, "given up after 10 attempts, of which 0 took their lane with them");
+    }
+
+    /// A site with a store in `folder`; nobody listens to what it publishes.
+    async fn site(folder: &Path) -> Site {
+        let config = StoreConfig::default();
+        let broker = BrokerConfig { brokers: "localhost:1".to_owned(), ..BrokerConfig::default() };
+        Site {
+            store: store::open(&format!("file://{}", folder.display()), &config).await.unwrap(),
+            locations: Arc::new(Locations::new(Limits::default(), config)),
+            producer: Producer::start(&broker).unwrap(),
+            broker,
+            job_partitions: 1,
+            chunk_partitions: 1,
+            scratch: folder.join("scratch"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_chunk_is_given_up_after_three_deaths() {
+        let folder = tempfile::tempdir().unwrap();
+        let site = site(folder.path()).await;
+        let job: JobId = "a-job".parse().unwrap();
+        let begin = async |index| Attempt::begin(&site, &job, 1, index).await.unwrap();
+        let attempt = async |index| match begin(index).await {
+            Begun::Attempt(attempt) => attempt,
+            Begun::Poison { reason } => panic!("{reason}"),
+        };
+        let count = async |index| site.store.list(&keys::attempts(&job, 1, index)).await.unwrap().len();
+
+        for _ in 0..2 * ATTEMPTS_MAX {
+            attempt(7).await.take_back(&site).await.unwrap();
+        }
+        assert_eq!(count(7).await, 0, "what ended in order is not counted");
+        for reason in ["hung", "killed by signal 11 (SIGSEGV)", "ran out of memory"] {
+            attempt(7).await.died(&site, reason).await.unwrap();
+        }
+        assert_eq!(count(7).await, 3);
+        let Begun::Poison { reason } = begin(7).await else { panic!("one more attempt") };
+        assert!(reason.contains("3 attempts") && reason.ends_with("the last time: ran out of memory"), "{reason}");
+
+        // Workers that were killed leave what they had begun. Other chunks have counts of their own.
+        for _ in 0..ATTEMPTS_MAX {
+            drop(attempt(8).await);
+        }
+        assert_eq!(count(8).await, ATTEMPTS_MAX);
+        assert!(matches!(begin(8).await, Begun::Poison { reason } if reason.contains("10 attempts")));
+        assert!(matches!(begin(9).await, Begun::Attempt(_)));
     }
 
     #[test]

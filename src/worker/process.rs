@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, warn};
 
 use crate::contract::Swapper;
@@ -154,7 +154,7 @@ pub struct LaneProcess {
     stdin: ChildStdin,
     said: Lines<BufReader<ChildStdout>>,
     words: LastWords,
-    listening: JoinHandle<()>,
+    listening: AbortOnDropHandle<()>,
     /// Orders that it was given.
     pub orders: u64,
     /// It can be given another.
@@ -174,6 +174,7 @@ impl LaneProcess {
         let (Some(stdin), Some(stdout), Some(stderr)) = taken else { unreachable!("all three were asked for") };
         let words = LastWords::default();
         let listening = tokio::spawn(words.clone().listen(stderr, child.id().unwrap_or_default()));
+        let listening = AbortOnDropHandle::new(listening);
         let said = BufReader::new(stdout).lines();
         let mut lane = Self { settings, child, stdin, said, words, listening, orders: 0, is_usable: true };
         let within = lane.settings.chunk_time;
