@@ -4,6 +4,7 @@ mod args;
 mod cancel;
 mod follow;
 mod lane;
+mod dead_letters;
 mod models;
 mod progress;
 mod resubmit;
@@ -82,6 +83,11 @@ pub fn main() -> ExitCode {
             Command::Resubmit(args) => tokio::select! {
                 () = stop.cancelled() => Ok(Exit::Interrupted),
                 outcome = resubmit::run(args, config) => outcome,
+            },
+            // A letter may be published again or not then; replaying it twice does no harm.
+            Command::DeadLetters(args) => tokio::select! {
+                () = stop.cancelled() => Ok(Exit::Interrupted),
+                outcome = dead_letters::run(args, config) => outcome,
             },
             Command::Models(args) => models::run(args, &config),
             Command::Lane(_) => unreachable!("a lane needs none of this and has its own way"),
