@@ -5,6 +5,7 @@ mod cancel;
 mod follow;
 mod lane;
 mod dead_letters;
+mod gc;
 mod models;
 mod progress;
 mod resubmit;
@@ -88,6 +89,11 @@ pub fn main() -> ExitCode {
             Command::DeadLetters(args) => tokio::select! {
                 () = stop.cancelled() => Ok(Exit::Interrupted),
                 outcome = dead_letters::run(args, config) => outcome,
+            },
+            // Cancel-safe: what is not deleted then is left for the next time.
+            Command::Gc(args) => tokio::select! {
+                () = stop.cancelled() => Ok(Exit::Interrupted),
+                outcome = gc::run(args, config) => outcome,
             },
             Command::Models(args) => models::run(args, &config),
             Command::Lane(_) => unreachable!("a lane needs none of this and has its own way"),

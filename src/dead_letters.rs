@@ -44,6 +44,14 @@ pub struct Reason {
     pub message: String,
 }
 
+impl Reason {
+    /// A reason in our own words.
+    pub fn new(stage: &str, class: &str, exception: &str, message: &str) -> Self {
+        let [stage, class, exception, message] = [stage, class, exception, message].map(str::to_owned);
+        Self { stage, class, exception, message }
+    }
+}
+
 /// A record that cannot be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {

@@ -66,7 +66,8 @@ impl OpenJob {
     }
 }
 
-/// The chunks whose results exist, and when these were made, seconds since 1970.
+/// The chunks whose results exist and are young enough to be relied on: older ones are renewed by the
+/// worker that comes upon them. With when these were made, seconds since 1970.
 async fn results_in_store(site: &Site, run: &Run, plan: &Plan) -> Result<Vec<(usize, f64)>, SiteError> {
     let keys = slice_digests(site, run, plan).await?.into_iter().map(|(chunk, slice)| {
         let fingerprint = run.spec(plan, &plan.chunks[chunk], slice).fingerprint();
@@ -78,6 +79,7 @@ async fn results_in_store(site: &Site, run: &Run, plan: &Plan) -> Result<Vec<(us
         .try_filter_map(|(chunk, found)| async move {
             let made_at =
                 |meta: Meta| meta.modified.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+            let found = found.filter(|meta| !site.retention.is_old(meta.modified));
             Ok(found.map(|meta| (chunk, made_at(meta))))
         })
         .try_collect()

@@ -241,15 +241,10 @@ pub async fn ask_ingest(site: &Site, job: &JobId, run: u32) -> Result<(), SiteEr
     };
     info!(%job, run, "asking ingest for what is missing");
     let number = run.to_string();
-    site.producer
-        .send(Outgoing {
-            topic: topics::JOBS,
-            key: Some(job.as_str()),
-            partition: Some(partition_of(job, site.job_partitions)),
-            headers: &[(REPAIR, number.as_bytes())],
-            value: &record,
-        })
-        .await?;
+    let headers: &[(&str, &[u8])] = &[(REPAIR, number.as_bytes())];
+    let (topic, key, partition) = (topics::JOBS, Some(job.as_str()), Some(partition_of(job, site.job_partitions)));
+    let outgoing = || Outgoing { topic, key, partition, headers, value: &record };
+    site.patiently("publish to", topic, || site.producer.send(outgoing())).await?;
     Ok(())
 }
 

@@ -57,6 +57,8 @@ pub enum Command {
     Resubmit(Resubmit),
     /// Look at records that could not be done, and publish them again
     DeadLetters(DeadLetters),
+    /// Delete what is old and no open job needs from the store
+    Gc(Gc),
     /// The networks that are built in
     Models(Models),
     /// What a worker runs for each lane; speaks JSON lines on standard input and output
@@ -345,6 +347,28 @@ fn position(text: &str) -> Result<Position, String> {
     in_range.ok_or_else(|| "expected PARTITION:OFFSET as `facemill dead-letters list` shows it, e.g. 0:17".to_owned())
 }
 
+/// Delete what is old and no open job needs from the store.
+///
+/// Run it once a day or so, from anywhere that reaches the store; it may run beside everything else.
+#[derive(Debug, Args)]
+pub struct Gc {
+    /// Delete nothing, only tell
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Keep more: only what is older than so many days, at least store.retention_days [default: store.retention_days]
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=3_650))]
+    pub older_than: Option<u64>,
+    /// What was deleted as a JSON line
+    #[arg(long)]
+    pub json: bool,
+    /// Object store, file:///folder or s3://bucket/prefix [config: store.url]
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
+    /// Endpoint of an S3 that is not Amazon's [config: store.endpoint_url]
+    #[arg(long, value_name = "URL")]
+    pub store_endpoint: Option<String>,
+}
+
 /// The networks that are built in.
 #[derive(Debug, Args)]
 pub struct Models {
@@ -450,6 +474,7 @@ impl Command {
                 "kafka": { "brokers": resubmit.job.brokers },
                 "store": { "url": resubmit.store, "endpoint_url": resubmit.store_endpoint },
             }),
+            Self::Gc(gc) => json!({ "store": { "url": gc.store, "endpoint_url": gc.store_endpoint } }),
             Self::Models(_) | Self::Lane(_) => json!({}),
         }
     }

@@ -33,9 +33,12 @@ pub async fn run(args: DeadLetters, config: Config) -> Result<Exit> {
 async fn each(broker: &BrokerConfig, mut see: impl FnMut(Found) -> bool) -> Result<()> {
     let mut reader = Reader::start(broker, topics::DEAD_LETTERS, StartAt::Beginning).await?;
     while let Some(news) = reader.next().await {
-        match news? {
-            News::Record(found) if see(found) => {}
-            _ => return Ok(()),
+        let goes_on = match news? {
+            News::Record(found) => see(found),
+            News::CaughtUp => false,
+        };
+        if !goes_on {
+            break;
         }
     }
     Ok(())
@@ -45,15 +48,12 @@ async fn each(broker: &BrokerConfig, mut see: impl FnMut(Found) -> bool) -> Resu
 async fn letters(broker: &BrokerConfig, topic: Option<&str>) -> Result<Vec<(Found, DeadLetter)>> {
     let (mut letters, mut seen) = (Vec::new(), BTreeSet::<Origin>::new());
     each(broker, |mut found| {
-        match DeadLetter::read(&found) {
-            Err(error) => eprintln!("facemill: record {} is no dead letter: {error}", position(&found)),
-            Ok(letter) => {
-                let is_wanted = topic.is_none_or(|topic| topic == letter.origin.topic);
-                if is_wanted && seen.insert(letter.origin.clone()) {
-                    found.payload = None; // the letter has it
-                    letters.push((found, letter));
-                }
-            }
+        if let Some(letter) = read(&found)
+            && topic.is_none_or(|topic| topic == letter.origin.topic)
+            && seen.insert(letter.origin.clone())
+        {
+            found.payload = None; // the letter has it
+            letters.push((found, letter));
         }
         true
     })
@@ -62,9 +62,16 @@ async fn letters(broker: &BrokerConfig, topic: Option<&str>) -> Result<Vec<(Foun
     Ok(letters)
 }
 
+/// Says so where it is none.
+fn read(found: &Found) -> Option<DeadLetter> {
+    let letter = DeadLetter::read(found);
+    letter.inspect_err(|error| eprintln!("facemill: {} is no dead letter: {error}", position(found))).ok()
+}
+
 async fn list(args: ListLetters, broker: &BrokerConfig) -> Result<Exit> {
+    let letters = letters(broker, args.topic.as_deref()).await?;
     let mut out = std::io::stdout().lock();
-    for (found, letter) in letters(broker, args.topic.as_deref()).await? {
+    for (found, letter) in letters {
         let DeadLetter { origin, key, reason, .. } = &letter;
         let (at, when) = (position(&found), found.timestamp.map(utc));
         let line = if args.json {
@@ -120,20 +127,20 @@ async fn replay(args: ReplayLetters, broker: &BrokerConfig) -> Result<Exit> {
     let mut chosen = if args.all { letters(broker, args.topic.as_deref()).await? } else { Vec::new() };
     if !wanted.is_empty() {
         each(broker, |found| {
-            if wanted.remove(&position(&found)) {
-                match DeadLetter::read(&found) {
-                    Ok(letter) => chosen.push((found, letter)),
-                    Err(error) => eprintln!("facemill: record {} is no dead letter: {error}", position(&found)),
-                }
+            if wanted.contains(&position(&found))
+                && let Some(letter) = read(&found)
+            {
+                wanted.remove(&position(&found));
+                chosen.push((found, letter));
             }
             !wanted.is_empty()
         })
         .await?;
     }
-    let mut exit = if chosen.len() < args.positions.len() { Exit::Failed } else { Exit::Done };
-    for position in wanted {
+    for position in &wanted {
         eprintln!("facemill: no dead letter at {position}");
     }
+    let mut exit = if wanted.is_empty() { Exit::Done } else { Exit::Failed };
     let producer = Producer::start(broker)?;
     for (found, letter) in chosen {
         let at = position(&found);

@@ -12,7 +12,7 @@ use crate::store::StoreError;
 use super::Exit;
 use super::args::Resubmit;
 use super::cancel::cancel;
-use super::role::{broker, open_store};
+use super::role::{broker, store};
 use super::status::line;
 
 /// Largest job that is read, bytes.
@@ -25,7 +25,7 @@ pub async fn run(args: Resubmit, config: Config) -> Result<Exit> {
         Err(exit) => return Ok(exit),
     };
     let broker = broker(&config, "resubmit")?;
-    let store = open_store(&config).await?;
+    let store = store(&config).await?;
     let record = match store.get(&keys::job(&job), JOB_MAX).await {
         Err(StoreError::NotFound { .. }) => {
             eprintln!("facemill: {job} is not known to the store: it was never accepted, or is long gone; submit it");

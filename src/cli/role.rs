@@ -11,7 +11,7 @@ use crate::broker::topics::{TopicSpec, ensure};
 use crate::broker::{BrokerConfig, Producer};
 use crate::config::{Config, Kafka};
 use crate::contract::{PIPELINE, Toolchain, topics, worker_group};
-use crate::site::{Metered, Site, SiteError};
+use crate::site::{self, Retention, Site, SiteError};
 use crate::store::{self, Limits, Locations, ObjectStore, StoreConfig};
 use crate::telemetry::{self, Ready};
 use crate::vision::{self, Provider};
@@ -113,26 +113,56 @@ async fn site(config: &Config, role: &str) -> Result<Site> {
     let specs = TopicSpec::builtin()?;
     ensure(&broker, &specs, config.kafka.replication).await?;
     let producer = Producer::start(&broker)?;
-    let job_partitions = producer.partitions(topics::COMPLETIONS).await?;
+    let mut job_topics = Vec::new();
+    for topic in [topics::JOBS, topics::COMPLETIONS, topics::STATUS] {
+        job_topics.push((topic, producer.partitions(topic).await?));
+    }
     let chunk_partitions = producer.partitions(topics::CHUNKS).await?;
 
-    let store = open_store(config).await?;
+    let store = store(config).await?;
     store::probe(&*store).await?;
-    let locations = Locations::new(
-        Limits { roots: config.locations.roots.clone(), buckets: Vec::new() },
-        store_config(config),
-    );
+    let job_partitions = site::job_partitions(&*store, &job_topics).await?;
+    let patience = Duration::from_secs(config.store.patience_seconds);
+    let limits = Limits { roots: config.locations.roots.clone(), buckets: Vec::new() };
+    let locations = Locations::new(limits, store_config(config)).with_patience(patience);
     let scratch = config.scratch_dir();
     std::fs::create_dir_all(&scratch).with_context(|| format!("create scratch folder {}", scratch.display()))?;
     Ok(Site {
-        store: Arc::new(Metered(store)),
+        store,
         locations: Arc::new(locations),
         broker,
         producer,
         job_partitions,
         chunk_partitions,
         scratch,
+        patience,
+        retention: retention(config),
     })
+}
+
+/// The configured store, with the configured patience.
+pub async fn store(config: &Config) -> Result<Arc<dyn ObjectStore>> {
+    let Some(url) = &config.store.url else {
+        let missing = "store.url is not set (expected file:///folder or s3://bucket/prefix; --store)";
+        return Err(Misconfigured(missing.to_owned()).into());
+    };
+    let store = store::open(url, &store_config(config)).await?;
+    Ok(site::patient(store, Duration::from_secs(config.store.patience_seconds)))
+}
+
+/// How long objects are kept.
+pub fn retention(config: &Config) -> Retention {
+    let days = |days| Duration::from_secs(days * 24 * 3600);
+    Retention { keep: days(config.store.retention_days), longest_job: days(config.store.longest_job_days) }
+}
+
+fn store_config(config: &Config) -> StoreConfig {
+    StoreConfig {
+        endpoint_url: config.store.endpoint_url.clone(),
+        region: config.store.region.clone(),
+        force_path_style: config.store.force_path_style,
+        ..StoreConfig::default()
+    }
 }
 
 /// How to reach the cluster.
@@ -144,22 +174,4 @@ pub fn broker(config: &Config, role: &str) -> Result<BrokerConfig> {
     let Kafka { properties, topic_prefix, static_member, .. } = config.kafka.clone();
     let client_id = format!("facemill-{role}");
     Ok(BrokerConfig { brokers, properties, client_id, prefix: topic_prefix, static_member })
-}
-
-/// The object store; it is not asked yet.
-pub async fn open_store(config: &Config) -> Result<Arc<dyn ObjectStore>> {
-    let Some(url) = &config.store.url else {
-        let missing = "store.url is not set (expected file:///folder or s3://bucket/prefix; --store)";
-        return Err(Misconfigured(missing.to_owned()).into());
-    };
-    Ok(store::open(url, &store_config(config)).await?)
-}
-
-fn store_config(config: &Config) -> StoreConfig {
-    StoreConfig {
-        endpoint_url: config.store.endpoint_url.clone(),
-        region: config.store.region.clone(),
-        force_path_style: config.store.force_path_style,
-        ..StoreConfig::default()
-    }
 }

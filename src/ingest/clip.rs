@@ -58,7 +58,8 @@ pub async fn plan(site: &Site, job: &Job, target: &Target, limits: &media::Limit
     let rule = CutRule::new(job.chunk_frames, roll, job.frame_limit);
     let key = keys::plan(&target.digest, &rule.id());
     match site.read_json(&key).await {
-        Ok(Some(plan)) => return Ok(plan),
+        Ok(Some(plan)) if site.ensure_fresh(&key).await? => return Ok(plan),
+        Ok(Some(_)) => {}
         Ok(None) => {}
         Err(error @ SiteError::BadObject { .. }) => {
             warn!(%error, "making the plan again");

@@ -84,10 +84,10 @@ impl Analyst {
         let key = keys::reference(source, &rule.id(), &look.toolchain.models_digest());
         if let Some(known) = site.read_json::<Option<Digest>>(&key).await? {
             let is_there = match &known {
-                Some(digest) => site.store.head(&keys::blob(digest)).await.map_err(SiteError::from)?.is_some(),
+                Some(digest) => site.ensure_fresh(&keys::blob(digest)).await?,
                 None => true,
             };
-            if is_there {
+            if is_there && site.ensure_fresh(&key).await? {
                 return Ok(known);
             }
         }

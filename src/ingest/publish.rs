@@ -1,7 +1,8 @@
 //! Slices go up, and each chunk is published as soon as its slice is there.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use tokio::sync::mpsc;
 use tracing::warn;
@@ -51,10 +52,21 @@ impl Publisher<'_> {
         let (clip, cut) = (&self.plan.source, self.plan.rule.id());
         let Some(index) = self.site.read_json::<SliceIndex>(&keys::slices(clip, &cut)).await? else { return Ok(None) };
         let listed = self.site.store.list(&keys::cut(clip, &cut)).await?;
-        let there: HashSet<String> = listed.into_iter().map(|object| object.key).collect();
-        let is_whole = index.slices.len() == self.plan.chunks.len()
-            && (0..self.plan.chunks.len()).all(|chunk| there.contains(&self.slice_key(chunk)));
-        Ok(is_whole.then_some(index))
+        let there: HashMap<String, SystemTime> =
+            listed.into_iter().map(|object| (object.key, object.modified)).collect();
+        if index.slices.len() != self.plan.chunks.len() || !self.site.ensure_fresh(&keys::slices(clip, &cut)).await? {
+            return Ok(None);
+        }
+        for key in (0..self.plan.chunks.len()).map(|chunk| self.slice_key(chunk)) {
+            let is_there = match there.get(&key) {
+                Some(modified) if self.site.retention.is_old(*modified) => self.site.ensure_fresh(&key).await?,
+                found => found.is_some(),
+            };
+            if !is_there {
+                return Ok(None);
+            }
+        }
+        Ok(Some(index))
     }
 
     async fn publish_all(&self, index: &SliceIndex) -> Result<(), SiteError> {
@@ -125,6 +137,7 @@ impl Publisher<'_> {
                 self.site.store.replace(&key, Body::File(path.to_owned()), None).await?;
             }
             tokio::fs::remove_file(there).await?;
+            self.site.ensure_fresh(&key).await?;
         }
         tokio::fs::remove_file(path).await?;
         crash::point("ingest.slice.put");

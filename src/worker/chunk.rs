@@ -83,6 +83,9 @@ async fn find(
 ) -> Result<Option<ChunkOutcome>, SiteError> {
     let key = keys::result(fingerprint);
     let Some(meta) = worker.site.store.head(&key).await? else { return Ok(None) };
+    if worker.site.retention.is_old(meta.modified) && !worker.site.ensure_fresh(&key).await? {
+        return Ok(None);
+    }
     let tail = match worker.site.store.tail(&key, seal::FOOTER_REACH).await {
         Err(StoreError::NotFound { .. }) => return Ok(None),
         tail => tail?,

@@ -1,0 +1,1 @@
+//! What is old is renewed, what is damaged is deleted, and nothing else.
