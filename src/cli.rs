@@ -1,6 +1,7 @@
 //! The command line: one file per command.
 
 mod args;
+mod dead_letters;
 mod models;
 mod progress;
 mod role;
@@ -67,6 +68,11 @@ pub fn main() -> ExitCode {
             Command::Status(args) => tokio::select! {
                 () = stop.cancelled() => Ok(Exit::Interrupted),
                 outcome = status::run(args, config) => outcome,
+            },
+            // A letter may be published again or not then; replaying it twice does no harm.
+            Command::DeadLetters(args) => tokio::select! {
+                () = stop.cancelled() => Ok(Exit::Interrupted),
+                outcome = dead_letters::run(args, config) => outcome,
             },
             Command::Models(args) => models::run(args, &config),
         }

@@ -27,6 +27,7 @@ pub mod vision;
 
 // What carries records and objects.
 pub mod broker;
+pub mod dead_letters;
 pub mod site;
 pub mod store;
 pub mod toolchain;

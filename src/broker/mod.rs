@@ -4,6 +4,7 @@
 //!
 //! - [`Consumer`]: a member of a group. Records come with a [`Claim`]; finished claims move the commit position.
 //! - [`Reader`]: follows a whole topic without a group, e.g. for progress.
+//! - [`Watch`]: ends, committed offsets and members, asked from outside.
 //! - [`Producer`]: idempotent, `acks=all`.
 //! - [`topics`]: the topics as files, made where they are missing.
 //! - [`EmbeddedBroker`]: librdkafka's own cluster on loopback, for one machine and for tests.
@@ -25,6 +26,7 @@ mod producer;
 mod pulse;
 mod reader;
 pub mod topics;
+mod watch;
 mod window;
 
 pub use claim::{Claim, LeaseLost};
@@ -35,6 +37,7 @@ pub use error::BrokerError;
 pub use partitioner::keyed_partition;
 pub use producer::{Outgoing, Producer};
 pub use reader::{News, Reader, StartAt};
+pub use watch::Watch;
 pub use window::OffsetWindow;
 
 /// Where the brokers are and how to speak to them.

@@ -56,14 +56,14 @@ impl Producer {
         let json = serde_json::to_vec(record.value)
             .map_err(|error| BrokerError::Unsendable { topic: record.topic.to_owned(), reason: error.to_string() })?;
         let Outgoing { topic, key, partition, headers, .. } = record;
-        self.send_bytes(Outgoing { topic, key, partition, headers, value: &json }).await
+        self.send_bytes(Outgoing { topic, key, partition, headers, value: &Some(&json) }).await
     }
 
-    /// Sends bytes as they are, e.g. a malformed record to where it is looked at.
+    /// Sends bytes as they are, e.g. a malformed record to where it is looked at; none is a tombstone.
     ///
     /// # Errors
     /// As [`Producer::send`].
-    pub async fn send_bytes(&self, record: Outgoing<'_, [u8]>) -> Result<(i32, i64), BrokerError> {
+    pub async fn send_bytes(&self, record: Outgoing<'_, Option<&[u8]>>) -> Result<(i32, i64), BrokerError> {
         let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
         for (key, value) in record.headers {
             headers = headers.insert(Header { key, value: Some(*value) });
@@ -71,7 +71,7 @@ impl Producer {
         let outgoing = FutureRecord::<str, [u8]> {
             topic: &self.config.name(record.topic),
             partition: record.partition,
-            payload: Some(record.value),
+            payload: *record.value,
             key: record.key,
             timestamp: None,
             headers: Some(headers),

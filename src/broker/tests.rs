@@ -341,7 +341,7 @@ async fn a_malformed_record_is_delivered_as_such_and_its_partition_goes_on() {
     let headers: &[(&str, &[u8])] = &[("trace", b"t-1"), ("raw", b"\xff")];
     let bytes = b"{\"number\": \"seven\"}";
     producer
-        .send_bytes(Outgoing { topic: "notes", key: Some("k"), partition: Some(0), headers, value: bytes })
+        .send_bytes(Outgoing { topic: "notes", key: Some("k"), partition: Some(0), headers, value: &Some(bytes) })
         .await
         .unwrap();
     produce(&broker, 1, 2..3).await;
@@ -385,6 +385,31 @@ async fn readers_see_everything_from_where_they_start() {
         first_later = news(&mut later).await;
     }
     assert_eq!(first_later, Some(6), "nothing from before its start");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_tells_ends_and_offsets_without_being_a_member() {
+    use crate::error::{Classify, Kind};
+    let broker = broker(3);
+    let watch = Watch::new(&broker.config("watch"));
+    assert_eq!(watch.ends("notes").await.unwrap(), BTreeMap::from([(0, 0), (1, 0), (2, 0)]));
+    produce(&broker, 3, 0..5).await;
+    assert_eq!(watch.ends("notes").await.unwrap(), BTreeMap::from([(0, 2), (1, 2), (2, 1)]));
+    assert_eq!(watch.committed("group", "notes").await.unwrap(), BTreeMap::new());
+
+    let mut consumer = join(&broker, "group", "a", 8);
+    for _ in 0..5 {
+        let delivery = record(&mut consumer).await;
+        if delivery.partition < 2 {
+            delivery.claim.finish();
+        }
+    }
+    consumer.close().await;
+    assert_eq!(watch.committed("group", "notes").await.unwrap(), BTreeMap::from([(0, 2), (1, 2)]));
+    assert_eq!(watch.committed("other", "notes").await.unwrap(), BTreeMap::new());
+    assert_eq!(watch.members("group").await.unwrap_err().kind(), Kind::Retry, "librdkafka's broker knows no groups");
+    let error = watch.ends("nothing").await.unwrap_err();
+    assert_eq!(error.to_string(), "topic nothing does not exist (create it from topics/nothing.yaml)");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

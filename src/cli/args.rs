@@ -48,6 +48,8 @@ pub enum Command {
     Submit(Submit),
     /// Tell how far a job is
     Status(StatusOf),
+    /// Look at records that could not be done, and publish them again
+    DeadLetters(DeadLetters),
     /// The networks that are built in
     Models(Models),
 }
@@ -193,6 +195,89 @@ pub struct StatusOf {
     pub brokers: Option<String>,
 }
 
+/// Look at records that could not be done, and publish them again.
+///
+/// A record that cannot be parsed, or that kills or fails whoever works on it, goes to topic dead-letters with the reason;
+/// its job fails or goes on without it. Dead letters stay there for 90 days.
+#[derive(Debug, Args)]
+pub struct DeadLetters {
+    /// What to do with them
+    #[command(subcommand)]
+    pub command: DeadLettersCommand,
+    /// Kafka brokers [config: kafka.brokers]
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    pub brokers: Option<String>,
+}
+
+/// What to do with dead letters.
+#[derive(Debug, Subcommand)]
+pub enum DeadLettersCommand {
+    /// List them, oldest first: position, when, topic[partition]@offset that each comes from, key, class, message
+    List(ListLetters),
+    /// Show one: its headers, an empty line, its value as it came
+    Show(ShowLetter),
+    /// Publish records again where they were, as they were. They stay among the dead letters
+    ///
+    /// Do it when the cause is gone. Publishing twice does no harm: finished work is recognised.
+    Replay(ReplayLetters),
+}
+
+/// List dead letters.
+#[derive(Debug, Args)]
+pub struct ListLetters {
+    /// Only those that come from this topic: jobs, chunks or completions
+    #[arg(long, value_name = "TOPIC")]
+    pub topic: Option<String>,
+    /// A JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Show a dead letter.
+#[derive(Debug, Args)]
+pub struct ShowLetter {
+    /// Which, as the list shows it, e.g. 0:17
+    #[arg(value_name = "PARTITION:OFFSET", value_parser = position)]
+    pub position: Position,
+}
+
+/// Publish dead letters again.
+#[derive(Debug, Args)]
+pub struct ReplayLetters {
+    /// Which, as the list shows them, e.g. 0:17
+    #[arg(value_name = "PARTITION:OFFSET", value_parser = position, required_unless_present = "all")]
+    pub positions: Vec<Position>,
+    /// All of them
+    #[arg(long, conflicts_with = "positions")]
+    pub all: bool,
+    /// With --all: only those that come from this topic
+    #[arg(long, value_name = "TOPIC", requires = "all", conflicts_with = "positions")]
+    pub topic: Option<String>,
+}
+
+/// Where a record lies on topic `dead-letters`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+}
+
+impl std::fmt::Display for Position {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{}:{}", self.partition, self.offset)
+    }
+}
+
+fn position(text: &str) -> Result<Position, String> {
+    let parsed = text.split_once(':').and_then(|(partition, offset)| {
+        Some(Position { partition: partition.parse().ok()?, offset: offset.parse().ok()? })
+    });
+    let in_range = parsed.filter(|position| position.partition >= 0 && position.offset >= 0);
+    in_range.ok_or_else(|| "expected PARTITION:OFFSET as `facemill dead-letters list` shows it, e.g. 0:17".to_owned())
+}
+
 /// The networks that are built in.
 #[derive(Debug, Args)]
 pub struct Models {
@@ -290,7 +375,9 @@ impl Command {
                 });
                 settings
             }
-            Self::Submit(Submit { brokers, .. }) | Self::Status(StatusOf { brokers, .. }) => {
+            Self::Submit(Submit { brokers, .. })
+            | Self::Status(StatusOf { brokers, .. })
+            | Self::DeadLetters(DeadLetters { brokers, .. }) => {
                 json!({ "kafka": { "brokers": brokers } })
             }
             Self::Models(_) => json!({}),
@@ -332,6 +419,20 @@ mod tests {
         assert_eq!(chunk_frames("1..1000000"), Ok(ChunkFrames([1, 1_000_000])));
         for bad in ["", "64", "64-128", "0..8", "9..8", "1..1000001", "a..b", "64.."] {
             assert!(chunk_frames(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn positions() {
+        assert_eq!(position("2:17"), Ok(Position { partition: 2, offset: 17 }));
+        for bad in ["", "2", "2:", ":17", "-1:0", "0:-1", "a:b", "0:1:2"] {
+            assert!(position(bad).is_err(), "{bad}");
+        }
+        let parse = |line: &str| Cli::try_parse_from(line.split(' ')).is_ok();
+        assert!(parse("facemill dead-letters replay 0:1 2:3"));
+        assert!(parse("facemill dead-letters replay --all --topic jobs"));
+        for bad in ["replay", "replay --all 0:1", "replay --topic jobs 0:1", "show", "show 0:1 0:2"] {
+            assert!(!parse(&format!("facemill dead-letters {bad}")), "{bad}");
         }
     }
 

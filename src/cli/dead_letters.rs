@@ -1,0 +1,201 @@
+//! `facemill dead-letters`: what could not be done, and doing it again.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+
+use anyhow::{Context, Result};
+use serde::de::IgnoredAny;
+use serde_json::json;
+
+use crate::broker::{BrokerConfig, Delivery, News, Producer, Reader, StartAt};
+use crate::config::Config;
+use crate::contract::topics;
+use crate::dead_letters::{DeadLetter, Origin, ReplayError};
+
+use super::Exit;
+use super::args::{DeadLetters, DeadLettersCommand, ListLetters, Position, ReplayLetters};
+use super::role::broker;
+
+/// A record of the topic, whoever wrote it.
+type Found = Delivery<IgnoredAny, ()>;
+
+/// Runs the command.
+pub async fn run(args: DeadLetters, config: Config) -> Result<Exit> {
+    let broker = broker(&config, "dead-letters")?;
+    match args.command {
+        DeadLettersCommand::List(args) => list(args, &broker).await,
+        DeadLettersCommand::Show(args) => show(args.position, &broker).await,
+        DeadLettersCommand::Replay(args) => replay(args, &broker).await,
+    }
+}
+
+/// Hands every record there is now to `see`, until that has seen enough (`false`).
+async fn each(broker: &BrokerConfig, mut see: impl FnMut(Found) -> bool) -> Result<()> {
+    let mut reader = Reader::start(broker, topics::DEAD_LETTERS, StartAt::Beginning).await?;
+    while let Some(news) = reader.next().await {
+        let goes_on = match news? {
+            News::Record(found) => see(found),
+            News::CaughtUp => false,
+        };
+        if !goes_on {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The letters, each origin once: a record that was delivered twice may have been put there twice.
+async fn letters(broker: &BrokerConfig, topic: Option<&str>) -> Result<Vec<(Found, DeadLetter)>> {
+    let (mut letters, mut seen) = (Vec::new(), BTreeSet::<Origin>::new());
+    each(broker, |mut found| {
+        if let Some(letter) = read(&found)
+            && topic.is_none_or(|topic| topic == letter.origin.topic)
+            && seen.insert(letter.origin.clone())
+        {
+            found.payload = None; // the letter has it
+            letters.push((found, letter));
+        }
+        true
+    })
+    .await?;
+    letters.sort_by_key(|(found, _)| (found.timestamp, found.partition, found.offset));
+    Ok(letters)
+}
+
+/// Says so where it is none.
+fn read(found: &Found) -> Option<DeadLetter> {
+    let letter = DeadLetter::read(found);
+    letter.inspect_err(|error| eprintln!("facemill: {} is no dead letter: {error}", position(found))).ok()
+}
+
+async fn list(args: ListLetters, broker: &BrokerConfig) -> Result<Exit> {
+    let letters = letters(broker, args.topic.as_deref()).await?;
+    let mut out = std::io::stdout().lock();
+    for (found, letter) in letters {
+        let DeadLetter { origin, key, reason, .. } = &letter;
+        let (at, when) = (position(&found), found.timestamp.map(utc));
+        let line = if args.json {
+            json!({
+                "position": at.to_string(), "when": when, "key": key, "stage": reason.stage, "class": reason.class,
+                "topic": origin.topic, "partition": origin.partition, "offset": origin.offset,
+                "exception": reason.exception, "message": reason.message,
+            })
+            .to_string()
+        } else {
+            let when = when.unwrap_or_else(|| "-".to_owned());
+            let key = key.as_deref().unwrap_or("-");
+            let message = reason.message.lines().next().unwrap_or_default();
+            let Origin { topic, partition, offset } = origin;
+            format!("{at}  {when}  {topic}[{partition}]@{offset}  {key}  {}  {message}", reason.class)
+        };
+        if writeln!(out, "{line}").is_err() {
+            break; // `| head` has seen enough
+        }
+    }
+    Ok(Exit::Done)
+}
+
+async fn show(wanted: Position, broker: &BrokerConfig) -> Result<Exit> {
+    let mut shown = None;
+    each(broker, |found| {
+        if position(&found) == wanted {
+            shown = Some(found);
+        }
+        shown.is_none()
+    })
+    .await?;
+    let Some(found) = shown else {
+        eprintln!("facemill: no dead letter at {wanted} (`facemill dead-letters list` shows those that there are)");
+        return Ok(Exit::Failed);
+    };
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "key: {}", found.key.as_deref().unwrap_or("-"))?;
+    for (name, value) in &found.headers {
+        writeln!(out, "{name}: {}", String::from_utf8_lossy(value))?;
+    }
+    writeln!(out)?;
+    match &found.payload {
+        Some(payload) => out.write_all(payload).and_then(|()| writeln!(out)),
+        None => writeln!(out, "(no value)"),
+    }
+    .context("write to standard output")?;
+    Ok(Exit::Done)
+}
+
+async fn replay(args: ReplayLetters, broker: &BrokerConfig) -> Result<Exit> {
+    let mut wanted: BTreeSet<Position> = args.positions.iter().copied().collect();
+    let mut chosen = if args.all { letters(broker, args.topic.as_deref()).await? } else { Vec::new() };
+    if !wanted.is_empty() {
+        each(broker, |found| {
+            if wanted.contains(&position(&found))
+                && let Some(letter) = read(&found)
+            {
+                wanted.remove(&position(&found));
+                chosen.push((found, letter));
+            }
+            !wanted.is_empty()
+        })
+        .await?;
+    }
+    for position in &wanted {
+        eprintln!("facemill: no dead letter at {position}");
+    }
+    let mut exit = if wanted.is_empty() { Exit::Done } else { Exit::Failed };
+    let producer = Producer::start(broker)?;
+    for (found, letter) in chosen {
+        let at = position(&found);
+        match letter.replay(&producer, (at.partition, at.offset)).await {
+            Ok((partition, offset)) => println!("{at} is {}[{partition}]@{offset}", letter.origin.topic),
+            Err(ReplayError::Letter(error)) => {
+                eprintln!("facemill: {at} was not published again: {error}");
+                exit = Exit::Failed;
+            }
+            Err(ReplayError::Broker(error)) => {
+                return Err(error).with_context(|| format!("publish {at} again (those printed before it were)"));
+            }
+        }
+    }
+    Ok(exit)
+}
+
+fn position(found: &Found) -> Position {
+    Position { partition: found.partition, offset: found.offset }
+}
+
+/// `2026-11-22T16:40:05Z`, as RFC 3339 has it. Days to dates after Howard Hinnant's `civil_from_days`.
+fn utc(millis: i64) -> String {
+    let seconds = millis.div_euclid(1000);
+    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let shifted = days + 719_468; // from 1 March of the year 0
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Against `date -u -d @SECONDS +%FT%TZ`.
+    #[test]
+    fn moments_read_as_rfc_3339() {
+        let table = [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399_999, "2000-02-28T23:59:59Z"),
+            (951_782_400_000, "2000-02-29T00:00:00Z"),
+            (1_709_251_199_000, "2024-02-29T23:59:59Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00Z"),
+            (-1, "1969-12-31T23:59:59Z"),
+        ];
+        for (millis, expected) in table {
+            assert_eq!(utc(millis), expected);
+        }
+    }
+}
