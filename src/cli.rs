@@ -1,6 +1,7 @@
 //! The command line: one file per command.
 
 mod args;
+mod gc;
 mod models;
 mod progress;
 mod role;
@@ -67,6 +68,11 @@ pub fn main() -> ExitCode {
             Command::Status(args) => tokio::select! {
                 () = stop.cancelled() => Ok(Exit::Interrupted),
                 outcome = status::run(args, config) => outcome,
+            },
+            // Cancel-safe: what is not deleted then is left for the next time.
+            Command::Gc(args) => tokio::select! {
+                () = stop.cancelled() => Ok(Exit::Interrupted),
+                outcome = gc::run(args, config) => outcome,
             },
             Command::Models(args) => models::run(args, &config),
         }

@@ -19,6 +19,8 @@ pub mod seal;
 
 pub mod assemble;
 
+pub mod gc;
+
 // What is done to pixels.
 pub mod frame;
 pub mod media;
@@ -34,5 +36,6 @@ pub mod toolchain;
 // What everything uses.
 pub mod crash;
 pub mod error;
+pub mod retry;
 pub mod shutdown;
 pub mod telemetry;

@@ -6,6 +6,7 @@ mod cache;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -14,7 +15,7 @@ use crate::broker::topics::TopicSpec;
 use crate::broker::{EmbeddedBroker, News, Outgoing, Producer, Reader, StartAt};
 use crate::contract::{Job, Status, topics, worker_group};
 use crate::ingest;
-use crate::site::{Metered, Site, SiteError};
+use crate::site::{Retention, Site, SiteError, patient};
 use crate::store::{self, Limits, Location, Locations, StoreConfig};
 use crate::toolchain;
 use crate::worker::{self, Meter};
@@ -24,6 +25,9 @@ pub use cache::DataDirError;
 
 /// Partitions of every topic of the embedded broker: one consumer each, so a few are enough to spread a job.
 const PARTITIONS: i32 = 8;
+
+/// How long a disk may be full or a place away: somebody sits and waits.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How a job is run on this machine.
 pub struct Settings {
@@ -91,17 +95,18 @@ pub async fn run(
     let producer = Producer::start(&broker)?;
     let store_config = StoreConfig::default();
     let store = store::open(&file_url(&data_dir.store()), &store_config).await?;
+    let limits = Limits { roots: vec![PathBuf::from("/")], buckets: Vec::new() };
     let site = Site {
-        store: Arc::new(Metered(store)),
-        locations: Arc::new(Locations::new(
-            Limits { roots: vec![PathBuf::from("/")], buckets: Vec::new() },
-            store_config,
-        )),
+        store: patient(store, PATIENCE),
+        locations: Arc::new(Locations::new(limits, store_config).with_patience(PATIENCE)),
         broker,
         producer,
         job_partitions: PARTITIONS,
         chunk_partitions: PARTITIONS,
         scratch: data_dir.scratch(),
+        patience: PATIENCE,
+        // The data folder has a cap and no gc; nothing is ever too old.
+        retention: Retention { keep: Duration::MAX, longest_job: Duration::ZERO },
     };
 
     // Roles end before the broker does: they leave their groups through it.

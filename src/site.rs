@@ -1,10 +1,10 @@
 //! What every role works with: the broker, the store, the places that jobs name, and scratch space.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -12,14 +12,29 @@ use serde::de::DeserializeOwned;
 use crate::broker::{BrokerConfig, BrokerError, Outgoing, Producer};
 use crate::contract::{Digest, JobEvent, JobId, Status, keys, partition_of, topics};
 use crate::error::{Classify, Kind};
+use crate::retry::retry;
 use crate::seal;
-use crate::store::{Body, Listed, LocationError, Locations, Meta, ObjectStore, Put, StoreError, Version};
-use crate::telemetry::{self, StoreOperation, StoreOutcome};
+use crate::store::{Body, LocationError, Locations, ObjectStore, Put, StoreError};
+
+mod keep;
+mod layout;
+mod metered;
+mod patient;
+
+pub use keep::{CheckError, Retention};
+pub use layout::{LayoutError, job_partitions};
+pub use metered::Metered;
+pub use patient::Patient;
 
 /// Largest JSON object that is read, bytes: the plan of a clip of ten hours at 60 frames per second is half of it.
 const JSON_MAX: u64 = 64 << 20;
 /// Largest photo or reference look that is read, bytes.
 const BLOB_MAX: u64 = 64 << 20;
+
+/// How roles are given a store: each try is counted, and the store may be away for `patience`.
+pub fn patient(store: Arc<dyn ObjectStore>, patience: Duration) -> Arc<dyn ObjectStore> {
+    Arc::new(Patient { store: Arc::new(Metered(store)), patience })
+}
 
 /// What every role works with. Cheap to clone.
 #[derive(Clone)]
@@ -38,6 +53,10 @@ pub struct Site {
     pub chunk_partitions: i32,
     /// A folder for files in work; every role makes its own inside.
     pub scratch: PathBuf,
+    /// How long the broker may be away; store and locations have their own.
+    pub patience: Duration,
+    /// How long objects are kept.
+    pub retention: Retention,
 }
 
 /// Why a role could not do something that does not depend on the job.
@@ -141,6 +160,15 @@ impl Site {
         self.send(topics::STATUS, &status.job, partition_of(&status.job, self.job_partitions), status).await
     }
 
+    /// Does `op` again while what it needs is away: for what goes past this type, such as records sent as bytes.
+    pub async fn patiently<T, E, F>(&self, doing: &str, what: &str, op: impl FnMut() -> F) -> Result<T, E>
+    where
+        E: Classify + Display,
+        F: Future<Output = Result<T, E>>,
+    {
+        retry(self.patience, doing, what, op).await
+    }
+
     /// Publishes a record keyed by job, and waits until it is durable.
     pub async fn send<T: Serialize>(
         &self,
@@ -149,8 +177,8 @@ impl Site {
         partition: i32,
         value: &T,
     ) -> Result<(), SiteError> {
-        let record = Outgoing { topic, key: Some(job.as_str()), partition: Some(partition), headers: &[], value };
-        self.producer.send(record).await?;
+        let record = || Outgoing { topic, key: Some(job.as_str()), partition: Some(partition), headers: &[], value };
+        self.patiently("publish to", topic, || self.producer.send(record())).await?;
         Ok(())
     }
 
@@ -158,70 +186,5 @@ impl Site {
     pub fn scratch(&self, purpose: &str) -> Result<tempfile::TempDir, SiteError> {
         std::fs::create_dir_all(&self.scratch)?;
         Ok(tempfile::Builder::new().prefix(&format!("{purpose}-")).tempdir_in(&self.scratch)?)
-    }
-}
-
-/// A store that counts and times its requests.
-pub struct Metered(pub Arc<dyn ObjectStore>);
-
-/// Counts and times one request.
-async fn time<T>(
-    operation: StoreOperation,
-    request: impl Future<Output = Result<T, StoreError>>,
-    outcome: impl Fn(&T) -> StoreOutcome,
-) -> Result<T, StoreError> {
-    let started = Instant::now();
-    let answer = request.await;
-    let outcome = match &answer {
-        Ok(answer) => outcome(answer),
-        Err(StoreError::NotFound { .. }) => StoreOutcome::NotFound,
-        Err(StoreError::Changed { .. }) => StoreOutcome::Exists,
-        Err(_) => StoreOutcome::Error,
-    };
-    telemetry::store_request(operation, outcome, started.elapsed());
-    answer
-}
-
-fn ok<T>(_: &T) -> StoreOutcome {
-    StoreOutcome::Ok
-}
-
-#[async_trait]
-impl ObjectStore for Metered {
-    async fn put_new(&self, key: &str, body: Body) -> Result<Put, StoreError> {
-        let outcome = |put: &Put| match put {
-            Put::Created => StoreOutcome::Ok,
-            Put::Exists => StoreOutcome::Exists,
-        };
-        time(StoreOperation::PutNew, self.0.put_new(key, body), outcome).await
-    }
-
-    async fn replace(&self, key: &str, body: Body, expected: Option<&Version>) -> Result<Version, StoreError> {
-        time(StoreOperation::Replace, self.0.replace(key, body, expected), ok).await
-    }
-
-    async fn get(&self, key: &str, max: u64) -> Result<Bytes, StoreError> {
-        time(StoreOperation::Get, self.0.get(key, max), ok).await
-    }
-
-    async fn fetch(&self, key: &str, to: &Path) -> Result<u64, StoreError> {
-        time(StoreOperation::Fetch, self.0.fetch(key, to), ok).await
-    }
-
-    async fn tail(&self, key: &str, bytes: u64) -> Result<Bytes, StoreError> {
-        time(StoreOperation::Tail, self.0.tail(key, bytes), ok).await
-    }
-
-    async fn head(&self, key: &str) -> Result<Option<Meta>, StoreError> {
-        let outcome = |meta: &Option<Meta>| if meta.is_some() { StoreOutcome::Ok } else { StoreOutcome::NotFound };
-        time(StoreOperation::Head, self.0.head(key), outcome).await
-    }
-
-    async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
-        time(StoreOperation::List, self.0.list(prefix), ok).await
-    }
-
-    async fn delete(&self, key: &str, if_version: Option<&Version>) -> Result<(), StoreError> {
-        time(StoreOperation::Delete, self.0.delete(key, if_version), ok).await
     }
 }

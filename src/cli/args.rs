@@ -48,6 +48,8 @@ pub enum Command {
     Submit(Submit),
     /// Tell how far a job is
     Status(StatusOf),
+    /// Delete what is old and no open job needs from the store
+    Gc(Gc),
     /// The networks that are built in
     Models(Models),
 }
@@ -193,6 +195,28 @@ pub struct StatusOf {
     pub brokers: Option<String>,
 }
 
+/// Delete what is old and no open job needs from the store.
+///
+/// Run it once a day or so, from anywhere that reaches the store; it may run beside everything else.
+#[derive(Debug, Args)]
+pub struct Gc {
+    /// Delete nothing, only tell
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Keep more: only what is older than so many days, at least store.retention_days [default: store.retention_days]
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=3_650))]
+    pub older_than: Option<u64>,
+    /// What was deleted as a JSON line
+    #[arg(long)]
+    pub json: bool,
+    /// Object store, file:///folder or s3://bucket/prefix [config: store.url]
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
+    /// Endpoint of an S3 that is not Amazon's [config: store.endpoint_url]
+    #[arg(long, value_name = "URL")]
+    pub store_endpoint: Option<String>,
+}
+
 /// The networks that are built in.
 #[derive(Debug, Args)]
 pub struct Models {
@@ -293,6 +317,7 @@ impl Command {
             Self::Submit(Submit { brokers, .. }) | Self::Status(StatusOf { brokers, .. }) => {
                 json!({ "kafka": { "brokers": brokers } })
             }
+            Self::Gc(gc) => json!({ "store": { "url": gc.store, "endpoint_url": gc.store_endpoint } }),
             Self::Models(_) => json!({}),
         }
     }

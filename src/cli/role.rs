@@ -1,6 +1,7 @@
 //! The roles as services: `facemill ingest`, `facemill worker`, `facemill assemble`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio_util::sync::CancellationToken;
@@ -10,8 +11,8 @@ use crate::broker::topics::{TopicSpec, ensure};
 use crate::broker::{BrokerConfig, Producer};
 use crate::config::Config;
 use crate::contract::{PIPELINE, Toolchain, topics, worker_group};
-use crate::site::{Metered, Site, SiteError};
-use crate::store::{self, Limits, Locations, StoreConfig};
+use crate::site::{self, Retention, Site, SiteError};
+use crate::store::{self, Limits, Locations, ObjectStore, StoreConfig};
 use crate::telemetry::{self, Ready};
 use crate::vision::{self, Execution, Provider};
 use crate::worker::LaneSettings;
@@ -102,33 +103,56 @@ async fn site(config: &Config, role: &str) -> Result<Site> {
     let specs = TopicSpec::builtin()?;
     ensure(&broker, &specs, config.kafka.replication).await?;
     let producer = Producer::start(&broker)?;
-    let job_partitions = producer.partitions(topics::COMPLETIONS).await?;
+    let mut job_topics = Vec::new();
+    for topic in [topics::JOBS, topics::COMPLETIONS, topics::STATUS] {
+        job_topics.push((topic, producer.partitions(topic).await?));
+    }
     let chunk_partitions = producer.partitions(topics::CHUNKS).await?;
 
-    let Some(url) = &config.store.url else {
-        let missing = "store.url is not set (expected file:///folder or s3://bucket/prefix; --store)";
-        return Err(Misconfigured(missing.to_owned()).into());
-    };
-    let store_config = StoreConfig {
-        endpoint_url: config.store.endpoint_url.clone(),
-        region: config.store.region.clone(),
-        force_path_style: config.store.force_path_style,
-        ..StoreConfig::default()
-    };
-    let store = store::open(url, &store_config).await?;
+    let store = store(config).await?;
     store::probe(&*store).await?;
-    let locations = Locations::new(Limits { roots: config.locations.roots.clone(), buckets: Vec::new() }, store_config);
+    let job_partitions = site::job_partitions(&*store, &job_topics).await?;
+    let patience = Duration::from_secs(config.store.patience_seconds);
+    let limits = Limits { roots: config.locations.roots.clone(), buckets: Vec::new() };
+    let locations = Locations::new(limits, store_config(config)).with_patience(patience);
     let scratch = config.scratch_dir();
     std::fs::create_dir_all(&scratch).with_context(|| format!("create scratch folder {}", scratch.display()))?;
     Ok(Site {
-        store: Arc::new(Metered(store)),
+        store,
         locations: Arc::new(locations),
         broker,
         producer,
         job_partitions,
         chunk_partitions,
         scratch,
+        patience,
+        retention: retention(config),
     })
+}
+
+/// The configured store, with the configured patience.
+pub async fn store(config: &Config) -> Result<Arc<dyn ObjectStore>> {
+    let Some(url) = &config.store.url else {
+        let missing = "store.url is not set (expected file:///folder or s3://bucket/prefix; --store)";
+        return Err(Misconfigured(missing.to_owned()).into());
+    };
+    let store = store::open(url, &store_config(config)).await?;
+    Ok(site::patient(store, Duration::from_secs(config.store.patience_seconds)))
+}
+
+/// How long objects are kept.
+pub fn retention(config: &Config) -> Retention {
+    let days = |days| Duration::from_secs(days * 24 * 3600);
+    Retention { keep: days(config.store.retention_days), longest_job: days(config.store.longest_job_days) }
+}
+
+fn store_config(config: &Config) -> StoreConfig {
+    StoreConfig {
+        endpoint_url: config.store.endpoint_url.clone(),
+        region: config.store.region.clone(),
+        force_path_style: config.store.force_path_style,
+        ..StoreConfig::default()
+    }
 }
 
 /// How to reach the cluster.

@@ -3,6 +3,24 @@
 use super::{CutId, Digest, Fingerprint, JobId};
 use crate::frame::FrameIndex;
 
+/// What the store was laid out with.
+pub const LAYOUT: &str = "layout.json";
+
+/// Markers of all open jobs.
+pub const OPEN: &str = "open/";
+
+/// Everything about all jobs.
+pub const JOBS: &str = "jobs/";
+
+/// Everything cut from all clips.
+pub const SOURCES: &str = "sources/";
+
+/// Photos and looks.
+pub const BLOBS: &str = "blobs/";
+
+/// Results of chunks.
+pub const RESULTS: &str = "results/";
+
 /// Binds a job's id to its content.
 pub fn job(job: &JobId) -> String {
     format!("jobs/{job}/job.json")

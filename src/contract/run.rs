@@ -130,6 +130,15 @@ pub struct OpenMarker {
     pub submission: String,
 }
 
+/// `layout.json`: what holds for a store as long as there is one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layout {
+    /// Version of this object's form.
+    pub v: u32,
+    /// Over how many partitions jobs are spread (`open/<partition>/`).
+    pub job_partitions: i32,
+}
+
 /// What came out of a run, in numbers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Totals {

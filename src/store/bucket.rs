@@ -1,23 +1,26 @@
 //! One bucket's objects by their full keys: the requests, and what their answers mean.
 
-use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::Builder;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
-use bytes::Bytes;
-use tokio::io::AsyncWriteExt;
+use aws_sdk_s3::types::Object;
 
-use super::key::TEMPORARY;
-use super::{Body, Listed, Meta, StoreError, Version, nonce};
+use super::connect::Service;
+use super::{Attempt, Body, Listed, Meta, StoreError, Version};
 
 mod answer;
 mod multipart;
+mod read;
 
 use answer::{Answer, sort};
 
 /// Objects up to this size go up in one checksummed request.
 const PART: u64 = 64 << 20;
+/// The slowest line that an upload is given time for, bytes per second: the SDK's time-out for an answer runs while the body goes up.
+const SLOWEST: u64 = 128 << 10;
 /// User metadata that names the attempt which wrote an object.
 const ATTEMPT: &str = "facemill-attempt";
 /// A conflict (409) means that another write of the same key is under way.
@@ -50,11 +53,12 @@ pub(super) struct Bucket {
     client: Client,
     name: String,
     part: u64,
+    read_limit: Duration,
 }
 
 impl Bucket {
-    pub fn new(client: Client, name: &str) -> Self {
-        Self { client, name: name.to_owned(), part: PART }
+    pub fn new(service: Service, name: &str) -> Self {
+        Self { client: service.client, name: name.to_owned(), part: PART, read_limit: service.read_limit }
     }
 
     #[cfg(test)]
@@ -63,18 +67,23 @@ impl Bucket {
     }
 
     /// Puts an object; [`StoreError::Changed`] where the condition does not hold.
-    pub async fn put(&self, key: &str, body: &Body, condition: Condition<'_>) -> Result<Version, StoreError> {
-        let attempt = nonce();
+    pub async fn put(
+        &self,
+        key: &str,
+        body: &Body,
+        condition: Condition<'_>,
+        attempt: &Attempt,
+    ) -> Result<Version, StoreError> {
         let mut wait = CONFLICT_WAIT;
         for _ in 1..CONFLICT_ATTEMPTS {
-            match self.put_once(key, body, condition, &attempt).await {
+            match self.put_once(key, body, condition, attempt).await {
                 Err(Answer::Conflict) => tokio::time::sleep(wait).await,
-                outcome => return self.conclude(key, outcome, &attempt).await,
+                outcome => return self.conclude(key, condition, outcome, attempt).await,
             }
             wait *= 2;
         }
-        let outcome = self.put_once(key, body, condition, &attempt).await;
-        self.conclude(key, outcome, &attempt).await
+        let outcome = self.put_once(key, body, condition, attempt).await;
+        self.conclude(key, condition, outcome, attempt).await
     }
 
     async fn put_once(
@@ -82,91 +91,57 @@ impl Bucket {
         key: &str,
         body: &Body,
         condition: Condition<'_>,
-        attempt: &str,
+        attempt: &Attempt,
     ) -> Result<Version, Answer> {
-        let stream = match body {
-            Body::Bytes(bytes) => ByteStream::from(bytes.clone()),
+        let (stream, size) = match body {
+            Body::Bytes(bytes) => (ByteStream::from(bytes.clone()), bytes.len() as u64),
             Body::File(path) => {
                 let read = |error: &dyn std::fmt::Display| Answer::unreadable(key, path, error);
                 let size = tokio::fs::metadata(path).await.map_err(|error| read(&error))?.len();
                 if size > self.part {
                     return self.put_parts(key, (path, size), condition, attempt).await;
                 }
-                ByteStream::from_path(path).await.map_err(|error| read(&error))?
+                (ByteStream::from_path(path).await.map_err(|error| read(&error))?, size)
             }
         };
-        let put = self.client.put_object().bucket(&self.name).key(key).metadata(ATTEMPT, attempt);
+        let put = self.client.put_object().bucket(&self.name).key(key).metadata(ATTEMPT, &attempt.0);
         let put = put.set_if_none_match(condition.if_none_match()).set_if_match(condition.if_match());
-        let done = put.body(stream).send().await.map_err(|error| sort("put", key, &error))?;
+        let put = put.body(stream).customize().config_override(self.time_for(size));
+        let done = put.send().await.map_err(|error| sort("put", key, &error))?;
         version_of("put", key, done.e_tag).map_err(Answer::Error)
     }
 
-    /// A condition that does not hold may be our own doing: the answer to a put that succeeded is lost, the SDK tries
-    /// again and finds what we wrote. The attempt's name on the object tells.
+    /// How long the answer to an upload of `size` bytes may take.
+    fn time_for(&self, size: u64) -> Builder {
+        let limit = self.read_limit + Duration::from_secs(size / SLOWEST);
+        Builder::default().timeout_config(TimeoutConfig::builder().read_timeout(limit).build())
+    }
+
+    /// A condition that does not hold may be our own doing: the answer to a put that succeeded is lost, the SDK or our caller
+    /// tries again and finds what we wrote. The attempt's name on the object tells.
     async fn conclude(
         &self,
         key: &str,
+        condition: Condition<'_>,
         outcome: Result<Version, Answer>,
-        attempt: &str,
+        attempt: &Attempt,
     ) -> Result<Version, StoreError> {
         match outcome {
             Ok(version) => Ok(version),
+            // The version is asked for, and nothing is there at all.
+            Err(Answer::Error(StoreError::NotFound { key })) if matches!(condition, Condition::Version(_)) => {
+                Err(StoreError::Changed { key })
+            }
             Err(Answer::Error(error)) => Err(error),
             Err(Answer::Conflict) => {
                 let reason = "others keep writing it (409)".to_owned();
                 Err(StoreError::Unavailable { doing: "put", key: key.to_owned(), reason })
             }
             Err(Answer::ConditionFailed) => match self.head_attempt(key).await? {
-                Some((meta, writer)) if writer.as_deref() == Some(attempt) => Ok(meta.version),
+                Some((meta, writer)) if writer.as_ref() == Some(&attempt.0) => Ok(meta.version),
                 _ => Err(StoreError::Changed { key: key.to_owned() }),
             },
         }
-    }
-
-    /// Reads an object of at most `max` bytes.
-    pub async fn get(&self, key: &str, max: u64) -> Result<Bytes, StoreError> {
-        let found = self.client.get_object().bucket(&self.name).key(key).send().await;
-        let mut found = found.map_err(|error| sort("get", key, &error).into_error(key))?;
-        let too_large = |size| Err(StoreError::TooLarge { key: key.to_owned(), size, max });
-        let size = found.content_length.unwrap_or(0).max(0) as u64;
-        if size > max {
-            return too_large(size);
-        }
-        let mut bytes = Vec::with_capacity(size as usize);
-        while let Some(chunk) = found.body.try_next().await.map_err(|error| broken("get", key, &error))? {
-            bytes.extend_from_slice(&chunk);
-            if bytes.len() as u64 > max {
-                return too_large(bytes.len() as u64);
-            }
-        }
-        Ok(bytes.into())
-    }
-
-    /// Reads the last `bytes` bytes of an object, or all of a shorter one.
-    pub async fn tail(&self, key: &str, bytes: u64) -> Result<Bytes, StoreError> {
-        let range = format!("bytes=-{bytes}");
-        let found = self.client.get_object().bucket(&self.name).key(key).range(range).send().await;
-        let found = found.map_err(|error| sort("get", key, &error).into_error(key))?;
-        let tail = found.body.collect().await.map_err(|error| broken("get", key, &error))?;
-        Ok(tail.into_bytes())
-    }
-
-    /// Streams an object to a file beside `to`, then renames it.
-    pub async fn fetch(&self, key: &str, to: &Path) -> Result<u64, StoreError> {
-        let found = self.client.get_object().bucket(&self.name).key(key).send().await;
-        let found = found.map_err(|error| sort("fetch", key, &error).into_error(key))?;
-        let beside = to.with_file_name(format!("{TEMPORARY}{}", nonce()));
-        let written = async {
-            let size = download(key, found.body, &beside).await?;
-            tokio::fs::rename(&beside, to).await.map_err(|error| unwritable(key, &error))?;
-            Ok(size)
-        }
-        .await;
-        if written.is_err() {
-            // What is left of it is of no use; that it may not exist is no matter.
-            let _ = tokio::fs::remove_file(&beside).await;
-        }
-        written
     }
 
     /// `None` where there is no such object.
@@ -196,18 +171,22 @@ impl Bucket {
 
     /// All objects whose keys begin with `prefix`, page by page.
     pub async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
-        let mut listed = Vec::new();
+        let mut found = Vec::new();
         let mut pages = self.client.list_objects_v2().bucket(&self.name).prefix(prefix).into_paginator().send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| sort("list", prefix, &error).into_error(prefix))?;
-            for object in page.contents.unwrap_or_default() {
-                let Some(key) = object.key else { continue };
-                let size = object.size.unwrap_or(0).max(0) as u64;
-                listed.push(Listed { key, size, modified: time_of(object.last_modified) });
-            }
+            found.extend(page.contents.unwrap_or_default().into_iter().filter_map(listed));
         }
-        listed.sort_by(|one, other| one.key.cmp(&other.key));
-        Ok(listed)
+        found.sort_by(|one, other| one.key.cmp(&other.key));
+        Ok(found)
+    }
+
+    /// At most a thousand objects whose keys begin with `prefix` and come after `after`, by key.
+    pub async fn list_after(&self, prefix: &str, after: &str) -> Result<Vec<Listed>, StoreError> {
+        let page = self.client.list_objects_v2().bucket(&self.name).prefix(prefix);
+        let page = page.set_start_after((!after.is_empty()).then(|| after.to_owned())).send().await;
+        let page = page.map_err(|error| sort("list", prefix, &error).into_error(prefix))?;
+        Ok(page.contents.unwrap_or_default().into_iter().filter_map(listed).collect())
     }
 
     /// Deletes an object; with `if_version` only that version.
@@ -229,27 +208,9 @@ impl Bucket {
     }
 }
 
-async fn download(key: &str, mut body: ByteStream, to: &Path) -> Result<u64, StoreError> {
-    let mut file = tokio::fs::File::create_new(to).await.map_err(|error| unwritable(key, &error))?;
-    let mut size = 0;
-    while let Some(chunk) = body.try_next().await.map_err(|error| broken("fetch", key, &error))? {
-        file.write_all(&chunk).await.map_err(|error| unwritable(key, &error))?;
-        size += chunk.len() as u64;
-    }
-    file.flush().await.map_err(|error| unwritable(key, &error))?;
-    Ok(size)
-}
-
-/// The answer broke off or its checksum is wrong: another try may bring the rest.
-fn broken(doing: &'static str, key: &str, error: &dyn std::error::Error) -> StoreError {
-    let reason = aws_sdk_s3::error::DisplayErrorContext(error).to_string();
-    StoreError::Unavailable { doing, key: key.to_owned(), reason }
-}
-
-/// The trouble is with the file here, not with the object.
-fn unwritable(key: &str, error: &std::io::Error) -> StoreError {
-    let reason = format!("local file: {error}");
-    StoreError::Unavailable { doing: "fetch", key: key.to_owned(), reason }
+fn listed(object: Object) -> Option<Listed> {
+    let size = object.size.unwrap_or(0).max(0) as u64;
+    Some(Listed { key: object.key?, size, modified: time_of(object.last_modified) })
 }
 
 fn version_of(doing: &'static str, key: &str, tag: Option<String>) -> Result<Version, StoreError> {

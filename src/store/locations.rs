@@ -3,13 +3,16 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use aws_sdk_s3::Client;
 use tokio::sync::OnceCell;
 
 use super::bucket::{Bucket, Condition};
+use super::connect::{Service, connect};
+use super::error::is_lasting;
 use super::place::{is_absent, meta, place_new, place_over, stage};
-use super::{Body, Location, LocationError, Put, StoreConfig, Version, connect};
+use super::{Attempt, Body, Location, LocationError, Put, StoreConfig, Version};
+use crate::retry::retry;
 
 /// What jobs may name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,16 +35,24 @@ pub enum Expected {
 }
 
 /// The files that jobs may name.
+///
+/// A place that is away is tried again until patience is over; then it is the job's own trouble ([`LocationError::Gone`]).
 pub struct Locations {
     limits: Limits,
     store: StoreConfig,
-    client: OnceCell<Client>,
+    patience: Duration,
+    service: OnceCell<Service>,
 }
 
 impl Locations {
-    /// Speaks to no one yet.
+    /// Speaks to no one yet. Without patience.
     pub fn new(limits: Limits, store: StoreConfig) -> Self {
-        Self { limits, store, client: OnceCell::new() }
+        Self { limits, store, patience: Duration::ZERO, service: OnceCell::new() }
+    }
+
+    /// How long a place may be away.
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Where a `file://` location can be read in place; `None` for one in S3.
@@ -49,6 +60,10 @@ impl Locations {
     /// # Errors
     /// Poison: no such file, not a file, outside the limits.
     pub async fn local_path(&self, location: &Location) -> Result<Option<PathBuf>, LocationError> {
+        self.patiently("look at", location, || self.local_path_once(location)).await
+    }
+
+    async fn local_path_once(&self, location: &Location) -> Result<Option<PathBuf>, LocationError> {
         let Location::File(path) = location else { return Ok(None) };
         let (path, roots, location) = (path.clone(), self.limits.roots.clone(), location.clone());
         blocking(move || readable(&path, &roots, &location)).await.map(Some)
@@ -59,6 +74,10 @@ impl Locations {
     /// # Errors
     /// As [`Locations::local_path`]; retry: the store is away.
     pub async fn fetch(&self, location: &Location, to: &Path) -> Result<u64, LocationError> {
+        self.patiently("fetch", location, || self.fetch_once(location, to)).await
+    }
+
+    async fn fetch_once(&self, location: &Location, to: &Path) -> Result<u64, LocationError> {
         match location {
             Location::S3 { bucket, key } => {
                 let fetched = self.bucket(bucket).await?.fetch(key, to).await;
@@ -69,7 +88,7 @@ impl Locations {
                 let to = to.to_owned();
                 blocking(move || {
                     let from = readable(&path, &roots, &location)?;
-                    fs::copy(&from, &to).map_err(|error| LocationError::io("copy to", &to, error))
+                    copy(&from, &to)
                 })
                 .await
             }
@@ -81,6 +100,10 @@ impl Locations {
     /// # Errors
     /// Poison: outside the limits, or its folder does not exist.
     pub async fn version(&self, location: &Location) -> Result<Option<Version>, LocationError> {
+        self.patiently("look at", location, || self.version_once(location)).await
+    }
+
+    async fn version_once(&self, location: &Location) -> Result<Option<Version>, LocationError> {
         match location {
             Location::S3 { bucket, key } => {
                 let found = self.bucket(bucket).await?.head(key).await;
@@ -104,7 +127,11 @@ impl Locations {
     /// # Errors
     /// Poison, naming the folder: missing, not a folder, not writable, outside the limits.
     pub async fn check_writable(&self, location: &Location) -> Result<(), LocationError> {
-        let Location::File(path) = location else { return self.version(location).await.map(drop) };
+        self.patiently("check", location, || self.check_writable_once(location)).await
+    }
+
+    async fn check_writable_once(&self, location: &Location) -> Result<(), LocationError> {
+        let Location::File(path) = location else { return self.version_once(location).await.map(drop) };
         let (path, roots, location) = (path.clone(), self.limits.roots.clone(), location.clone());
         blocking(move || {
             let target = writable(&path, &roots, &location)?;
@@ -119,19 +146,30 @@ impl Locations {
     /// [`LocationError::Changed`] where something else than `expected` is there; otherwise as
     /// [`Locations::check_writable`].
     pub async fn put(&self, location: &Location, from: &Path, expected: Expected) -> Result<(), LocationError> {
-        let body = Body::File(from.to_owned());
+        let (body, attempt) = (Body::File(from.to_owned()), Attempt::fresh());
+        self.patiently("write", location, || self.put_once(location, &body, &expected, &attempt)).await
+    }
+
+    async fn put_once(
+        &self,
+        location: &Location,
+        body: &Body,
+        expected: &Expected,
+        attempt: &Attempt,
+    ) -> Result<(), LocationError> {
         match location {
             Location::S3 { bucket, key } => {
-                let condition = match &expected {
+                let condition = match expected {
                     Expected::Absent => Condition::Absent,
                     Expected::Version(version) => Condition::Version(version),
                     Expected::Anything => Condition::None,
                 };
-                let put = self.bucket(bucket).await?.put(key, &body, condition).await;
+                let put = self.bucket(bucket).await?.put(key, body, condition, attempt).await;
                 put.map(drop).map_err(|error| LocationError::store(location, error))
             }
             Location::File(path) => {
                 let (path, roots, location) = (path.clone(), self.limits.roots.clone(), location.clone());
+                let (body, expected) = (body.clone(), expected.clone());
                 blocking(move || {
                     let target = writable(&path, &roots, &location)?;
                     put_file(&target, &body, &expected, &location)
@@ -146,9 +184,30 @@ impl Locations {
         if !is_allowed {
             return Err(LocationError::BucketNotAllowed { bucket: name.to_owned() });
         }
-        let client = self.client.get_or_init(|| connect::connect(&self.store)).await;
-        Ok(Bucket::new(client.clone(), name))
+        let service = self.service.get_or_init(|| connect(&self.store)).await;
+        Ok(Bucket::new(service.clone(), name))
     }
+
+    async fn patiently<T, F: Future<Output = Result<T, LocationError>>>(
+        &self,
+        doing: &str,
+        location: &Location,
+        once: impl FnMut() -> F,
+    ) -> Result<T, LocationError> {
+        let outcome = retry(self.patience, doing, location, once).await;
+        outcome.map_err(|error| error.after(self.patience, location))
+    }
+}
+
+/// Says whose disk it is that fails.
+fn copy(from: &Path, to: &Path) -> Result<u64, LocationError> {
+    let mut source = fs::File::open(from).map_err(|error| LocationError::io("open", from, error))?;
+    let scratch = |error| LocationError::Scratch { path: to.to_owned(), source: error };
+    let mut file = fs::File::create(to).map_err(scratch)?;
+    io::copy(&mut source, &mut file).map_err(|error| match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => scratch(error),
+        _ => LocationError::io("read", from, error),
+    })
 }
 
 /// The real path of a file that may be read.
@@ -178,7 +237,8 @@ fn writable(path: &Path, roots: &[PathBuf], location: &Location) -> Result<PathB
     let real = fs::canonicalize(folder).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => LocationError::NoFolder { folder: folder.to_owned() },
         io::ErrorKind::NotADirectory => LocationError::NotAFolder { folder: folder.to_owned() },
-        _ => LocationError::NotWritable { folder: folder.to_owned(), reason: error.to_string() },
+        _ if is_lasting(&error) => LocationError::NotWritable { folder: folder.to_owned(), reason: error.to_string() },
+        _ => LocationError::io("look at", folder, error),
     })?;
     ensure_inside(&real, roots, location)?;
     if !real.is_dir() {
@@ -196,9 +256,9 @@ fn ensure_inside(real: &Path, roots: &[PathBuf], location: &Location) -> Result<
 
 fn stage_beside(target: &Path, body: &Body) -> Result<super::place::Staged, LocationError> {
     let folder = target.parent().expect("a target lies in a folder");
-    stage(folder, body).map_err(|error| match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => LocationError::io("write to", folder, error),
-        _ => LocationError::NotWritable { folder: folder.to_owned(), reason: error.to_string() },
+    stage(folder, body).map_err(|error| match is_lasting(&error) {
+        true => LocationError::NotWritable { folder: folder.to_owned(), reason: error.to_string() },
+        false => LocationError::io("write to", folder, error),
     })
 }
 

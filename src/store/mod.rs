@@ -20,6 +20,7 @@ mod key;
 mod location;
 mod locations;
 mod place;
+mod probe;
 mod s3;
 
 pub use connect::{AccessKey, StoreConfig};
@@ -27,6 +28,7 @@ pub use error::{LocationError, StoreError};
 pub use fs::FsStore;
 pub use location::Location;
 pub use locations::{Expected, Limits, Locations};
+pub use probe::probe;
 pub use s3::S3Store;
 
 /// What is put.
@@ -35,6 +37,26 @@ pub enum Body {
     Bytes(Bytes),
     /// The content of a file, which must not change meanwhile. It is copied and left where it is.
     File(PathBuf),
+}
+
+/// Names one write, however often it is tried: the answer to a write can be lost, and who tries again must know its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt(String);
+
+impl Attempt {
+    /// A name that nobody else has.
+    pub fn fresh() -> Self {
+        Self(nonce())
+    }
+}
+
+/// What [`ObjectStore::sweep`] has removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Files, or uploads.
+    pub objects: u64,
+    /// As far as they are known: a service does not tell the size of an unfinished upload.
+    pub bytes: u64,
 }
 
 /// Outcome of [`ObjectStore::put_new`].
@@ -82,11 +104,28 @@ pub struct Listed {
 #[async_trait]
 pub trait ObjectStore: Send + Sync {
     /// Puts an object unless the key is taken: of many who try, exactly one gets [`Put::Created`].
-    async fn put_new(&self, key: &str, body: Body) -> Result<Put, StoreError>;
+    async fn put_new(&self, key: &str, body: Body) -> Result<Put, StoreError> {
+        self.put_new_as(key, body, &Attempt::fresh()).await
+    }
+
+    /// [`ObjectStore::put_new`] for callers that try again by themselves: with the same `attempt` an object that an earlier
+    /// try has put is [`Put::Created`].
+    async fn put_new_as(&self, key: &str, body: Body, attempt: &Attempt) -> Result<Put, StoreError>;
 
     /// Puts an object over what is there. With `expected`, only over that version ([`StoreError::Changed`] otherwise,
     /// also where nothing is there).
-    async fn replace(&self, key: &str, body: Body, expected: Option<&Version>) -> Result<Version, StoreError>;
+    async fn replace(&self, key: &str, body: Body, expected: Option<&Version>) -> Result<Version, StoreError> {
+        self.replace_as(key, body, expected, &Attempt::fresh()).await
+    }
+
+    /// [`ObjectStore::replace`] for callers that try again by themselves.
+    async fn replace_as(
+        &self,
+        key: &str,
+        body: Body,
+        expected: Option<&Version>,
+        attempt: &Attempt,
+    ) -> Result<Version, StoreError>;
 
     /// Reads an object of at most `max` bytes into memory ([`StoreError::TooLarge`] otherwise).
     async fn get(&self, key: &str, max: u64) -> Result<Bytes, StoreError>;
@@ -104,8 +143,16 @@ pub trait ObjectStore: Send + Sync {
     /// All objects whose keys begin with `prefix` (any text, not only whole segments), by key.
     async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError>;
 
+    /// The first objects of that listing whose keys come after `after` (empty: from the beginning): some thousands, and none
+    /// only at its end. For listings that may be too long for memory.
+    async fn list_after(&self, prefix: &str, after: &str) -> Result<Vec<Listed>, StoreError>;
+
     /// Deletes an object, with `if_version` only that version of it. Deleting what is not there is done already.
     async fn delete(&self, key: &str, if_version: Option<&Version>) -> Result<(), StoreError>;
+
+    /// Removes what writers that died have left of puts which they began before `before`: temporary files and empty folders,
+    /// or unfinished uploads. Without `delete` it only counts them.
+    async fn sweep(&self, before: SystemTime, delete: bool) -> Result<Swept, StoreError>;
 }
 
 /// Opens `file:///folder` or `s3://bucket/prefix`. A missing folder is created.
@@ -125,23 +172,6 @@ pub async fn open(url: &str, config: &StoreConfig) -> Result<Arc<dyn ObjectStore
             Ok(Arc::new(S3Store::new(connect::connect(config).await, &bucket, prefix)))
         }
     }
-}
-
-/// Checks that the store keeps its word: that an object can be created, and not a second time.
-///
-/// # Errors
-/// [`StoreError::Unsupported`] where conditional writes are ignored, as some stand-ins for S3 do; whatever else stands
-/// in the way of writing.
-pub async fn probe(store: &dyn ObjectStore) -> Result<(), StoreError> {
-    let key = format!("probe/{}", nonce());
-    let first = store.put_new(&key, Body::Bytes(Bytes::from_static(b"1"))).await?;
-    let second = store.put_new(&key, Body::Bytes(Bytes::from_static(b"2"))).await?;
-    store.delete(&key, None).await?;
-    if (first, second) == (Put::Created, Put::Exists) {
-        return Ok(());
-    }
-    let reason = "it overwrites objects in spite of If-None-Match (use a store that honours conditional writes)".into();
-    Err(StoreError::Unsupported { reason })
 }
 
 /// 128 bits that nobody else has: a name for one attempt.

@@ -8,6 +8,9 @@ use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 
 use crate::store::StoreError;
 
+/// An upload that is gone is aborted already; to all others it is an upload to begin anew.
+pub(super) const ABORT: &str = "abort upload of";
+
 /// An answer that is no success.
 #[derive(Debug)]
 pub(super) enum Answer {
@@ -56,11 +59,15 @@ fn classify(doing: &'static str, key: &str, status: Option<u16>, code: Option<&s
         (Some(412), _) => return Answer::ConditionFailed,
         (Some(409), _) => return Answer::Conflict,
         (Some(404), Some("NoSuchBucket")) => StoreError::Refused { doing, key: owned, reason },
-        (Some(404), Some("NoSuchUpload")) => StoreError::Unavailable { doing, key: owned, reason },
+        (Some(404), Some("NoSuchUpload")) if doing != ABORT => StoreError::Unavailable { doing, key: owned, reason },
         (Some(404), _) => StoreError::NotFound { key: owned },
         (Some(501), _) => StoreError::Unsupported { reason: format!("{doing} {key}: {reason}") },
         // Damaged or too slow on the way.
-        (Some(400), Some("BadDigest" | "RequestTimeout" | "IncompleteBody")) => {
+        (Some(400), Some("BadDigest" | "RequestTimeout" | "IncompleteBody" | "XAmzContentSHA256Mismatch")) => {
+            StoreError::Unavailable { doing, key: owned, reason }
+        }
+        // The next request signs with fresh ones.
+        (Some(400 | 403), Some("ExpiredToken" | "RequestExpired")) => {
             StoreError::Unavailable { doing, key: owned, reason }
         }
         (Some(429), _) => StoreError::Unavailable { doing, key: owned, reason },

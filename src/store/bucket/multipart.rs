@@ -1,15 +1,16 @@
 //! Large files go up in parts; the object appears when the last request succeeds, or not at all.
 
 use std::path::Path;
+use std::time::SystemTime;
 
 use aws_sdk_s3::primitives::{ByteStream, Length};
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tracing::warn;
 
-use super::answer::{Answer, sort};
-use super::{ATTEMPT, Bucket, Condition, version_of};
-use crate::store::Version;
+use super::answer::{ABORT, Answer, sort};
+use super::{ATTEMPT, Bucket, Condition, time_of, version_of};
+use crate::store::{Attempt, StoreError, Swept, Version};
 
 /// Parts on the way at once: enough to fill a fast line.
 const PARALLEL: usize = 4;
@@ -18,15 +19,15 @@ const MAX_PARTS: u64 = 9_000;
 
 impl Bucket {
     /// Puts the `size` bytes of a file, which are more than one part. Nothing is left behind on failure, unless the
-    /// process dies: a life-cycle rule of the bucket should remove unfinished uploads.
+    /// process dies: [`Bucket::sweep`] or a life-cycle rule of the bucket removes unfinished uploads.
     pub(super) async fn put_parts(
         &self,
         key: &str,
         (path, size): (&Path, u64),
         condition: Condition<'_>,
-        attempt: &str,
+        attempt: &Attempt,
     ) -> Result<Version, Answer> {
-        let create = self.client.create_multipart_upload().bucket(&self.name).key(key).metadata(ATTEMPT, attempt);
+        let create = self.client.create_multipart_upload().bucket(&self.name).key(key).metadata(ATTEMPT, &attempt.0);
         let begun = create.checksum_algorithm(ChecksumAlgorithm::Crc32).send().await;
         let upload = begun.map_err(|error| sort("begin upload of", key, &error))?.upload_id.unwrap_or_default();
 
@@ -45,8 +46,8 @@ impl Bucket {
         if outcome.is_err() {
             let abort = self.client.abort_multipart_upload().bucket(&self.name).key(key).upload_id(&upload);
             if let Err(error) = abort.send().await {
-                let error = sort("abort upload of", key, &error);
-                warn!(key, ?error, "unfinished upload left to the bucket's life-cycle rule");
+                let error = sort(ABORT, key, &error);
+                warn!(key, ?error, "unfinished upload left to facemill gc or the bucket's life-cycle rule");
             }
         }
         outcome
@@ -66,11 +67,43 @@ impl Bucket {
             let body = read.map_err(|error| Answer::unreadable(key, path, &error))?;
             let number = index as i32 + 1;
             let send = self.client.upload_part().bucket(&self.name).key(key).upload_id(upload).part_number(number);
-            let sent = send.checksum_algorithm(ChecksumAlgorithm::Crc32).body(body).send().await;
+            let send = send.checksum_algorithm(ChecksumAlgorithm::Crc32).body(body);
+            let sent = send.customize().config_override(self.time_for(part)).send().await;
             let sent = sent.map_err(|error| sort("upload part of", key, &error))?;
             let completed = CompletedPart::builder().part_number(number).set_e_tag(sent.e_tag);
             Ok(completed.set_checksum_crc32(sent.checksum_crc32).build())
         });
         stream::iter(uploads).buffered(PARALLEL).try_collect().await
+    }
+
+    /// Aborts uploads under `prefix` that were begun before `before`; without `delete` only counts them. The service does not
+    /// tell how large they are without being asked for each.
+    pub async fn sweep(&self, prefix: &str, before: SystemTime, delete: bool) -> Result<Swept, StoreError> {
+        let mut swept = Swept::default();
+        let (mut key_marker, mut upload_marker) = (None, None);
+        loop {
+            let list = self.client.list_multipart_uploads().bucket(&self.name).prefix(prefix);
+            let list = list.set_key_marker(key_marker).set_upload_id_marker(upload_marker).send().await;
+            let page = list.map_err(|error| sort("list uploads of", prefix, &error).into_error(prefix))?;
+            for upload in page.uploads.unwrap_or_default() {
+                let (Some(key), Some(id)) = (upload.key, upload.upload_id) else { continue };
+                if time_of(upload.initiated) >= before {
+                    continue;
+                }
+                if delete {
+                    let abort = self.client.abort_multipart_upload().bucket(&self.name).key(&key).upload_id(id);
+                    match abort.send().await.map_err(|error| sort(ABORT, &key, &error)) {
+                        // Somebody else was quicker.
+                        Ok(_) | Err(Answer::Error(StoreError::NotFound { .. })) => {}
+                        Err(error) => return Err(error.into_error(&key)),
+                    }
+                }
+                swept.objects += 1;
+            }
+            (key_marker, upload_marker) = (page.next_key_marker, page.next_upload_id_marker);
+            if !page.is_truncated.unwrap_or(false) || key_marker.is_none() {
+                return Ok(swept);
+            }
+        }
     }
 }
