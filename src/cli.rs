@@ -2,10 +2,10 @@
 
 mod args;
 mod cancel;
-mod follow;
-mod lane;
 mod dead_letters;
+mod follow;
 mod gc;
+mod lane;
 mod models;
 mod progress;
 mod resubmit;

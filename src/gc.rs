@@ -119,7 +119,9 @@ pub enum GcError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// What an open job needs cannot be told.
-    #[error("open job {marker} cannot be read, so what it needs is not known and nothing more is deleted: {error} (submit the job again or cancel it)")]
+    #[error(
+        "open job {marker} cannot be read, so what it needs is not known and nothing more is deleted: {error} (submit the job again or cancel it)"
+    )]
     Unreadable {
         /// Key of its marker.
         marker: String,

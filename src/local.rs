@@ -145,7 +145,8 @@ fn spawn_roles(
     let worker = worker::run(site.clone(), worker, meter.clone(), stop.clone());
     roles.spawn(async move { ("worker", worker.await) });
 
-    let assemble = assemble::run(site.clone(), assemble::Settings { joins: 1, repair_after: REPAIR_AFTER, grace }, stop.clone());
+    let assemble =
+        assemble::run(site.clone(), assemble::Settings { joins: 1, repair_after: REPAIR_AFTER, grace }, stop.clone());
     roles.spawn(async move { ("assembler", assemble.await) });
 }
 

@@ -107,8 +107,7 @@ mod tests {
     #[test]
     fn waits_double_up_to_ten_seconds() {
         let mut backoff = Backoff::new(seconds(300));
-        let waits: Vec<u128> =
-            (0..10).map(|_| backoff.failed(Duration::ZERO, 1.0).unwrap().wait.as_millis()).collect();
+        let waits: Vec<u128> = (0..10).map(|_| backoff.failed(Duration::ZERO, 1.0).unwrap().wait.as_millis()).collect();
         assert_eq!(waits, [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000, 10_000]);
         backoff.failures = u32::MAX - 1;
         assert_eq!(backoff.failed(Duration::ZERO, 0.25).unwrap().wait, Duration::from_millis(2_500), "jitter is full");

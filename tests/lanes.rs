@@ -138,6 +138,17 @@ struct Pool {
     mark: String,
 }
 
+/// A chunk on the next free lane; left, wherever it is, once `stop` is cancelled.
+async fn compute(lanes: &Lanes, order: Arc<LaneOrder>, stop: &CancellationToken) -> Result<LaneReport, LaneError> {
+    // Cancel-safe: a lane that is not handed out stays free.
+    let lane = tokio::select! {
+        biased;
+        () = stop.cancelled() => return Err(LaneError::Stopped),
+        lane = lanes.acquire() => lane?,
+    };
+    lane.run(order, stop).await
+}
+
 impl Pool {
     fn new(mark: &str, settings: LaneSettings) -> Self {
         let mark = format!("LC_TEST={mark}");
@@ -148,7 +159,7 @@ impl Pool {
     }
 
     async fn run(&self, order: &Arc<LaneOrder>) -> Result<LaneReport, LaneError> {
-        self.lanes.run(order.clone(), &CancellationToken::new()).await
+        compute(&self.lanes, order.clone(), &CancellationToken::new()).await
     }
 
     /// Starts a chunk that can be stopped, and waits until frames of it are encoded.
@@ -159,7 +170,7 @@ impl Pool {
         let stop = CancellationToken::new();
         let (lanes, order, token) = (self.lanes.clone(), order.clone(), stop.clone());
         let before = self.meter.frames();
-        let working = tokio::spawn(async move { lanes.run(order, &token).await });
+        let working = tokio::spawn(async move { compute(&lanes, order, &token).await });
         while self.meter.frames() == before {
             tokio::task::yield_now().await;
         }
@@ -216,7 +227,7 @@ async fn a_lane_makes_results_one_after_the_other() {
     assert_eq!(pool.process(), process, "one process has done it all");
     let lanes = pool.lanes.clone();
     close(pool).await;
-    assert!(matches!(lanes.run(order, &CancellationToken::new()).await, Err(LaneError::Stopped)));
+    assert!(matches!(compute(&lanes, order, &CancellationToken::new()).await, Err(LaneError::Stopped)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -310,10 +321,10 @@ async fn a_lane_that_hangs_is_killed() {
     let pool = Pool::new("stuck", hanging);
     let stop = CancellationToken::new();
     stop.cancel();
-    assert!(matches!(pool.lanes.run(order.clone(), &stop).await, Err(LaneError::Stopped)));
+    assert!(matches!(compute(&pool.lanes, order.clone(), &stop).await, Err(LaneError::Stopped)));
     let stop = CancellationToken::new();
     let (lanes, token) = (pool.lanes.clone(), stop.clone());
-    let working = tokio::spawn(async move { lanes.run(order, &token).await });
+    let working = tokio::spawn(async move { compute(&lanes, order, &token).await });
     stop.cancel();
     assert!(matches!(working.await.unwrap(), Err(LaneError::Stopped)));
     close(pool).await;
@@ -338,7 +349,7 @@ async fn a_worker_is_told_when_no_lane_comes_up() {
     let pool = Pool::new("start", stand_in(&bench, "exec sleep 1000"));
     let stop = CancellationToken::new();
     let (lanes, token) = (pool.lanes.clone(), stop.clone());
-    let waiting = tokio::spawn(async move { lanes.run(order, &token).await });
+    let waiting = tokio::spawn(async move { compute(&lanes, order, &token).await });
     stop.cancel();
     assert!(matches!(waiting.await.unwrap(), Err(LaneError::Stopped)));
     close(pool).await;

@@ -215,8 +215,7 @@ impl Desk {
         }
         let reason = "cancelled on request".to_owned();
         if self.open.contains_key(job) {
-            let ending =
-                Ending { state: State::Cancelled, reason: Some(reason), output: None, warnings: Vec::new() };
+            let ending = Ending { state: State::Cancelled, reason: Some(reason), output: None, warnings: Vec::new() };
             return self.end(job, ending).await;
         }
         let manifest = bare_manifest(&self.site, job, marker.run, State::Cancelled).await?;
@@ -243,9 +242,7 @@ impl Desk {
         match outcome {
             // The run has ended: by another assembler, if it is still open here.
             ChunkOutcome::Skipped => self.ended_elsewhere(job, run).await,
-            ChunkOutcome::Failed { reason } => {
-                self.end(job, Ending::failed(format!("chunk {index}: {reason}"))).await
-            }
+            ChunkOutcome::Failed { reason } => self.end(job, Ending::failed(format!("chunk {index}: {reason}"))).await,
             // Another worker had what this one missed.
             ChunkOutcome::Missing { .. } if open.ledger.is_settled(index) => Ok(()),
             ChunkOutcome::Missing { reason } => self.make_again(job, index, reason, Again::Slice).await,
@@ -333,12 +330,8 @@ impl Desk {
             Ok(joined) => {
                 open.ledger.spend(&joined.seconds);
                 open.frames_without_face = joined.frames_without_face;
-                let ending = Ending {
-                    state: State::Done,
-                    reason: None,
-                    output: Some(joined.output),
-                    warnings: joined.warnings,
-                };
+                let ending =
+                    Ending { state: State::Done, reason: None, output: Some(joined.output), warnings: joined.warnings };
                 self.end(&job, ending).await
             }
             Err(JoinError::Ended) => self.ended_elsewhere(&job, run).await,

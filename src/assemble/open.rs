@@ -48,7 +48,8 @@ impl OpenJob {
         let mut ledger = Ledger::new(plan.chunks.len(), plan.clip.frames());
         ledger.spend(&run.seconds);
         let (run, plan) = (Arc::new(run), Arc::new(plan));
-        let mut open = Self { run, plan, submission, ledger, joining: None, idle: Idle::default(), frames_without_face: 0 };
+        let mut open =
+            Self { run, plan, submission, ledger, joining: None, idle: Idle::default(), frames_without_face: 0 };
         open.count_results(site).await?;
         Ok(Some(open))
     }

@@ -10,9 +10,7 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::broker::{BrokerError, Outgoing, Watch};
-use crate::contract::{
-    Job, JobId, OpenMarker, Plan, Run, SliceIndex, keys, partition_of, topics, worker_group,
-};
+use crate::contract::{Job, JobId, OpenMarker, Plan, Run, SliceIndex, keys, partition_of, topics, worker_group};
 use crate::ingest::REPAIR;
 use crate::site::{Site, SiteError};
 use crate::store::Put;
@@ -171,7 +169,9 @@ impl Desk {
                     "no worker of group {name} is running: start one, or plan the job anew for others: facemill resubmit {job}"
                 )),
                 (_, 0) => None,
-                (members, queued) => Some(format!("{queued} chunks are queued before {members} workers of group {name}")),
+                (members, queued) => {
+                    Some(format!("{queued} chunks are queued before {members} workers of group {name}"))
+                }
             };
             if open.idle.waiting != waiting {
                 open.idle.waiting = waiting;

@@ -28,7 +28,12 @@ pub async fn run(args: Gc, config: Config) -> Result<Exit> {
     }
     let verb = if args.dry_run { "would delete" } else { "deleted" };
     for (class, tally) in &report.deleted {
-        println!("{verb} {:>8} {:<22} {:>12}", tally.objects, class.as_str(), indicatif::HumanBytes(tally.bytes).to_string());
+        println!(
+            "{verb} {:>8} {:<22} {:>12}",
+            tally.objects,
+            class.as_str(),
+            indicatif::HumanBytes(tally.bytes).to_string()
+        );
     }
     if report.deleted.is_empty() {
         println!("nothing is older than {days} days and needed by no open job");

@@ -13,7 +13,10 @@ const LAYOUT_MAX: u64 = 64 << 10;
 #[derive(Debug, thiserror::Error)]
 pub enum LayoutError {
     /// Its form is not known.
-    #[error("{} of the store cannot be read: {error} (it was written by another version of this program, or by hand)", keys::LAYOUT)]
+    #[error(
+        "{} of the store cannot be read: {error} (it was written by another version of this program, or by hand)",
+        keys::LAYOUT
+    )]
     Unreadable {
         /// What is wrong.
         error: String,

@@ -3,16 +3,19 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::OnceCell;
 
 use super::bucket::{Bucket, Condition};
 use super::connect::{Service, connect};
 use super::error::is_lasting;
-use super::place::{is_absent, meta, place_new, place_over, stage};
+use super::place::{is_absent, is_staged_name, meta, place_new, place_over, stage};
 use super::{Attempt, Body, Location, LocationError, Put, StoreConfig, Version};
 use crate::retry::retry;
+
+/// Who began to write an output so long ago has been killed.
+const LEFT_BEHIND: Duration = Duration::from_secs(24 * 3600);
 
 /// What jobs may name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -164,15 +167,20 @@ impl Locations {
                     Expected::Version(version) => Condition::Version(version),
                     Expected::Anything => Condition::None,
                 };
-                let put = self.bucket(bucket).await?.put(key, body, condition, attempt).await;
-                put.map(drop).map_err(|error| LocationError::store(location, error))
+                let bucket = self.bucket(bucket).await?;
+                let put = bucket.put(key, body, condition, attempt).await;
+                put.map_err(|error| LocationError::store(location, error))?;
+                bucket.abort_old_uploads_of(key, SystemTime::now() - LEFT_BEHIND).await;
+                Ok(())
             }
             Location::File(path) => {
                 let (path, roots, location) = (path.clone(), self.limits.roots.clone(), location.clone());
                 let (body, expected) = (body.clone(), expected.clone());
                 blocking(move || {
                     let target = writable(&path, &roots, &location)?;
-                    put_file(&target, &body, &expected, &location)
+                    put_file(&target, &body, &expected, &location)?;
+                    remove_left_beside(&target);
+                    Ok(())
                 })
                 .await
             }
@@ -237,9 +245,7 @@ fn writable(path: &Path, roots: &[PathBuf], location: &Location) -> Result<PathB
     let real = fs::canonicalize(folder).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => LocationError::NoFolder { folder: folder.to_owned() },
         io::ErrorKind::NotADirectory => LocationError::NotAFolder { folder: folder.to_owned() },
-        _ if is_lasting(&error) => {
-            LocationError::NotWritable { folder: folder.to_owned(), reason: error.to_string() }
-        }
+        _ if is_lasting(&error) => LocationError::NotWritable { folder: folder.to_owned(), reason: error.to_string() },
         _ => LocationError::io("look at", folder, error),
     })?;
     ensure_inside(&real, roots, location)?;
@@ -278,6 +284,20 @@ fn put_file(target: &Path, body: &Body, expected: &Expected, location: &Location
             if is_same { place_over(&staged, target).map_err(io) } else { Err(changed()) }
         }
         Expected::Anything => place_over(&staged, target).map_err(io),
+    }
+}
+
+/// Removes what writers that were killed have left in an output's folder: no gc goes there. It is of no matter if that fails.
+fn remove_left_beside(target: &Path) {
+    let Some(entries) = target.parent().and_then(|folder| fs::read_dir(folder).ok()) else { return };
+    for entry in entries.flatten() {
+        let is_old = entry
+            .metadata()
+            .and_then(|meta| meta.modified())
+            .is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age > LEFT_BEHIND));
+        if is_old && is_staged_name(&entry.file_name()) {
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! All of this blocks.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
@@ -35,6 +36,12 @@ pub(super) fn stage(folder: &Path, body: &Body) -> io::Result<Staged> {
     }
     file.sync_all()?;
     Ok(staged)
+}
+
+/// Whether a file's name is one that [`stage`] gives: nobody else's files are taken for ours.
+pub(super) fn is_staged_name(name: &OsStr) -> bool {
+    let nonce = name.to_str().and_then(|name| name.strip_prefix(TEMPORARY));
+    nonce.is_some_and(|nonce| nonce.len() == 32 && nonce.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// Gives a staged file its name unless that is taken.

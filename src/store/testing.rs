@@ -215,7 +215,8 @@ impl S3 for Stub {
         let is_first = req.input.key_marker.is_none();
         let (key, seconds) = if is_first { ("old", 0) } else { ("young", 4_102_444_800) };
         let initiated = Timestamp::from(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
-        let key = format!("{}{key}", req.input.prefix.unwrap_or_default());
+        let prefix = req.input.prefix.unwrap_or_default();
+        let key = if prefix == "exactly" { prefix } else { format!("{prefix}{key}") };
         let upload = MultipartUpload {
             key: Some(key.clone()),
             upload_id: Some("id".into()),

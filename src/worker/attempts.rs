@@ -206,6 +206,11 @@ mod tests {
             job_partitions: 1,
             chunk_partitions: 1,
             scratch: folder.join("scratch"),
+            patience: std::time::Duration::ZERO,
+            retention: crate::site::Retention {
+                keep: std::time::Duration::MAX,
+                longest_job: std::time::Duration::ZERO,
+            },
         }
     }
 

@@ -35,10 +35,7 @@ enum Made {
     /// This is its outcome.
     Settled(ChunkOutcome),
     /// It can never be made.
-    Poison {
-        error: &'static str,
-        reason: String,
-    },
+    Poison { error: &'static str, reason: String },
     /// This worker stops.
     HandedBack,
 }

@@ -149,7 +149,13 @@ impl Worker {
     }
 
     async fn bury(&self, delivery: &Delivery<ChunkRecord>, error: &str, reason: &str) -> Result<(), SiteError> {
-        warn!(key = delivery.key, partition = delivery.partition, offset = delivery.offset, reason, "chunk dead-lettered");
+        warn!(
+            key = delivery.key,
+            partition = delivery.partition,
+            offset = delivery.offset,
+            reason,
+            "chunk dead-lettered"
+        );
         self.site.bury(delivery, Reason::new("worker", module_path!(), error, reason)).await
     }
 }

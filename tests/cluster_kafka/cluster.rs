@@ -134,7 +134,6 @@ pub fn location(path: &Path) -> String {
     format!("file://{}", path.display())
 }
 
-
 /// A job that passes frames through, in chunks of `frames` frames.
 pub fn pass(job: &str, clip: &Path, output: &Path, frames: u32) -> Value {
     json!({

@@ -42,7 +42,8 @@ fn a_cancelled_job_leaves_its_lane_in_the_middle_of_a_chunk_and_can_be_submitted
     assert_eq!(metric(&worker, "facemill_chunks_total", "outcome=\"done\""), 0.0);
     assert!(!output.exists());
 
-    let resubmitted = cluster.run(&["resubmit", &id, "--store", &format!("file://{}", cluster.bench.path("store").display())]);
+    let resubmitted =
+        cluster.run(&["resubmit", &id, "--store", &format!("file://{}", cluster.bench.path("store").display())]);
     assert!(resubmitted.status.success(), "{}", String::from_utf8_lossy(&resubmitted.stderr));
     let mut second = 0;
     let again = cluster.follow_from_run(&id, 2, |status| second = status["run"].as_u64().unwrap_or(0));
@@ -67,7 +68,8 @@ fn a_job_without_workers_says_so_and_goes_on_when_they_come() {
         let following = scope.spawn(|| {
             cluster.follow(&id, |status| {
                 let waiting = status["waiting"].as_str().unwrap_or("");
-                if waiting.contains("no worker of group workers-") && waiting.contains("facemill resubmit") && !is_told {
+                if waiting.contains("no worker of group workers-") && waiting.contains("facemill resubmit") && !is_told
+                {
                     is_told = true;
                     started.send(()).expect("the test waits");
                 }
@@ -135,7 +137,10 @@ fn an_id_belongs_to_its_first_content() {
     wait_until("the second content is dead-lettered", || cluster.dead_letters().iter().any(about));
     let letter = cluster.dead_letters().into_iter().rfind(about).expect("just seen");
     let message = letter["message"].as_str().expect("a message");
-    assert!(message.contains("is another job already") && message.matches(char::is_alphanumeric).count() > 128, "{message}");
+    assert!(
+        message.contains("is another job already") && message.matches(char::is_alphanumeric).count() > 128,
+        "{message}"
+    );
     assert!(!other.exists());
     assert_eq!(std::fs::read(&output).expect("the output"), before);
     let _ = location(&output);

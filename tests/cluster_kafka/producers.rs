@@ -40,7 +40,11 @@ fn feed(mut command: Command, lines: &[String]) {
 
 /// Where deploy/kafka/start.sh has put Kafka.
 fn kafka_jars() -> PathBuf {
-    let version = run(Command::new("sed").args(["-n", r"s:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p", "deploy/kafka/pom.xml"]));
+    let version = run(Command::new("sed").args([
+        "-n",
+        r"s:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p",
+        "deploy/kafka/pom.xml",
+    ]));
     let version = String::from_utf8(version).expect("a version");
     let marker = fetched_folder(&format!("kafka-{}", version.trim()));
     assert!(marker.is_dir(), "{} is missing: run `make test-kafka`", marker.display());
@@ -81,7 +85,8 @@ fn jobs_of_other_producers_are_done_and_malformed_ones_hold_nobody_up() {
     assert!(refused["reason"].as_str().is_some_and(|reason| reason.contains("chunk_frames")), "{refused}");
 
     let letters = cluster.dead_letters();
-    let named = |field: &str| letters.iter().filter(|letter| letter["message"].as_str().unwrap_or("").contains(field)).count();
+    let named =
+        |field: &str| letters.iter().filter(|letter| letter["message"].as_str().unwrap_or("").contains(field)).count();
     assert!(named("outptu") >= 2 && named("chunk_frames") >= 1 && named("expected") >= 2, "{letters:?}");
     let _ = LIMIT;
 }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use aws_sdk_s3::primitives::{ByteStream, Length};
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
 use futures::stream::{self, StreamExt, TryStreamExt};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::answer::{ABORT, Answer, sort};
 use super::{ATTEMPT, Bucket, Condition, time_of, version_of};
@@ -44,10 +44,8 @@ impl Bucket {
         .await;
 
         if outcome.is_err() {
-            let abort = self.client.abort_multipart_upload().bucket(&self.name).key(key).upload_id(&upload);
-            if let Err(error) = abort.send().await {
-                let error = sort(ABORT, key, &error);
-                warn!(key, ?error, "unfinished upload left to facemill gc or the bucket's life-cycle rule");
+            if let Err(error) = self.abort(key, &upload).await {
+                warn!(key, %error, "unfinished upload left to facemill gc or the bucket's life-cycle rule");
             }
         }
         outcome
@@ -80,30 +78,52 @@ impl Bucket {
     /// tell how large they are without being asked for each.
     pub async fn sweep(&self, prefix: &str, before: SystemTime, delete: bool) -> Result<Swept, StoreError> {
         let mut swept = Swept::default();
+        for (key, upload) in self.uploads(prefix, before).await? {
+            if delete {
+                self.abort(&key, &upload).await?;
+            }
+            swept.objects += 1;
+        }
+        Ok(swept)
+    }
+
+    /// What killed writers of this very object have left. It is of no matter if that fails.
+    pub async fn abort_old_uploads_of(&self, key: &str, before: SystemTime) {
+        let aborted = async {
+            for (found, upload) in self.uploads(key, before).await?.iter().filter(|(found, _)| found == key) {
+                self.abort(found, upload).await?;
+            }
+            Ok::<_, StoreError>(())
+        };
+        if let Err(error) = aborted.await {
+            debug!(key, %error, "unfinished uploads are left to the bucket's life-cycle rule");
+        }
+    }
+
+    /// Key and id of unfinished uploads under `prefix` that were begun before `before`.
+    async fn uploads(&self, prefix: &str, before: SystemTime) -> Result<Vec<(String, String)>, StoreError> {
+        let mut found = Vec::new();
         let (mut key_marker, mut upload_marker) = (None, None);
         loop {
             let list = self.client.list_multipart_uploads().bucket(&self.name).prefix(prefix);
             let list = list.set_key_marker(key_marker).set_upload_id_marker(upload_marker).send().await;
             let page = list.map_err(|error| sort("list uploads of", prefix, &error).into_error(prefix))?;
-            for upload in page.uploads.unwrap_or_default() {
-                let (Some(key), Some(id)) = (upload.key, upload.upload_id) else { continue };
-                if time_of(upload.initiated) >= before {
-                    continue;
-                }
-                if delete {
-                    let abort = self.client.abort_multipart_upload().bucket(&self.name).key(&key).upload_id(id);
-                    match abort.send().await.map_err(|error| sort(ABORT, &key, &error)) {
-                        // Somebody else was quicker.
-                        Ok(_) | Err(Answer::Error(StoreError::NotFound { .. })) => {}
-                        Err(error) => return Err(error.into_error(&key)),
-                    }
-                }
-                swept.objects += 1;
-            }
+            let uploads = page.uploads.unwrap_or_default().into_iter();
+            let old = uploads.filter(|upload| time_of(upload.initiated) < before);
+            found.extend(old.filter_map(|upload| Some((upload.key?, upload.upload_id?))));
             (key_marker, upload_marker) = (page.next_key_marker, page.next_upload_id_marker);
             if !page.is_truncated.unwrap_or(false) || key_marker.is_none() {
-                return Ok(swept);
+                return Ok(found);
             }
+        }
+    }
+
+    /// Done already where somebody else was quicker.
+    async fn abort(&self, key: &str, upload: &str) -> Result<(), StoreError> {
+        let abort = self.client.abort_multipart_upload().bucket(&self.name).key(key).upload_id(upload);
+        match abort.send().await.map_err(|error| sort(ABORT, key, &error).into_error(key)) {
+            Err(StoreError::NotFound { .. }) => Ok(()),
+            outcome => outcome.map(drop),
         }
     }
 }

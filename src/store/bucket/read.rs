@@ -118,7 +118,11 @@ impl Incoming<'_> {
         let Some(piece) = piece else {
             let expected = self.expected.unwrap_or(self.arrived);
             let is_whole = self.arrived == expected;
-            return if is_whole { Ok(None) } else { Err(self.broken(format!("it ends after {} of {expected} bytes", self.arrived))) };
+            return if is_whole {
+                Ok(None)
+            } else {
+                Err(self.broken(format!("it ends after {} of {expected} bytes", self.arrived)))
+            };
         };
         self.arrived += piece.len() as u64;
         self.lately += piece.len() as u64;

@@ -175,3 +175,57 @@ async fn files_in_s3() {
     let refused = locations.version(&at("s3://other/a")).await.unwrap_err();
     assert_eq!(refused.to_string(), "bucket other is not among those that jobs may use");
 }
+
+#[tokio::test]
+async fn a_place_that_stays_away_is_the_jobs_own_trouble() {
+    // Nobody listens there.
+    let away =
+        StoreConfig { endpoint_url: Some("http://127.0.0.1:9".into()), ..S3Server::start("allowed").await.config() };
+    let limits = Limits { roots: vec![], buckets: vec!["allowed".into()] };
+    let locations = Locations::new(limits, away).with_patience(Duration::from_secs(1));
+    let here = folders();
+    let place = Location::parse("s3://allowed/clip.mp4").unwrap();
+    let outcomes = [
+        locations.fetch(&place, &here.path("copy")).await.map(drop),
+        locations.version(&place).await.map(drop),
+        locations.check_writable(&place).await,
+        locations.put(&place, &here.path("made.txt"), Expected::Absent).await,
+    ];
+    for outcome in outcomes {
+        let error = outcome.unwrap_err();
+        assert!(error.to_string().starts_with("s3://allowed/clip.mp4: not available for 1 s: "), "{error}");
+        assert_eq!(error.kind(), Kind::Poison);
+    }
+}
+
+#[tokio::test]
+async fn our_own_full_disk_is_not_the_jobs_trouble() {
+    let place = Location::parse("file:///clip.mp4").unwrap();
+    let full = || io::Error::from(io::ErrorKind::StorageFull);
+    let ours = LocationError::Scratch { path: "/scratch/target".into(), source: full() };
+    assert_eq!(ours.after(Duration::ZERO, &place).kind(), Kind::Retry);
+    let theirs = LocationError::io("write to", Path::new("/out"), full());
+    assert_eq!(theirs.kind(), Kind::Retry);
+    assert_eq!(theirs.after(Duration::ZERO, &place).kind(), Kind::Poison);
+}
+
+#[tokio::test]
+async fn what_killed_writers_have_left_beside_an_output_goes_with_the_next() {
+    let here = folders();
+    let nonce = "0123456789abcdef0123456789abcdef";
+    let table = [
+        (format!(".tmp-{nonce}"), 2, false),
+        (format!(".tmp-{}", nonce.replace('0', "f")), 0, true),
+        (".tmp-mine".into(), 2, true),
+    ];
+    for (name, days, _) in &table {
+        let path = here.path("inside").join(name);
+        fs::write(&path, "").unwrap();
+        let times = fs::FileTimes::new().set_modified(SystemTime::now() - LEFT_BEHIND * *days);
+        fs::File::options().write(true).open(&path).unwrap().set_times(times).unwrap();
+    }
+    here.put("inside/out.mp4", Expected::Absent).await.unwrap();
+    for (name, _, is_left) in &table {
+        assert_eq!(here.path("inside").join(name).exists(), *is_left, "{name}");
+    }
+}

@@ -102,9 +102,14 @@ async fn what_dead_writers_have_left_is_swept() {
         assert_eq!(store.sweep(yesterday, delete).await.unwrap(), Swept { objects: 2, bytes: 10 }, "{delete}");
     }
     assert_eq!(store.sweep(yesterday, true).await.unwrap(), Swept::default());
-    for (name, is_there) in
-        [("a/b/k", true), (".tmp-young", true), (".tmp-lock", true), ("young", true), ("gone", false), ("a/.tmp-old", false)]
-    {
+    for (name, is_there) in [
+        ("a/b/k", true),
+        (".tmp-young", true),
+        (".tmp-lock", true),
+        ("young", true),
+        ("gone", false),
+        ("a/.tmp-old", false),
+    ] {
         assert_eq!(at(name).exists(), is_there, "{name}");
     }
 }

@@ -115,4 +115,19 @@ async fn old_uploads_are_aborted() {
         assert_eq!(swept, Swept { objects: 1, bytes: 0 });
     }
     assert_eq!(*aborted.lock().unwrap(), ["some/prefix/old"]);
+
+    // An output's own uploads, and no others that begin like it.
+    let locations = Locations::new(Limits::default(), server.config());
+    let scratch = tempfile::tempdir().unwrap();
+    let file = scratch.path().join("output");
+    fs::write(&file, "x").unwrap();
+    let put = |text: &str| {
+        let place = Location::parse(text).unwrap();
+        let (locations, file) = (&locations, &file);
+        async move { locations.put(&place, file, Expected::Absent).await.unwrap() }
+    };
+    put("s3://bucket/other").await;
+    assert_eq!(aborted.lock().unwrap().len(), 1, "otherold is another's");
+    put("s3://bucket/exactly").await;
+    assert_eq!(aborted.lock().unwrap()[1..], ["exactly"]);
 }
