@@ -6,7 +6,8 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime};
 
 use facemill::broker::topics::{self, TopicSpec};
@@ -217,7 +218,8 @@ async fn a_static_member_that_is_back_within_its_session_causes_no_rebalance() {
 /// A member in a process of its own, which this program starts again as [`zombie`].
 struct Zombie {
     child: Child,
-    says: std::io::Lines<BufReader<std::process::ChildStdout>>,
+    /// Lines of its standard output.
+    says: mpsc::Receiver<String>,
 }
 
 impl Zombie {
@@ -225,8 +227,14 @@ impl Zombie {
         let mut program = Command::new(std::env::current_exe().unwrap());
         program.args(["--exact", "zombie", "--nocapture"]).env("FACEMILL_TEST_ZOMBIE", topic);
         let mut child = program.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let says = BufReader::new(child.stdout.take().unwrap()).lines();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let (said, says) = mpsc::channel();
+        std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| said.send(line)));
         Self { child, says }
+    }
+
+    fn stdin(&self) -> Option<&ChildStdin> {
+        self.child.stdin.as_ref()
     }
 
     fn signal(&self, signal: Signal) {
@@ -234,15 +242,14 @@ impl Zombie {
     }
 
     /// Waits until it has said this.
-    fn hear(&mut self, expected: &str) {
-        for line in self.says.by_ref() {
-            let line = line.unwrap();
+    fn hear(&self, expected: &str) {
+        loop {
+            let line = self.says.recv_timeout(LIMIT).unwrap_or_else(|error| panic!("{expected:?}: {error}"));
             println!("zombie: {line}");
             if line == expected {
                 return;
             }
         }
-        panic!("it ended without {expected:?}");
     }
 }
 
@@ -288,7 +295,7 @@ async fn a_stopped_process_owns_nothing_when_it_goes_on() {
     let group = format!("group-{topic}");
     produce(&topic, 1, 3).await;
     let watch = Watch::new(&config());
-    let mut zombie = Zombie::start(&topic);
+    let zombie = Zombie::start(&topic);
     zombie.hear("holds");
     assert_eq!(watch.members(&group).await.unwrap(), 1);
     zombie.signal(Signal::STOP);
@@ -302,7 +309,7 @@ async fn a_stopped_process_owns_nothing_when_it_goes_on() {
         } else {
             settled(&watch, &topic, 1).await;
             // It wakes with all its claims finished: a commit of its would be 3.
-            zombie.child.stdin.as_ref().unwrap().write_all(b"finish\n").unwrap();
+            zombie.stdin().unwrap().write_all(b"finish\n").unwrap();
             zombie.signal(Signal::CONT);
             zombie.hear("live false");
             zombie.hear("revoked [0]");
