@@ -41,7 +41,7 @@ fn brisk() -> BrokerConfig {
 async fn topic(like: &str, partitions: i32) -> String {
     let spec = spec(like, partitions);
     let made = topics::ensure(&config(), std::slice::from_ref(&spec), Some(1)).await.unwrap();
-    assert_eq!(made, [spec.name.clone()]);
+    assert_eq!(made, std::slice::from_ref(&spec.name));
     assert_eq!(topics::ensure(&config(), std::slice::from_ref(&spec), Some(1)).await.unwrap(), Vec::<String>::new());
     spec.name
 }
@@ -346,11 +346,8 @@ async fn a_reader_catches_up_and_follows() {
     let producer = produce(&topic, 3, 6).await;
     let mut reader: Reader<i32> = Reader::start(&config(), &topic, StartAt::Beginning).await.unwrap();
     let mut seen = Vec::new();
-    loop {
-        match tokio::time::timeout(LIMIT, reader.next()).await.unwrap().unwrap().unwrap() {
-            News::Record(delivery) => seen.push(delivery.record.unwrap()),
-            News::CaughtUp => break,
-        }
+    while let News::Record(delivery) = tokio::time::timeout(LIMIT, reader.next()).await.unwrap().unwrap().unwrap() {
+        seen.push(delivery.record.unwrap());
     }
     seen.sort_unstable();
     assert_eq!(seen, Vec::from_iter(0..6));
