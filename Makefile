@@ -38,10 +38,15 @@ test: setup ## run all tests that need no service
 test-kafka: setup ## run the broker's tests on a real Apache Kafka, started and stopped here
 	@deploy/setup/debian.sh kafka
 	@# Ports and data of its own, so that a Kafka that somebody works with is left alone.
-	@export FACEMILL_KAFKA_PORT=19192 FACEMILL_KAFKA_DATA=$(CURDIR)/target/test-kafka; \
-	trap 'deploy/kafka/stop.sh --delete' EXIT; \
-	brokers=$$(deploy/kafka/start.sh); \
-	FACEMILL_TEST_BROKERS=$$brokers cargo test --release --locked --workspace --test broker_kafka --test cluster_kafka
+	@# One broker for most tests; three, of which one is killed, for what a single one cannot show.
+	@one=$(CURDIR)/target/test-kafka three=$(CURDIR)/target/test-kafka-3; \
+	stop() { FACEMILL_KAFKA_DATA=$$1 deploy/kafka/stop.sh --delete || true; }; \
+	trap 'stop $$one; stop $$three' EXIT; \
+	brokers=$$(FACEMILL_KAFKA_PORT=19192 FACEMILL_KAFKA_DATA=$$one deploy/kafka/start.sh); \
+	brokers3=$$(FACEMILL_KAFKA_PORT=19212 FACEMILL_KAFKA_DATA=$$three FACEMILL_KAFKA_HEAP=256m \
+		deploy/kafka/start.sh --brokers 3); \
+	FACEMILL_TEST_BROKERS=$$brokers FACEMILL_TEST_BROKERS3=$$brokers3 FACEMILL_TEST_KAFKA3=$$three \
+		cargo test --release --locked --workspace --test broker_kafka --test cluster_kafka
 
 .PHONY: bench
 bench: build ## measure against ffmpeg on this machine; prints the table of load-tests/RESULTS.md

@@ -1,14 +1,24 @@
 //! The broker module against a real Apache Kafka, for what librdkafka's mock does not do as Kafka does: making topics,
-//! rebalances, eviction.
+//! rebalances, eviction, brokers that die.
 //!
-//! `make test-kafka` starts the brokers of deploy/kafka and sets FACEMILL_TEST_BROKERS.
+//! `make test-kafka` starts the brokers of deploy/kafka and sets FACEMILL_TEST_BROKERS (one broker),
+//! FACEMILL_TEST_BROKERS3 (a cluster of three) and FACEMILL_TEST_KAFKA3 (its data folder).
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant, SystemTime};
 
 use facemill::broker::topics::{self, TopicSpec};
-use facemill::broker::{BrokerConfig, Consumer, Delivery, Event, News, Options, Outgoing, Producer, Reader, StartAt};
+use facemill::broker::{
+    BrokerConfig, Consumer, Delivery, Event, News, Options, Outgoing, Producer, Reader, StartAt, Watch,
+};
 use facemill::error::{Classify, Kind};
+use rustix::process::{Pid, Signal, kill_process};
+
+#[path = "broker_kafka/failover.rs"]
+mod failover;
 
 /// So that a fault fails a test instead of hanging it.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -22,21 +32,26 @@ fn config() -> BrokerConfig {
 /// Short sessions, as the local brokers allow.
 fn brisk() -> BrokerConfig {
     let mut config = config();
-    let brisk = [("session.timeout.ms", "1500"), ("heartbeat.interval.ms", "300"), ("max.poll.interval.ms", "1500")];
+    let brisk = [("session.timeout.ms", "2500"), ("heartbeat.interval.ms", "300"), ("max.poll.interval.ms", "2500")];
     config.properties.extend(brisk.map(|(name, value)| (name.to_owned(), value.to_owned())));
     config
 }
 
 /// A topic that no other test or run has, in the form of the project's `like`.
 async fn topic(like: &str, partitions: i32) -> String {
+    let spec = spec(like, partitions);
+    let made = topics::ensure(&config(), std::slice::from_ref(&spec), Some(1)).await.unwrap();
+    assert_eq!(made, std::slice::from_ref(&spec.name));
+    assert_eq!(topics::ensure(&config(), std::slice::from_ref(&spec), Some(1)).await.unwrap(), Vec::<String>::new());
+    spec.name
+}
+
+fn spec(like: &str, partitions: i32) -> TopicSpec {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
     let mut spec = TopicSpec::builtin().unwrap().into_iter().find(|topic| topic.name == like).unwrap();
     spec.name = format!("test-{like}-{now}");
     spec.partitions = partitions;
-    let made = topics::ensure(&config(), std::slice::from_ref(&spec), Some(1)).await.unwrap();
-    assert_eq!(made, [spec.name.clone()]);
-    assert_eq!(topics::ensure(&config(), std::slice::from_ref(&spec), Some(1)).await.unwrap(), Vec::<String>::new());
-    spec.name
+    spec
 }
 
 async fn produce(topic: &str, partitions: i32, count: i32) -> Producer {
@@ -62,6 +77,16 @@ async fn record(consumer: &mut Consumer<i32>) -> Delivery<i32> {
     loop {
         if let Event::Record(delivery) = event(consumer).await {
             return delivery;
+        }
+    }
+}
+
+/// The next partitions that it gets; whoever joins a full group gets none at first.
+async fn assigned(consumer: &mut Consumer<i32>) -> Vec<i32> {
+    loop {
+        match event(consumer).await {
+            Event::Assigned(partitions) if !partitions.is_empty() => return partitions,
+            _ => {}
         }
     }
 }
@@ -96,7 +121,7 @@ async fn long_work_does_not_lose_the_partitions() {
     let mut consumer = join(&brisk(), &topic, 1);
     let held = record(&mut consumer).await.claim;
     // Twice the poll interval and the session.
-    let meanwhile = tokio::time::timeout(Duration::from_secs(3), consumer.next()).await;
+    let meanwhile = tokio::time::timeout(Duration::from_secs(5), consumer.next()).await;
     assert!(meanwhile.is_err(), "{meanwhile:?} while the only claim was held");
     held.ensure_live().unwrap();
     held.finish();
@@ -158,16 +183,171 @@ async fn a_static_member_whose_place_was_taken_ends_with_a_fatal_error() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_static_member_that_is_back_within_its_session_causes_no_rebalance() {
+    let topic = topic("chunks", 2).await;
+    let producer = produce(&topic, 2, 0).await;
+    let member = |id: &str| join(&BrokerConfig { static_member: Some(id.into()), ..config() }, &topic, 8);
+    let mut stays = member("stays");
+    assert_eq!(assigned(&mut stays).await.len(), 2);
+    let mut restarts = member("restarts");
+    let place = assigned(&mut restarts).await;
+    assert_eq!(place.len(), 1, "{place:?}");
+    restarts.close().await;
+
+    let mut restarted = member("restarts");
+    assert_eq!(assigned(&mut restarted).await, place);
+    for value in 0..2 {
+        let record = Outgoing { topic: &topic, key: None, partition: Some(value), headers: &[], value: &value };
+        producer.send(record).await.unwrap();
+    }
+    assert_eq!(record(&mut restarted).await.partition, place[0]);
+    let mut moved = Vec::new();
+    loop {
+        match event(&mut stays).await {
+            Event::Record(delivery) => break assert_eq!(delivery.partition, 1 - place[0]),
+            Event::Revoked(partitions) => moved.push(partitions),
+            Event::Assigned(partitions) => assert!(partitions.is_empty(), "{partitions:?}"),
+        }
+    }
+    assert_eq!(moved, [place], "once, when the other came, and not when it came again");
+    assert_eq!(Watch::new(&config()).members(&format!("group-{topic}")).await.unwrap(), 2);
+    restarted.close().await;
+    stays.close().await;
+}
+
+/// A member in a process of its own, which this program starts again as [`zombie`].
+struct Zombie {
+    child: Child,
+    /// Lines of its standard output.
+    says: mpsc::Receiver<String>,
+}
+
+impl Zombie {
+    fn start(topic: &str) -> Self {
+        let mut program = Command::new(std::env::current_exe().unwrap());
+        program.args(["--exact", "zombie", "--nocapture"]).env("FACEMILL_TEST_ZOMBIE", topic);
+        let mut child = program.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let (said, says) = mpsc::channel();
+        std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| said.send(line)));
+        Self { child, says }
+    }
+
+    fn stdin(&self) -> Option<&ChildStdin> {
+        self.child.stdin.as_ref()
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits until it has said this.
+    fn hear(&self, expected: &str) {
+        loop {
+            let line = self.says.recv_timeout(LIMIT).unwrap_or_else(|error| panic!("{expected:?}: {error}"));
+            println!("zombie: {line}");
+            if line == expected {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Zombie {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The other process of the next test; nothing by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn zombie() {
+    let Ok(topic) = std::env::var("FACEMILL_TEST_ZOMBIE") else { return };
+    let mut consumer = join(&brisk(), &topic, 4);
+    let mut claims = Vec::new();
+    for _ in 0..3 {
+        claims.push(record(&mut consumer).await.claim);
+    }
+    println!("\nholds");
+    std::thread::spawn(move || {
+        // Waits here while stopped; goes on before or after the poll thread does.
+        std::io::stdin().read_line(&mut String::new()).unwrap();
+        let is_live = claims.iter().any(|claim| claim.ensure_live().is_ok());
+        claims.into_iter().for_each(facemill::broker::Claim::finish);
+        println!("live {is_live}");
+    });
+    loop {
+        match consumer.next().await.unwrap().unwrap() {
+            Event::Assigned(partitions) => println!("assigned {partitions:?}"),
+            Event::Revoked(partitions) => println!("revoked {partitions:?}"),
+            Event::Record(delivery) => {
+                println!("record {}", delivery.offset);
+                delivery.claim.finish();
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_stopped_process_owns_nothing_when_it_goes_on() {
+    let topic = topic("chunks", 1).await;
+    let group = format!("group-{topic}");
+    produce(&topic, 1, 3).await;
+    let watch = Watch::new(&config());
+    let zombie = Zombie::start(&topic);
+    zombie.hear("holds");
+    assert_eq!(watch.members(&group).await.unwrap(), 1);
+    zombie.signal(Signal::STOP);
+
+    let mut heir = join(&brisk(), &topic, 2);
+    for offset in 0..2 {
+        let delivery = record(&mut heir).await;
+        assert_eq!(delivery.offset, offset, "nothing of the zombie's was committed");
+        if offset == 0 {
+            delivery.claim.finish();
+        } else {
+            settled(&watch, &topic, 1).await;
+            // It wakes with all its claims finished: a commit of its would be 3.
+            zombie.stdin().unwrap().write_all(b"finish\n").unwrap();
+            zombie.signal(Signal::CONT);
+            zombie.hear("live false");
+            zombie.hear("revoked [0]");
+            delivery.claim.ensure_live().unwrap();
+            assert_eq!(watch.committed(&group, &topic).await.unwrap(), BTreeMap::from([(0, 1)]));
+            delivery.claim.finish();
+        }
+    }
+    let last = record(&mut heir).await;
+    settled(&watch, &topic, 2).await;
+    drop(last.claim);
+    heir.close().await;
+    zombie.hear("record 2");
+    settled(&watch, &topic, 3).await;
+}
+
+/// Waits until the group stands at `position` of partition 0; that it moves gives no sign.
+async fn settled(watch: &Watch, topic: &str, position: i64) {
+    let begun = Instant::now();
+    let expected = BTreeMap::from([(0, position)]);
+    loop {
+        let found = watch.committed(&format!("group-{topic}"), topic).await.unwrap();
+        if found == expected {
+            return;
+        }
+        assert!(begun.elapsed() < LIMIT, "still {found:?}, expected {expected:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_catches_up_and_follows() {
     let topic = topic("status", 3).await;
     let producer = produce(&topic, 3, 6).await;
     let mut reader: Reader<i32> = Reader::start(&config(), &topic, StartAt::Beginning).await.unwrap();
     let mut seen = Vec::new();
-    loop {
-        match tokio::time::timeout(LIMIT, reader.next()).await.unwrap().unwrap().unwrap() {
-            News::Record(delivery) => seen.push(delivery.record.unwrap()),
-            News::CaughtUp => break,
-        }
+    while let News::Record(delivery) = tokio::time::timeout(LIMIT, reader.next()).await.unwrap().unwrap().unwrap() {
+        seen.push(delivery.record.unwrap());
     }
     seen.sort_unstable();
     assert_eq!(seen, Vec::from_iter(0..6));
