@@ -15,6 +15,7 @@ struct Row {
     crash_runs: u32,
     crashes: u32,
     violations: u32,
+    gave_up: u32,
     slowest: Duration,
     notes: Vec<String>,
 }
@@ -43,6 +44,7 @@ impl Board {
             row.runs += 1;
             row.crash_runs += u32::from(!run.faults.is_empty());
             row.crashes += run.faults.len() as u32;
+            row.gave_up += run.gave_up;
             row.slowest = row.slowest.max(run.recovery().unwrap_or_default());
             for violation in &run.violations {
                 row.violations += 1;
@@ -96,8 +98,8 @@ impl Board {
     /// Prints the table; true if nothing was violated.
     pub fn finish(&self) -> bool {
         let rows = self.rows();
-        println!("\n| scenario | runs | met a fault | faults | violations | slowest recovery, s |");
-        println!("|---|---:|---:|---:|---:|---:|");
+        println!("\n| scenario | runs | met a fault | faults | roles that gave up | violations | slowest recovery, s |");
+        println!("|---|---:|---:|---:|---:|---:|---:|");
         let mut sums = Row::default();
         for (name, row) in rows.iter() {
             let note = if row.notes.is_empty() { String::new() } else { format!(" ({})", row.notes.join("; ")) };
@@ -106,6 +108,7 @@ impl Board {
             sums.crash_runs += row.crash_runs;
             sums.crashes += row.crashes;
             sums.violations += row.violations;
+            sums.gave_up += row.gave_up;
             sums.slowest = sums.slowest.max(row.slowest);
         }
         print_row("all", &sums);
@@ -115,6 +118,6 @@ impl Board {
 }
 
 fn print_row(name: &str, row: &Row) {
-    let Row { runs, crash_runs, crashes, violations, slowest, .. } = row;
-    println!("| {name} | {runs} | {crash_runs} | {crashes} | {violations} | {:.1} |", slowest.as_secs_f64());
+    let Row { runs, crash_runs, crashes, violations, gave_up, slowest, .. } = row;
+    println!("| {name} | {runs} | {crash_runs} | {crashes} | {gave_up} | {violations} | {:.1} |", slowest.as_secs_f64());
 }

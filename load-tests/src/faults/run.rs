@@ -26,8 +26,6 @@ pub enum Expect {
     Done,
     Failed,
     Cancelled,
-    /// Any final state.
-    Final,
 }
 
 /// See the module.
@@ -40,6 +38,8 @@ pub struct Run {
     /// What happened while it was open.
     pub faults: Vec<String>,
     pub last_fault: Option<Instant>,
+    /// How often a role ended by itself meanwhile.
+    pub gave_up: u32,
     pub final_at: Option<Instant>,
     /// Longest allowed time from the last fault to the final state.
     pub recovery_max: Duration,
@@ -103,6 +103,7 @@ impl Run {
             submitted: Instant::now(),
             faults: Vec::new(),
             last_fault: None,
+            gave_up: 0,
             final_at: None,
             recovery_max: RECOVERY_MAX,
             sealed: None,
@@ -167,6 +168,8 @@ pub fn drive(
         let faults = universe.take_faults();
         for fault in &faults {
             runs.iter_mut().for_each(|run| run.met(&fault.what, fault.at));
+            // Counted once, whoever's fault it was.
+            runs.first_mut().iter_mut().for_each(|run| run.gave_up += u32::from(!fault.injected));
         }
         universe.tape.poll();
         runs.iter_mut().filter(|run| run.final_at.is_none()).for_each(|run| run.look(universe));
@@ -210,7 +213,6 @@ pub fn is_expected(expect: Expect, state: State) -> bool {
         Expect::Done => state == State::Done,
         Expect::Failed => state == State::Failed,
         Expect::Cancelled => state == State::Cancelled,
-        Expect::Final => state.is_final(),
     }
 }
 

@@ -22,8 +22,6 @@ pub type Offsets = BTreeMap<i32, i64>;
 pub struct Entry<T> {
     pub partition: i32,
     pub offset: i64,
-    /// When it was produced, ms since 1970, by the producer's clock, which is ours.
-    pub at_ms: i64,
     pub value: Option<T>,
 }
 
@@ -40,7 +38,7 @@ pub struct Records {
     pub jobs: Vec<Entry<Job>>,
     pub chunks: Vec<Entry<ChunkRecord>>,
     pub completions: Vec<Entry<JobEvent>>,
-    /// The newest of each job, with when it was produced.
+    /// The newest of each job.
     pub status: HashMap<JobId, Entry<Status>>,
     pub dead_letters: Vec<DeadLetter>,
 }
@@ -180,7 +178,6 @@ fn entry<T: DeserializeOwned>(message: &rdkafka::message::BorrowedMessage<'_>) -
     Entry {
         partition: message.partition(),
         offset: message.offset(),
-        at_ms: message.timestamp().to_millis().unwrap_or(0),
         value: serde_json::from_slice(message.payload().unwrap_or_default()).ok(),
     }
 }

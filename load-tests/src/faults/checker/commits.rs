@@ -164,7 +164,7 @@ mod tests {
     }
 
     fn entry<T>(offset: i64, value: T) -> Entry<T> {
-        Entry { partition: 0, offset, at_ms: 0, value: Some(value) }
+        Entry { partition: 0, offset, value: Some(value) }
     }
 
     fn chunk(index: u32) -> ChunkRecord {
