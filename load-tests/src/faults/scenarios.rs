@@ -16,7 +16,6 @@ mod zombies;
 use anyhow::Result;
 
 use super::Harness;
-use super::clip::Stamped;
 use super::report::Board;
 use super::run::{Order, Run};
 use super::universe::Universe;

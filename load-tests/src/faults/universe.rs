@@ -23,6 +23,8 @@ const STOPPED_FOR: Duration = Duration::from_secs(9);
 const ASSIGNED_LIMIT: Duration = Duration::from_secs(40);
 /// How soon a role that gave up by itself is started again.
 const RESTART_AFTER: Duration = Duration::from_millis(500);
+/// How often roles may end by themselves while they are waited for.
+const GAVE_UP_MAX: usize = 10;
 /// How long a role that is asked to end may take.
 const END_LIMIT: Duration = Duration::from_secs(15);
 
@@ -140,6 +142,9 @@ impl Universe {
         });
         let specs: Vec<TopicSpec> = specs.collect();
         harness.runtime.block_on(ensure(&config, &specs, Some(1)))?;
+        // In the file and not in the environment, like everything that makes an installation what it is.
+        let configuration = format!("[kafka]\nbrokers = \"{brokers}\"\nreplication = 1\ntopic_prefix = \"{prefix}\"\n");
+        std::fs::write(folder.join("facemill.toml"), configuration)?;
         let _context = harness.runtime.enter();
         let producer = Producer::start(&config)?;
         let store = folder.join("store");
@@ -306,8 +311,7 @@ impl Universe {
     /// A command of the program with this universe's settings.
     pub fn command(&self, name: &str) -> Command {
         let mut command = Command::new(&self.program);
-        command.current_dir(&self.folder).arg(name).args(["--brokers", &self.brokers]);
-        command.env("FACEMILL_KAFKA__REPLICATION", "1").env("FACEMILL_KAFKA__TOPIC_PREFIX", &self.prefix);
+        command.current_dir(&self.folder).arg(name);
         command.env("FACEMILL_KAFKA__SESSION_TIMEOUT_MS", SESSION.as_millis().to_string());
         command.env("FACEMILL_KAFKA__HEARTBEAT_INTERVAL_MS", "500");
         // So that the proxy before the broker knows whose answers to spoil.
@@ -326,6 +330,12 @@ impl Universe {
             let mut of_kind = self.slots.iter().filter(|slot| slot.kind == kind);
             if of_kind.all(|slot| slot.process.as_ref().is_some_and(has_partitions)) {
                 return Ok(());
+            }
+            // A role that cannot start at all says why.
+            let gave_up = self.faults.iter().filter(|fault| !fault.injected).count();
+            if gave_up > GAVE_UP_MAX {
+                let said = self.log(kind, 0);
+                bail!("a {} gives up again and again: {}", kind.name(), said.lines().last().unwrap_or(""));
             }
             if began.elapsed() > ASSIGNED_LIMIT {
                 bail!("not every {} has partitions after {ASSIGNED_LIMIT:?}", kind.name());

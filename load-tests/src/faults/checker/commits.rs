@@ -2,11 +2,11 @@
 //!
 //! Offsets are read first and records after them: what a committed offset stands for must be there by then.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use anyhow::Result;
 use facemill::contract::{
-    ChunkOutcome, ChunkRecord, Fingerprint, Job, JobEvent, JobId, PIPELINE, Toolchain, keys, topics, worker_group,
+    ChunkOutcome, ChunkRecord, Fingerprint, Job, JobEvent, JobId, keys, topics, worker_group,
 };
 
 use crate::faults::tape::{Entry, Offsets, Records};
@@ -57,14 +57,21 @@ impl CommitWatch {
     }
 }
 
+/// The group of the workers, by what the chunks say: all are for one.
+pub fn workers(records: &Records) -> Option<String> {
+    let first = records.chunks.iter().find_map(|entry| entry.value.as_ref())?;
+    Some(worker_group(&first.spec.toolchain))
+}
+
 fn read(universe: &mut Universe) -> Result<Commits> {
-    // Only swapper none is at work, which needs no models.
-    let toolchain =
-        Toolchain { pipeline: PIPELINE, encoder: String::new(), provider: String::new(), models: BTreeMap::new() };
     let tape = &mut universe.tape;
+    let chunks = match workers(&tape.records) {
+        Some(group) => tape.committed(&group, topics::CHUNKS)?,
+        None => Offsets::new(),
+    };
     let committed = Commits {
         jobs: tape.committed(topics::INGEST_GROUP, topics::JOBS)?,
-        chunks: tape.committed(&worker_group(&toolchain), topics::CHUNKS)?,
+        chunks,
         completions: tape.committed(topics::ASSEMBLE_GROUP, topics::COMPLETIONS)?,
     };
     for topic in [topics::JOBS, topics::CHUNKS, topics::COMPLETIONS] {

@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
-use facemill::contract::{PIPELINE, Toolchain, topics, worker_group};
+use facemill::contract::topics;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 
 use super::Stage;
+use crate::faults::checker::commits::workers;
 use crate::faults::run::{Run, drive};
 use crate::faults::universe::{Kind, Shape, Universe};
 
@@ -58,9 +59,8 @@ pub fn forgotten(stage: &mut Stage<'_>, seeds: &[u64]) -> Result<Vec<Run>> {
             return Ok(is_forgotten);
         }
         universe.reshape(&Shape::new(1, 0, 1))?;
-        let toolchain =
-            Toolchain { pipeline: PIPELINE, encoder: String::new(), provider: String::new(), models: Default::default() };
-        let group = format!("{}{}", universe.prefix, worker_group(&toolchain));
+        let workers = workers(&universe.tape.records).context("a chunk is settled")?;
+        let group = format!("{}{workers}", universe.prefix);
         let admin = admin(universe)?;
         let began = Instant::now();
         loop {
