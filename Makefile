@@ -52,6 +52,12 @@ test-kafka: setup ## run the broker's tests on a real Apache Kafka, started and 
 bench: build ## measure against ffmpeg on this machine; prints the table of load-tests/RESULTS.md
 	target/release/load-tests bench
 
+.PHONY: faults
+faults: setup ## break everything that can break, on a Kafka of its own: about 40 minutes (FAULTS=--quick: 10)
+	@deploy/setup/debian.sh kafka
+	cargo build --release --locked --workspace --features facemill/crash-points
+	target/release/load-tests faults $(FAULTS)
+
 .PHONY: fmt
 fmt: ## format the sources
 	cargo fmt --all

@@ -10,6 +10,7 @@
 #   FACEMILL_KAFKA_DATA   data, logs and pid files (deploy/kafka/run)
 #   FACEMILL_KAFKA_HEAP   heap of each broker (512m)
 #   FACEMILL_KAFKA_LOG    log level of the brokers (info)
+#   FACEMILL_KAFKA_ADVERTISED_PORT   the port that clients are told, where a proxy stands before the only broker
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -17,6 +18,7 @@ port=${FACEMILL_KAFKA_PORT:-9192}
 data=${FACEMILL_KAFKA_DATA:-$here/run}
 heap=${FACEMILL_KAFKA_HEAP:-512m}
 log_level=${FACEMILL_KAFKA_LOG:-info}
+advertised=${FACEMILL_KAFKA_ADVERTISED_PORT:-}
 # Any id will do, but it must stay the same for one data folder.
 cluster_id=ZmFjZW1pbGwtbG9jYWwtMQ
 
@@ -33,6 +35,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 case "$brokers" in 1|3) ;; *) fail "--brokers is '$brokers' (expected 1 or 3)" ;; esac
+[ -z "$advertised" ] || [ "$brokers" = 1 ] || fail "FACEMILL_KAFKA_ADVERTISED_PORT is for one broker only"
 
 command -v java >/dev/null || fail "java is missing (Debian, Ubuntu: apt-get install openjdk-17-jre-headless)"
 java_major=$(java -XshowSettings:properties -version 2>&1 | sed -n 's/^ *java.specification.version = //p')
@@ -96,7 +99,7 @@ node.id=$n
 controller.quorum.voters=$voters
 controller.listener.names=CONTROLLER
 listeners=PLAINTEXT://127.0.0.1:$(broker_port "$n"),CONTROLLER://127.0.0.1:$(controller_port "$n")
-advertised.listeners=PLAINTEXT://127.0.0.1:$(broker_port "$n")
+advertised.listeners=PLAINTEXT://127.0.0.1:${advertised:-$(broker_port "$n")}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs=$data/broker-$n
 default.replication.factor=$replication

@@ -1,7 +1,8 @@
-//! Measures facemill as its users run it, and prints the tables of `RESULTS.md`.
+//! Measures facemill as its users run it and breaks what can break around it; prints the tables of `RESULTS.md`.
 
 mod bench;
 mod clips;
+mod faults;
 mod identity;
 mod measure;
 mod sheet;
@@ -11,7 +12,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-/// Benchmarks and measurements of facemill
+/// Benchmarks, measurements and fault tests of facemill
 #[derive(Parser)]
 struct Cli {
     #[command(subcommand)]
@@ -29,6 +30,8 @@ enum Command {
         #[arg(long, default_value_t = 3)]
         runs: usize,
     },
+    /// Roles killed, stopped, cut off and lied to, on a real Kafka: does every frame still come out once?
+    Faults(faults::Faults),
     /// Cosine of SFace embeddings between a photo and the faces of clips, before and after
     Identity {
         /// The photo
@@ -64,6 +67,7 @@ enum Command {
 fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Bench { facemill, runs } => bench::run(&facemill, runs),
+        Command::Faults(args) => faults::run(&args),
         Command::Identity { photo, before, after, every, at_least } => {
             identity::run(&photo, &before, &after, every, at_least)
         }

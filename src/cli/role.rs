@@ -42,7 +42,9 @@ pub async fn worker(args: WorkerRole, config: Config, stop: CancellationToken) -
         vision::model::init(&config.onnxruntime_library())?;
     }
     // A group is told apart by pipeline and models alone.
-    let toolchain = Toolchain { pipeline: PIPELINE, encoder: String::new(), provider: String::new(), models };
+    let encoder = media::encoder_version("libx264")?;
+    let named = if models.is_empty() { String::new() } else { config.worker.provider.clone() };
+    let toolchain = Toolchain { pipeline: PIPELINE, encoder, provider: named, models };
     let settings = swapper::Settings {
         group: worker_group(&toolchain),
         lanes: config.worker.lanes,

@@ -1,0 +1,234 @@
+//! U: no offset is committed before what it stands for is durable.
+//!
+//! Offsets are read first and records after them: what a committed offset stands for must be there by then.
+
+use std::collections::HashSet;
+
+use anyhow::Result;
+use facemill::contract::{
+    ChunkOutcome, ChunkRecord, Fingerprint, Job, JobEvent, JobId, keys, topics, worker_group,
+};
+
+use crate::faults::tape::{Entry, Offsets, Records};
+use crate::faults::universe::Universe;
+
+/// What the groups have committed.
+#[derive(Debug, Default)]
+struct Commits {
+    jobs: Offsets,
+    chunks: Offsets,
+    completions: Offsets,
+}
+
+/// What is in the store.
+trait Durable {
+    fn manifest(&self, job: &JobId, run: u32) -> bool;
+    fn run(&self, job: &JobId, run: u32) -> bool;
+    fn result(&self, fingerprint: &Fingerprint) -> bool;
+}
+
+impl Durable for Universe {
+    fn manifest(&self, job: &JobId, run: u32) -> bool {
+        self.object(&keys::manifest(job, run)).exists()
+    }
+
+    fn run(&self, job: &JobId, run: u32) -> bool {
+        self.object(&keys::run(job, run)).exists()
+    }
+
+    fn result(&self, fingerprint: &Fingerprint) -> bool {
+        self.object(&keys::result(fingerprint)).exists()
+    }
+}
+
+/// Remembers how far commits have been found good.
+#[derive(Debug, Default)]
+pub struct CommitWatch {
+    good: Commits,
+}
+
+impl CommitWatch {
+    /// What has been committed too early. Nothing while the broker cannot tell.
+    pub fn look(&mut self, universe: &mut Universe) -> Vec<String> {
+        let Ok(committed) = read(universe) else { return Vec::new() };
+        let found = early(&universe.tape.records, &self.good, &committed, universe);
+        self.good = committed;
+        found
+    }
+}
+
+/// The group of the workers, by what the chunks say: all are for one.
+pub fn workers(records: &Records) -> Option<String> {
+    let first = records.chunks.iter().find_map(|entry| entry.value.as_ref())?;
+    Some(worker_group(&first.spec.toolchain))
+}
+
+fn read(universe: &mut Universe) -> Result<Commits> {
+    let tape = &mut universe.tape;
+    let chunks = match workers(&tape.records) {
+        Some(group) => tape.committed(&group, topics::CHUNKS)?,
+        None => Offsets::new(),
+    };
+    let committed = Commits {
+        jobs: tape.committed(topics::INGEST_GROUP, topics::JOBS)?,
+        chunks,
+        completions: tape.committed(topics::ASSEMBLE_GROUP, topics::COMPLETIONS)?,
+    };
+    for topic in [topics::JOBS, topics::CHUNKS, topics::COMPLETIONS] {
+        tape.catch_up(topic)?;
+    }
+    Ok(committed)
+}
+
+/// Records below `committed`, without those below `good`.
+fn newly<'a, T>(
+    entries: &'a [Entry<T>],
+    good: &'a Offsets,
+    committed: &'a Offsets,
+) -> impl Iterator<Item = (&'a Entry<T>, &'a T)> {
+    let position = |offsets: &Offsets, partition: i32| offsets.get(&partition).copied().unwrap_or(0);
+    entries.iter().filter_map(move |entry| {
+        let range = position(good, entry.partition)..position(committed, entry.partition);
+        range.contains(&entry.offset).then_some(())?;
+        Some((entry, entry.value.as_ref()?))
+    })
+}
+
+fn early(records: &Records, good: &Commits, committed: &Commits, store: &dyn Durable) -> Vec<String> {
+    let mut found = Vec::new();
+    let settled: HashSet<(&JobId, u32, u32)> =
+        records.settled().map(|(job, run, index, _)| (job, run, index)).collect();
+    for (entry, chunk) in newly(&records.chunks, &good.chunks, &committed.chunks) {
+        let is_settled = settled.contains(&(&chunk.job, chunk.run, chunk.index)) || store.manifest(&chunk.job, chunk.run);
+        if !is_settled {
+            let (offset, partition, index) = (entry.offset, entry.partition, chunk.index);
+            found.push(format!("U: chunks {partition}/{offset} committed, {} chunk {index} not settled", chunk.job));
+        }
+    }
+    for (entry, job) in newly(&records.jobs, &good.jobs, &committed.jobs) {
+        if !is_published(records, job, store) {
+            let (offset, partition) = (entry.offset, entry.partition);
+            found.push(format!("U: jobs {partition}/{offset} committed, {} not published whole", job.job));
+        }
+    }
+    for (entry, event) in newly(&records.completions, &good.completions, &committed.completions) {
+        if !is_counted(event, store) {
+            let (offset, partition) = (entry.offset, entry.partition);
+            found.push(format!("U: completions {partition}/{offset} committed, nothing durable for {event:?}"));
+        }
+    }
+    found
+}
+
+/// Every chunk of some run is on its topic, or the job has ended or is refused.
+fn is_published(records: &Records, job: &Job, store: &dyn Durable) -> bool {
+    let of_job = || records.chunks.iter().filter_map(|entry| entry.value.as_ref()).filter(|chunk| chunk.job == job.job);
+    let indices: HashSet<u32> = of_job().map(|chunk: &ChunkRecord| chunk.index).collect();
+    let is_whole = of_job().next().is_some_and(|chunk| indices.len() == chunk.of as usize);
+    let is_refused = || {
+        let events = records.completions.iter().filter_map(|entry| entry.value.as_ref());
+        events.into_iter().any(|event| matches!(event, JobEvent::Refused { job: refused, .. } if *refused == job.job))
+    };
+    is_whole || store.manifest(&job.job, 1) || is_refused()
+}
+
+/// What the event says can be found in the store without it.
+fn is_counted(event: &JobEvent, store: &dyn Durable) -> bool {
+    match event {
+        JobEvent::Accepted { job, run } => store.run(job, *run) || store.manifest(job, *run),
+        JobEvent::Refused { job, run, .. } => store.manifest(job, *run),
+        JobEvent::Chunk { job, run, fingerprint, outcome: ChunkOutcome::Done { .. }, .. } => {
+            store.result(fingerprint) || store.manifest(job, *run)
+        }
+        JobEvent::Chunk { job, run, outcome: ChunkOutcome::Failed { .. }, .. } => store.manifest(job, *run),
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use facemill::contract::{Digest, FrameCounts, StageSeconds};
+
+    struct Store {
+        ended: bool,
+        accepted: bool,
+        has_results: bool,
+    }
+
+    const EMPTY: Store = Store { ended: false, accepted: false, has_results: false };
+
+    impl Durable for Store {
+        fn manifest(&self, _: &JobId, _: u32) -> bool {
+            self.ended
+        }
+        fn run(&self, _: &JobId, _: u32) -> bool {
+            self.accepted
+        }
+        fn result(&self, _: &Fingerprint) -> bool {
+            self.has_results
+        }
+    }
+
+    fn entry<T>(offset: i64, value: T) -> Entry<T> {
+        Entry { partition: 0, offset, value: Some(value) }
+    }
+
+    fn chunk(index: u32) -> ChunkRecord {
+        let digest = Digest::of(b"").to_string();
+        let spec = serde_json::json!({
+            "slice": digest, "span": { "start": 0, "end": 1, "lo": 0, "hi": 1 }, "clip_frames": 1, "first_pts": 0, "last_pts": 0,
+            "time_base": { "num": 1, "den": 1 }, "frame_rate": { "num": 1, "den": 1 }, "portraits": [], "reference": null,
+            "swap": {}, "video": {}, "toolchain": { "pipeline": 1, "encoder": "", "provider": "", "models": {} },
+        });
+        let record = serde_json::json!({
+            "v": 1, "job": "j", "run": 1, "index": index, "of": 2, "clip": digest, "cut": "c", "spec": spec,
+        });
+        serde_json::from_value(record).unwrap()
+    }
+
+    fn settled(index: u32) -> JobEvent {
+        let outcome =
+            ChunkOutcome::Done { reused: false, bytes: 1, counts: FrameCounts::default(), seconds: StageSeconds::new() };
+        JobEvent::Chunk { job: "j".parse().unwrap(), run: 1, index, fingerprint: chunk(0).spec.fingerprint(), outcome }
+    }
+
+    fn at(offset: i64) -> Offsets {
+        Offsets::from([(0, offset)])
+    }
+
+    #[test]
+    fn a_chunk_is_committed_after_its_completion() {
+        let records =
+            Records { chunks: vec![entry(0, chunk(0)), entry(1, chunk(1))], completions: vec![entry(0, settled(0))], ..Records::default() };
+        let look = |chunks: i64, good: i64, store: &Store| {
+            let committed = Commits { chunks: at(chunks), ..Commits::default() };
+            early(&records, &Commits { chunks: at(good), ..Commits::default() }, &committed, store).len()
+        };
+        assert_eq!(look(1, 0, &EMPTY), 0);
+        assert_eq!(look(2, 0, &EMPTY), 1);
+        assert_eq!(look(2, 2, &EMPTY), 0, "looked at before");
+        assert_eq!(look(2, 0, &Store { ended: true, ..EMPTY }), 0);
+    }
+
+    #[test]
+    fn a_completion_is_committed_when_it_can_be_found_without_it() {
+        let records = Records { completions: vec![entry(0, settled(0))], ..Records::default() };
+        let committed = Commits { completions: at(1), ..Commits::default() };
+        assert_eq!(early(&records, &Commits::default(), &committed, &EMPTY).len(), 1);
+        assert_eq!(early(&records, &Commits::default(), &committed, &Store { has_results: true, ..EMPTY }).len(), 0);
+    }
+
+    #[test]
+    fn a_job_is_committed_when_all_of_it_is_published() {
+        let job: Job = serde_json::from_str(
+            r#"{"job":"j","sources":["s3://f/1.jpg"],"target":"s3://f/t.mp4","output":"s3://f/o.mp4"}"#,
+        )
+        .unwrap();
+        let committed = Commits { jobs: at(1), ..Commits::default() };
+        let mut records = Records { jobs: vec![entry(0, job)], chunks: vec![entry(0, chunk(0))], ..Records::default() };
+        assert_eq!(early(&records, &Commits::default(), &committed, &EMPTY).len(), 1);
+        records.chunks.push(entry(1, chunk(1)));
+        assert_eq!(early(&records, &Commits::default(), &committed, &EMPTY).len(), 0);
+    }
+}

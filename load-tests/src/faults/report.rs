@@ -1,0 +1,123 @@
+//! What came out: counted by scenario, told as it comes, and printed as a table at the end.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::run::Run;
+
+/// Violations that are printed in full, of each scenario.
+const TOLD: usize = 12;
+
+#[derive(Debug, Default)]
+struct Row {
+    runs: u32,
+    crash_runs: u32,
+    crashes: u32,
+    violations: u32,
+    gave_up: u32,
+    slowest: Duration,
+    notes: Vec<String>,
+}
+
+/// Takes results from all universes.
+#[derive(Debug)]
+pub struct Board {
+    began: Instant,
+    rows: Mutex<BTreeMap<String, Row>>,
+}
+
+impl Board {
+    pub fn new() -> Self {
+        Self { began: Instant::now(), rows: Mutex::default() }
+    }
+
+    fn rows(&self) -> MutexGuard<'_, BTreeMap<String, Row>> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds runs that have been judged.
+    pub fn add(&self, scenario: &str, runs: &[Run]) {
+        let mut rows = self.rows();
+        let row = rows.entry(scenario.to_owned()).or_default();
+        for run in runs {
+            row.runs += 1;
+            row.crash_runs += u32::from(!run.faults.is_empty());
+            row.crashes += run.faults.len() as u32;
+            row.gave_up += run.gave_up;
+            row.slowest = row.slowest.max(run.recovery().unwrap_or_default());
+            for violation in &run.violations {
+                row.violations += 1;
+                if row.violations as usize <= TOLD {
+                    println!("  {scenario} seed {}: {violation}", run.seed);
+                    println!("      after: {}", run.faults.join("; "));
+                }
+            }
+        }
+    }
+
+    /// Adds what is no run: a role that refuses to start, or offsets and manifests looked at once more.
+    pub fn add_bare(&self, scenario: &str, violations: Vec<String>) {
+        let mut rows = self.rows();
+        let row = rows.entry(scenario.to_owned()).or_default();
+        row.runs += 1;
+        row.violations += violations.len() as u32;
+        violations.iter().for_each(|violation| println!("  {scenario}: {violation}"));
+    }
+
+    /// Something that went wrong outside any run.
+    pub fn fault(&self, scenario: &str, what: &str) {
+        let mut rows = self.rows();
+        rows.entry(scenario.to_owned()).or_default().violations += 1;
+        println!("  {scenario}: {what}");
+    }
+
+    pub fn note(&self, scenario: &str, note: &str) {
+        self.rows().entry(scenario.to_owned()).or_default().notes.push(note.to_owned());
+        println!("  {scenario}: {note}");
+    }
+
+    pub fn has_violations(&self, scenario: &str) -> bool {
+        self.rows().get(scenario).is_some_and(|row| row.violations > 0)
+    }
+
+    /// A line of progress.
+    pub fn progress(&self, scenario: &str) {
+        let rows = self.rows();
+        let all: u32 = rows.values().map(|row| row.crash_runs).sum();
+        let Some(row) = rows.get(scenario) else { return };
+        println!(
+            "[{:5.0} s] {scenario}: {} runs, {} violations, slowest {:.1} s; {all} crash runs in all",
+            self.began.elapsed().as_secs_f64(),
+            row.runs,
+            row.violations,
+            row.slowest.as_secs_f64(),
+        );
+    }
+
+    /// Prints the table; true if nothing was violated.
+    pub fn finish(&self) -> bool {
+        let rows = self.rows();
+        println!("\n| scenario | runs | met a fault | faults | roles that gave up | violations | slowest recovery, s |");
+        println!("|---|---:|---:|---:|---:|---:|---:|");
+        let mut sums = Row::default();
+        for (name, row) in rows.iter() {
+            let note = if row.notes.is_empty() { String::new() } else { format!(" ({})", row.notes.join("; ")) };
+            print_row(&format!("{name}{note}"), row);
+            sums.runs += row.runs;
+            sums.crash_runs += row.crash_runs;
+            sums.crashes += row.crashes;
+            sums.violations += row.violations;
+            sums.gave_up += row.gave_up;
+            sums.slowest = sums.slowest.max(row.slowest);
+        }
+        print_row("all", &sums);
+        println!("\n{:.0} s", self.began.elapsed().as_secs_f64());
+        sums.violations == 0
+    }
+}
+
+fn print_row(name: &str, row: &Row) {
+    let Row { runs, crash_runs, crashes, violations, gave_up, slowest, .. } = row;
+    println!("| {name} | {runs} | {crash_runs} | {crashes} | {gave_up} | {violations} | {:.1} |", slowest.as_secs_f64());
+}

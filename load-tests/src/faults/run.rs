@@ -1,0 +1,222 @@
+//! One run: a job, from its record to its final state, and what happened meanwhile.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use facemill::contract::{Digest, Job, JobId, Manifest, State, Swap, Swapper, Video, keys, topics};
+
+use super::checker::commits::CommitWatch;
+use super::checker::{self};
+use super::clip::{self, GOP, Stamped};
+use super::universe::Universe;
+
+/// How long a job may take before it counts as never final.
+const FINAL_LIMIT: Duration = Duration::from_secs(120);
+/// How often a universe is looked at. This drives the faults; nothing is taken for granted after a time.
+const LOOK_EVERY: Duration = Duration::from_millis(30);
+/// How often committed offsets are compared with what is durable; also at once after every fault.
+const COMMITS_EVERY: Duration = Duration::from_millis(1000);
+/// Longest recovery at the harness's session time-out.
+pub const RECOVERY_MAX: Duration = Duration::from_secs(20);
+
+/// How a run should end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    Done,
+    Failed,
+    Cancelled,
+}
+
+/// See the module.
+pub struct Run {
+    pub seed: u64,
+    pub job: Job,
+    pub expect: Expect,
+    pub source: clip::Reading,
+    pub submitted: Instant,
+    /// What happened while it was open.
+    pub faults: Vec<String>,
+    pub last_fault: Option<Instant>,
+    /// How often a role ended by itself meanwhile.
+    pub gave_up: u32,
+    pub final_at: Option<Instant>,
+    /// Longest allowed time from the last fault to the final state.
+    pub recovery_max: Duration,
+    /// The manifest's bytes when it was first seen, and the digest of the output then.
+    pub sealed: Option<(Vec<u8>, Option<Digest>)>,
+    pub violations: Vec<String>,
+}
+
+/// What a job is like.
+#[derive(Clone, Debug)]
+pub struct Order<'a> {
+    pub clip: &'a Stamped,
+    pub name: String,
+    pub seed: u64,
+    pub preset: &'static str,
+    pub frame_limit: Option<u64>,
+    pub expect: Expect,
+}
+
+impl<'a> Order<'a> {
+    /// A quick job that should be done.
+    pub fn quick(clip: &'a Stamped, name: &str, seed: u64) -> Self {
+        Self { clip, name: name.to_owned(), seed, preset: "ultrafast", frame_limit: None, expect: Expect::Done }
+    }
+}
+
+impl Run {
+    /// Writes the clip and publishes the job.
+    pub fn submit(universe: &Universe, order: Order<'_>) -> Result<Self> {
+        Self::submit_spoilt(universe, order, &|_| Ok(()))
+    }
+
+    /// The same, with something done to the clip's file before.
+    pub fn submit_spoilt(universe: &Universe, order: Order<'_>, spoil: &dyn Fn(&Path) -> Result<()>) -> Result<Self> {
+        let Order { clip, name, seed, preset, frame_limit, expect } = order;
+        let job: JobId = name.parse()?;
+        let target = clip::variant_path(&universe.files(), &name);
+        // Distinct in clip and settings: no slice and no result of another run fits.
+        clip.write_variant(&target, unique(&name))?;
+        spoil(&target)?;
+        let location = |path: &Path| format!("file://{}", path.display());
+        let blend_ratio = (unique(&name) >> 11) as f64 / (1_u64 << 53) as f64;
+        let job = Job {
+            v: 1,
+            job,
+            sources: Vec::new(),
+            target: location(&target),
+            output: location(&universe.files().join(format!("{name}-out.mp4"))),
+            swap: Swap { swapper: Swapper::None, blend_ratio, ..Swap::default() },
+            video: Video { encoder: "libx264".to_owned(), preset: preset.to_owned(), crf: 0 },
+            chunk_frames: [GOP, GOP],
+            frame_limit,
+            labels: [("seed".to_owned(), seed.to_string())].into(),
+        };
+        universe.publish(topics::JOBS, &name, &job)?;
+        Ok(Self {
+            seed,
+            job,
+            expect,
+            source: clip.reading.clone(),
+            submitted: Instant::now(),
+            faults: Vec::new(),
+            last_fault: None,
+            gave_up: 0,
+            final_at: None,
+            recovery_max: RECOVERY_MAX,
+            sealed: None,
+            violations: Vec::new(),
+        })
+    }
+
+    pub fn id(&self) -> &JobId {
+        &self.job.job
+    }
+
+    pub fn output(&self) -> PathBuf {
+        PathBuf::from(self.job.output.trim_start_matches("file://"))
+    }
+
+    /// From the last fault to the final state.
+    pub fn recovery(&self) -> Option<Duration> {
+        Some(self.final_at?.saturating_duration_since(self.last_fault?))
+    }
+
+    /// Notes something that happened to it.
+    pub fn met(&mut self, what: &str, at: Instant) {
+        if self.final_at.is_none() {
+            self.faults.push(what.to_owned());
+            self.last_fault = Some(at);
+        }
+    }
+
+    pub fn manifest(&self) -> Option<Manifest> {
+        serde_json::from_slice(&self.sealed.as_ref()?.0).ok()
+    }
+
+    /// Looks whether it has become final: manifest there, marker gone, status told.
+    fn look(&mut self, universe: &Universe) {
+        if self.sealed.is_none() {
+            self.sealed = checker::seal(universe, self);
+        }
+        let told = universe.tape.records.status.get(self.id()).and_then(|entry| entry.value.as_ref());
+        let is_told = told.is_some_and(|status| status.state.is_final());
+        if self.sealed.is_some() && is_told && !checker::is_open(universe, self.id()) {
+            self.final_at = Some(Instant::now());
+        }
+    }
+}
+
+/// A number that belongs to a name.
+fn unique(name: &str) -> u64 {
+    u64::from_str_radix(&Digest::of(name.as_bytes()).short(16), 16).unwrap_or(0)
+}
+
+/// Goes on until all runs are final and `act` has done what it wanted; judges them. `act` is asked again and again and says
+/// `true` once it wants nothing more.
+pub fn drive(
+    universe: &mut Universe,
+    runs: &mut Vec<Run>,
+    mut act: impl FnMut(&mut Universe, &mut Vec<Run>) -> Result<bool>,
+) -> Result<()> {
+    let mut commits = CommitWatch::default();
+    let mut next_look = Instant::now();
+    loop {
+        universe.tend()?;
+        let faults = universe.take_faults();
+        for fault in &faults {
+            runs.iter_mut().for_each(|run| run.met(&fault.what, fault.at));
+            // Counted once, whoever's fault it was.
+            runs.first_mut().iter_mut().for_each(|run| run.gave_up += u32::from(!fault.injected));
+        }
+        universe.tape.poll();
+        runs.iter_mut().filter(|run| run.final_at.is_none()).for_each(|run| run.look(universe));
+        let is_content = act(universe, runs)?;
+        if !faults.is_empty() || Instant::now() >= next_look {
+            let early = commits.look(universe);
+            blame(runs, early);
+            next_look = Instant::now() + COMMITS_EVERY;
+        }
+        let all_final = runs.iter().all(|run| run.final_at.is_some());
+        let is_late = runs.iter().any(|run| run.final_at.is_none() && run.submitted.elapsed() > FINAL_LIMIT);
+        if all_final && is_content && !universe.has_stopped() || is_late {
+            break;
+        }
+        super::pause(LOOK_EVERY)?;
+    }
+    let early = commits.look(universe);
+    blame(runs, early);
+    for run in runs.iter_mut() {
+        let found = checker::judge(universe, run);
+        run.violations.extend(found);
+    }
+    Ok(())
+}
+
+/// Offsets belong to no single run: the first one tells of them.
+fn blame(runs: &mut [Run], early: Vec<String>) {
+    if let Some(run) = runs.first_mut() {
+        run.violations.extend(early);
+    }
+}
+
+/// Nothing to do but to wait.
+pub fn nothing(_: &mut Universe, _: &mut Vec<Run>) -> Result<bool> {
+    Ok(true)
+}
+
+/// Whether the state that was reached is the one that was expected.
+pub fn is_expected(expect: Expect, state: State) -> bool {
+    match expect {
+        Expect::Done => state == State::Done,
+        Expect::Failed => state == State::Failed,
+        Expect::Cancelled => state == State::Cancelled,
+    }
+}
+
+/// Key of the manifest of a job's first run; no scenario submits a job for a second one.
+pub fn manifest_key(job: &JobId) -> String {
+    keys::manifest(job, 1)
+}

@@ -1,0 +1,117 @@
+//! Chunks that can never be done: dead-lettered with the reason, their job failed, everything else goes on.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::Stage;
+use crate::faults::run::{Expect, Order, Run, drive, nothing};
+use crate::faults::universe::{Kind, Shape};
+
+/// Clips of so many frames are poison to lanes of `CRASH_LANE`.
+const POISON_FRAMES: u64 = 97;
+/// Added to a poisonous job's name.
+const POISON: &str = "bad";
+/// What every dead letter tells of its origin, as Kafka Connect has it.
+const HEADERS: [&str; 7] = [
+    "__connect.errors.topic",
+    "__connect.errors.partition",
+    "__connect.errors.offset",
+    "__connect.errors.stage",
+    "__connect.errors.class.name",
+    "__connect.errors.exception.class.name",
+    "__connect.errors.exception.message",
+];
+
+pub fn segv(stage: &mut Stage<'_>, seeds: &[u64]) -> Result<Vec<Run>> {
+    lane(stage, seeds, "segv")
+}
+
+pub fn hang(stage: &mut Stage<'_>, seeds: &[u64]) -> Result<Vec<Run>> {
+    lane(stage, seeds, "hang")
+}
+
+pub fn memory(stage: &mut Stage<'_>, seeds: &[u64]) -> Result<Vec<Run>> {
+    lane(stage, seeds, "memory")
+}
+
+/// A clip whose pictures cannot be decoded: no lane dies of it.
+pub fn error(stage: &mut Stage<'_>, seeds: &[u64]) -> Result<Vec<Run>> {
+    play(stage, seeds, &shape("none"), |clip| {
+        let bytes = std::fs::read(clip)?;
+        let mut spoilt = bytes.clone();
+        // From the middle of the media data on, past the first keyframes.
+        spoilt[bytes.len() / 2..bytes.len() / 2 + 4096].fill(0xff);
+        Ok(std::fs::write(clip, spoilt)?)
+    })
+}
+
+fn shape(action: &str) -> Shape {
+    Shape::new(1, 2, 1)
+        .with("CRASH_LANE", &format!("{POISON_FRAMES}={action}"))
+        .with("FACEMILL_WORKER__CHUNK_SECONDS", "2")
+        .with("FACEMILL_WORKER__FRAME_SECONDS", "0.05")
+        .with("FACEMILL_WORKER__LANE_MEMORY_MB", "256")
+}
+
+fn lane(stage: &mut Stage<'_>, seeds: &[u64], action: &str) -> Result<Vec<Run>> {
+    play(stage, seeds, &shape(action), |_| Ok(()))
+}
+
+/// One good job beside each bad one.
+fn play(
+    stage: &mut Stage<'_>,
+    seeds: &[u64],
+    shape: &Shape,
+    spoil: impl Fn(&Path) -> Result<()>,
+) -> Result<Vec<Run>> {
+    stage.universe.reshape(shape)?;
+    stage.universe.wait_assigned(Kind::Worker)?;
+    let revoked = revocations(stage);
+    let mut runs = Vec::new();
+    for seed in seeds {
+        let good = stage.order(*seed);
+        let name = format!("{}-{POISON}", good.name);
+        let bad = Order { name: name.clone(), frame_limit: Some(POISON_FRAMES), expect: Expect::Failed, ..good.clone() };
+        runs.push(Run::submit_spoilt(stage.universe, bad, &spoil)?);
+        runs.push(Run::submit(stage.universe, good)?);
+    }
+    drive(stage.universe, &mut runs, nothing)?;
+    let now = revocations(stage);
+    for run in runs.iter_mut().filter(|run| run.expect == Expect::Failed) {
+        if now != revoked {
+            run.violations.push(format!("the workers' group rebalanced {} times", now - revoked));
+        }
+        run.violations.extend(dead_letter(stage, run));
+    }
+    Ok(runs)
+}
+
+/// How often workers lost partitions.
+fn revocations(stage: &Stage<'_>) -> usize {
+    (0..2).map(|number| stage.universe.log(Kind::Worker, number).matches("partitions revoked").count()).sum()
+}
+
+/// What is wrong with the dead letters of a poisonous job.
+fn dead_letter(stage: &mut Stage<'_>, run: &Run) -> Vec<String> {
+    if let Err(error) = stage.universe.tape.catch_up(facemill::contract::topics::DEAD_LETTERS) {
+        return vec![format!("{error:#}")];
+    }
+    let letters = &stage.universe.tape.records.dead_letters;
+    let Some(letter) = letters.iter().find(|letter| letter.value["job"] == run.id().as_str()) else {
+        return vec![format!("{} has no dead letter", run.id())];
+    };
+    let missing = HEADERS.iter().filter(|header| !letter.headers.contains_key(**header));
+    missing.map(|header| format!("the dead letter of {} has no {header}", run.id())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::faults::clip::{FRAMES, GOP};
+
+    #[test]
+    fn the_limit_is_inside_the_clip() {
+        assert!((GOP..FRAMES).contains(&POISON_FRAMES));
+    }
+}

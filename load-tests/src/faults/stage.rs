@@ -1,0 +1,165 @@
+//! Who plays what: batches of seeds on several universes at once.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, Result};
+
+use super::checker;
+use super::report::Board;
+use super::run::Run;
+use super::scenarios::{Play, Scenario, Stage, points};
+use super::universe::{Place, Universe};
+use super::Harness;
+
+/// How often seeds that met no fault are played again.
+const ATTEMPTS: u32 = 3;
+/// After so many batches a universe is replaced by a fresh one, so that reading its topics stays quick.
+const BATCHES_OF_ONE: usize = 40;
+
+/// Seeds of one scenario that are played at once.
+struct Batch<'a> {
+    scenario: &'a Scenario,
+    seeds: Vec<u64>,
+    attempt: u32,
+}
+
+/// What is to be played, and how much of each scenario is still under way.
+struct Queue<'a> {
+    batches: VecDeque<Batch<'a>>,
+    left: HashMap<&'static str, usize>,
+}
+
+/// Plays all scenarios that share universes.
+pub fn shared(harness: &Harness, scenarios: &[Scenario], seeds: &[u64], board: &Board) -> Result<()> {
+    let mut queue = Queue { batches: VecDeque::new(), left: HashMap::new() };
+    for scenario in scenarios.iter().filter(|scenario| !matches!(scenario.play, Play::Own(_))) {
+        for seeds in seeds.chunks(scenario.batch) {
+            queue.batches.push_back(Batch { scenario, seeds: seeds.to_vec(), attempt: 0 });
+            *queue.left.entry(scenario.name).or_default() += 1;
+        }
+    }
+    let queue = Mutex::new(queue);
+    let players = harness.universes.min(lock(&queue).batches.len());
+    std::thread::scope(|scope| {
+        let players: Vec<_> = (0..players).map(|_| scope.spawn(|| player(harness, &queue, board))).collect();
+        let ended = players.into_iter().map(|player| player.join());
+        ended.map(|ended| ended.map_err(|_| anyhow::anyhow!("a player has panicked"))?).collect::<Result<()>>()
+    })
+}
+
+fn lock<'a, 'q>(queue: &'a Mutex<Queue<'q>>) -> std::sync::MutexGuard<'a, Queue<'q>> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Plays batches until none is left.
+fn player(harness: &Harness, queue: &Mutex<Queue<'_>>, board: &Board) -> Result<()> {
+    let brokers = harness.kafka.as_ref().context("the harness has a broker")?.direct();
+    let mut lent: Option<(Universe, Vec<Run>, usize)> = None;
+    while let Some(batch) = { lock(queue).batches.pop_front() } {
+        super::pause(std::time::Duration::ZERO)?;
+        let (mut universe, mut past, batches) = match lent.take() {
+            Some(lent) => lent,
+            None => (Universe::make(harness, &brokers, "shared", None)?, Vec::new(), 0),
+        };
+        let name = batch.scenario.name;
+        let played = play(harness, &mut universe, &batch);
+        let is_over = match played {
+            Ok(runs) => {
+                let (met, unmet): (Vec<Run>, Vec<Run>) = runs.into_iter().partition(|run| {
+                    let is_wrong = !run.violations.is_empty();
+                    is_wrong || !run.faults.is_empty() || !batch.scenario.must_meet || batch.attempt + 1 >= ATTEMPTS
+                });
+                if !unmet.is_empty() {
+                    let seeds = unmet.iter().map(|run| run.seed).collect();
+                    let mut queue = lock(queue);
+                    queue.batches.push_front(Batch { scenario: batch.scenario, seeds, attempt: batch.attempt + 1 });
+                    *queue.left.entry(name).or_default() += 1;
+                }
+                board.add(name, &met);
+                let is_wrong = met.iter().any(|run| !run.violations.is_empty());
+                past.extend(met);
+                is_wrong
+            }
+            Err(error) => {
+                board.fault(name, &format!("seeds {:?} in {}: {error:#}", batch.seeds, universe.folder.display()));
+                true
+            }
+        };
+        if is_over {
+            println!("      logs: {}", universe.folder.join("logs").display());
+            universe.close(true);
+        } else if batches + 1 >= BATCHES_OF_ONE {
+            look_back(universe, &past, board);
+        } else {
+            lent = Some((universe, past, batches + 1));
+        }
+        let is_last = {
+            let mut queue = lock(queue);
+            let left = queue.left.entry(name).or_default();
+            *left -= 1;
+            *left == 0
+        };
+        if is_last {
+            board.progress(name);
+        }
+    }
+    if let Some((universe, past, _)) = lent {
+        look_back(universe, &past, board);
+    }
+    Ok(())
+}
+
+fn play(harness: &Harness, universe: &mut Universe, batch: &Batch<'_>) -> Result<Vec<Run>> {
+    let mut stage = Stage { harness, universe, scenario: batch.scenario.name, attempt: batch.attempt };
+    match batch.scenario.play {
+        Play::At(point) => points::play(&mut stage, point, &batch.seeds),
+        Play::Shared(play) => play(&mut stage, &batch.seeds),
+        Play::Own(_) => Ok(Vec::new()), // not in the queue
+    }
+}
+
+/// M once more, when all that went on in the universe is over.
+fn look_back(universe: Universe, past: &[Run], board: &Board) {
+    let changed: Vec<String> = past.iter().flat_map(|run| checker::unchanged(&universe, run)).collect();
+    changed.iter().for_each(|what| board.fault("looking back", what));
+    universe.close(!changed.is_empty());
+}
+
+impl Harness {
+    /// Plays seeds in batches on universes at `brokers`: several side by side, or one at the given place.
+    #[expect(clippy::too_many_arguments, reason = "the caller is a table of scenarios")]
+    pub fn each_universe(
+        &self,
+        name: &'static str,
+        brokers: &str,
+        seeds: &[u64],
+        batch: usize,
+        board: &Board,
+        place: Option<Place>,
+        play: impl Fn(&mut Universe, &[u64]) -> Result<Vec<Run>> + Sync,
+    ) -> Result<()> {
+        let batches: Vec<&[u64]> = seeds.chunks(batch).collect();
+        let count = if place.is_some() { 1 } else { self.universes.min(batches.len()) };
+        std::thread::scope(|scope| {
+            let (batches, place, play) = (&batches, &place, &play);
+            let players: Vec<_> = (0..count)
+                .map(|number| {
+                    scope.spawn(move || {
+                        let mut universe = Universe::make(self, brokers, name, place.clone())?;
+                        let mut past = Vec::new();
+                        for batch in batches.iter().skip(number).step_by(count) {
+                            let runs = play(&mut universe, batch)?;
+                            board.add(name, &runs);
+                            past.extend(runs);
+                        }
+                        look_back(universe, &past, board);
+                        Ok(())
+                    })
+                })
+                .collect();
+            let ended = players.into_iter().map(|player| player.join());
+            ended.map(|ended| ended.map_err(|_| anyhow::anyhow!("a player has panicked"))?).collect::<Result<()>>()
+        })
+    }
+}

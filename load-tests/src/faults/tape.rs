@@ -1,0 +1,192 @@
+//! What stands on the topics of a universe, and how far its groups have committed: read without joining any group.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use facemill::contract::{ChunkOutcome, ChunkRecord, Job, JobEvent, JobId, Status, topics};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::{Headers as _, Message as _};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use serde::de::DeserializeOwned;
+
+/// How long the broker may take to answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+const ALL: [&str; 5] = [topics::JOBS, topics::CHUNKS, topics::COMPLETIONS, topics::STATUS, topics::DEAD_LETTERS];
+
+/// Partition and offset → value.
+pub type Offsets = BTreeMap<i32, i64>;
+
+/// A record as it stands on its topic. `None` for a value that is not of the expected form.
+#[derive(Clone, Debug)]
+pub struct Entry<T> {
+    pub partition: i32,
+    pub offset: i64,
+    pub value: Option<T>,
+}
+
+/// A record of the dead-letter topic.
+#[derive(Clone, Debug)]
+pub struct DeadLetter {
+    pub headers: HashMap<String, String>,
+    pub value: serde_json::Value,
+}
+
+/// Everything that was read so far.
+#[derive(Debug, Default)]
+pub struct Records {
+    pub jobs: Vec<Entry<Job>>,
+    pub chunks: Vec<Entry<ChunkRecord>>,
+    pub completions: Vec<Entry<JobEvent>>,
+    /// The newest of each job.
+    pub status: HashMap<JobId, Entry<Status>>,
+    pub dead_letters: Vec<DeadLetter>,
+}
+
+impl Records {
+    /// Completions of chunks: job, run, index, outcome.
+    pub fn settled(&self) -> impl Iterator<Item = (&JobId, u32, u32, &ChunkOutcome)> {
+        self.completions.iter().filter_map(|entry| match entry.value.as_ref()? {
+            JobEvent::Chunk { job, run, index, outcome, .. } => Some((job, *run, *index, outcome)),
+            _ => None,
+        })
+    }
+
+    /// How many chunks of a job have been settled at least once.
+    pub fn settled_chunks(&self, of: &JobId) -> usize {
+        let mut indices: Vec<u32> = self.settled().filter(|(job, ..)| *job == of).map(|(_, _, index, _)| index).collect();
+        indices.sort_unstable();
+        indices.dedup();
+        indices.len()
+    }
+}
+
+/// Follows the topics of one universe.
+pub struct Tape {
+    brokers: String,
+    prefix: String,
+    consumer: BaseConsumer,
+    /// Next offset to be read, by topic and partition.
+    next: HashMap<(String, i32), i64>,
+    groups: HashMap<String, BaseConsumer>,
+    pub records: Records,
+}
+
+impl Tape {
+    /// Begins at the beginning of all topics, which must exist.
+    pub fn start(brokers: &str, prefix: &str) -> Result<Self> {
+        let consumer = client(brokers, None)?;
+        let mut tape = Self {
+            brokers: brokers.to_owned(),
+            prefix: prefix.to_owned(),
+            consumer,
+            next: HashMap::new(),
+            groups: HashMap::new(),
+            records: Records::default(),
+        };
+        tape.assign()?;
+        Ok(tape)
+    }
+
+    /// Takes all partitions that there are; goes on where it was in those that it had.
+    pub fn assign(&mut self) -> Result<()> {
+        let mut places = TopicPartitionList::new();
+        for topic in ALL {
+            let name = format!("{}{topic}", self.prefix);
+            let metadata = self.consumer.fetch_metadata(Some(&name), ANSWER_LIMIT).context("ask for partitions")?;
+            let partitions = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
+            for partition in 0..partitions as i32 {
+                let next = *self.next.entry((topic.to_owned(), partition)).or_default();
+                places.add_partition_offset(&name, partition, Offset::Offset(next))?;
+            }
+        }
+        Ok(self.consumer.assign(&places)?)
+    }
+
+    /// Reads what has arrived. Errors of a broker that is away are left to librdkafka.
+    pub fn poll(&mut self) {
+        while let Some(polled) = self.consumer.poll(Duration::ZERO) {
+            let Ok(message) = polled else { continue };
+            let Some(topic) = message.topic().strip_prefix(&self.prefix) else { continue };
+            self.next.insert((topic.to_owned(), message.partition()), message.offset() + 1);
+            let records = &mut self.records;
+            match topic {
+                topics::JOBS => records.jobs.push(entry(&message)),
+                topics::CHUNKS => records.chunks.push(entry(&message)),
+                topics::COMPLETIONS => records.completions.push(entry(&message)),
+                topics::STATUS => {
+                    let status: Entry<Status> = entry(&message);
+                    let Some(job) = status.value.as_ref().map(|status| status.job.clone()) else { continue };
+                    records.status.insert(job, status);
+                }
+                _ => records.dead_letters.push(dead_letter(&message)),
+            }
+        }
+    }
+
+    /// Reads all that was on `topic` when this was called.
+    pub fn catch_up(&mut self, topic: &str) -> Result<()> {
+        let partitions: Vec<i32> = self.next.keys().filter(|(name, _)| name == topic).map(|(_, number)| *number).collect();
+        let mut wanted = Vec::new();
+        for partition in partitions {
+            let name = format!("{}{topic}", self.prefix);
+            let (_, high) = self.consumer.fetch_watermarks(&name, partition, ANSWER_LIMIT)?;
+            wanted.push(((topic.to_owned(), partition), high));
+        }
+        let began = Instant::now();
+        loop {
+            self.poll();
+            if wanted.iter().all(|(place, high)| self.next.get(place).is_some_and(|next| next >= high)) {
+                return Ok(());
+            }
+            ensure!(began.elapsed() < ANSWER_LIMIT, "{topic} could not be read to its end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// What `group` has committed on `topic`.
+    pub fn committed(&mut self, group: &str, topic: &str) -> Result<Offsets> {
+        let name = format!("{}{topic}", self.prefix);
+        let full = format!("{}{group}", self.prefix);
+        if !self.groups.contains_key(group) {
+            self.groups.insert(group.to_owned(), client(&self.brokers, Some(&full))?);
+        }
+        let mut list = TopicPartitionList::new();
+        for (_, partition) in self.next.keys().filter(|(known, _)| known == topic) {
+            list.add_partition(&name, *partition);
+        }
+        let committed = self.groups[group].committed_offsets(list, ANSWER_LIMIT)?;
+        let offsets = committed.elements().into_iter().filter_map(|element| match element.offset() {
+            Offset::Offset(offset) => Some((element.partition(), offset)),
+            _ => None,
+        });
+        Ok(offsets.collect())
+    }
+}
+
+fn client(brokers: &str, group: Option<&str>) -> Result<BaseConsumer> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", brokers).set("client.id", "harness").set("enable.auto.commit", "false");
+    config.set("auto.offset.reset", "earliest").set("reconnect.backoff.max.ms", "1000");
+    // A group's offsets are only asked for; it is never joined.
+    config.set("group.id", group.unwrap_or("harness"));
+    config.set("log_level", "0");
+    Ok(config.create()?)
+}
+
+fn entry<T: DeserializeOwned>(message: &rdkafka::message::BorrowedMessage<'_>) -> Entry<T> {
+    Entry {
+        partition: message.partition(),
+        offset: message.offset(),
+        value: serde_json::from_slice(message.payload().unwrap_or_default()).ok(),
+    }
+}
+
+fn dead_letter(message: &rdkafka::message::BorrowedMessage<'_>) -> DeadLetter {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
+    DeadLetter {
+        headers: headers.map(|header| (header.key.to_owned(), text(header.value.unwrap_or_default()))).collect(),
+        value: serde_json::from_slice(message.payload().unwrap_or_default()).unwrap_or_default(),
+    }
+}
