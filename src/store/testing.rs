@@ -83,6 +83,8 @@ pub enum Fault {
     StallAfter(usize),
     /// After so many bytes of the answer the rest comes byte by byte.
     TrickleAfter(usize),
+    /// The answer comes at 64 KiB each 0.1 s.
+    Slow,
 }
 
 /// A way to a server on which the first connections go wrong.
@@ -143,6 +145,13 @@ async fn relay(client: &mut TcpStream, target: &str, fault: Option<Fault>) -> st
     let (mut from_client, mut to_client) = client.split();
     let (mut from_upstream, mut to_upstream) = upstream.split();
     let answer = async {
+        if let Fault::Slow = fault {
+            loop {
+                let mut piece = (&mut from_upstream).take(64 << 10);
+                tokio::io::copy(&mut piece, &mut to_client).await?;
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
         let (Fault::EndAfter(bytes) | Fault::StallAfter(bytes) | Fault::TrickleAfter(bytes)) = fault else {
             unreachable!("the others have been dealt with")
         };
