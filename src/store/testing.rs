@@ -1,5 +1,6 @@
 //! An S3 service inside the test process: `s3s-fs` over a temporary folder, with signatures checked.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -98,11 +99,11 @@ impl Faulty {
         let target = server.endpoint.trim_start_matches("http://").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let mut faults = faults.to_vec().into_iter();
+        let mut faults = VecDeque::from(faults.to_vec());
         let relaying = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((mut client, _)) = listener.accept().await {
-                let (fault, target) = (faults.next(), target.clone());
+                let (fault, target) = (faults.pop_front(), target.clone());
                 connections.spawn(async move {
                     // Its end is what the test is about.
                     let _ = relay(&mut client, &target, fault).await;
