@@ -1,5 +1,6 @@
 //! An S3 service inside the test process: `s3s-fs` over a temporary folder, with signatures checked.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -83,6 +84,8 @@ pub enum Fault {
     StallAfter(usize),
     /// After so many bytes of the answer the rest comes byte by byte.
     TrickleAfter(usize),
+    /// The answer comes at 64 KiB each 0.1 s.
+    Slow,
 }
 
 /// A way to a server on which the first connections go wrong.
@@ -96,11 +99,11 @@ impl Faulty {
         let target = server.endpoint.trim_start_matches("http://").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let mut faults = faults.to_vec().into_iter();
+        let mut faults = VecDeque::from(faults.to_vec());
         let relaying = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((mut client, _)) = listener.accept().await {
-                let (fault, target) = (faults.next(), target.clone());
+                let (fault, target) = (faults.pop_front(), target.clone());
                 connections.spawn(async move {
                     // Its end is what the test is about.
                     let _ = relay(&mut client, &target, fault).await;
@@ -143,6 +146,13 @@ async fn relay(client: &mut TcpStream, target: &str, fault: Option<Fault>) -> st
     let (mut from_client, mut to_client) = client.split();
     let (mut from_upstream, mut to_upstream) = upstream.split();
     let answer = async {
+        if let Fault::Slow = fault {
+            loop {
+                let mut piece = (&mut from_upstream).take(64 << 10);
+                tokio::io::copy(&mut piece, &mut to_client).await?;
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
         let (Fault::EndAfter(bytes) | Fault::StallAfter(bytes) | Fault::TrickleAfter(bytes)) = fault else {
             unreachable!("the others have been dealt with")
         };

@@ -43,10 +43,10 @@ impl Bucket {
         }
         .await;
 
-        if outcome.is_err() {
-            if let Err(error) = self.abort(key, &upload).await {
-                warn!(key, %error, "unfinished upload left to facemill gc or the bucket's life-cycle rule");
-            }
+        if outcome.is_err()
+            && let Err(error) = self.abort(key, &upload).await
+        {
+            warn!(key, %error, "unfinished upload left to facemill gc or the bucket's life-cycle rule");
         }
         outcome
     }

@@ -37,6 +37,31 @@ async fn exactly_one_of_many_replaces_a_version() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn versions_are_compared_under_the_lock() {
+    let (root, store) = folder().await;
+    store.put_new("k", body("one")).await.unwrap();
+    let version = store.head("k").await.unwrap().unwrap().version;
+    type Write = fn(FsStore, Version) -> futures::future::BoxFuture<'static, Result<(), StoreError>>;
+    let writes: [Write; 2] = [
+        |store, version| Box::pin(async move { store.replace("k", body("two"), Some(&version)).await.map(drop) }),
+        |store, version| Box::pin(async move { store.delete("k", Some(&version)).await }),
+    ];
+    for write in writes {
+        let lock = fs::File::options().create(true).append(true).open(root.path().join(".tmp-lock")).unwrap();
+        lock.lock().unwrap();
+        let mut waiting = tokio::spawn(write(store.clone(), version.clone()));
+        // It must not end, however long this is.
+        tokio::time::timeout(Duration::from_millis(200), &mut waiting).await.unwrap_err();
+        // Another process, which has the lock.
+        fs::write(root.path().join("other"), "other").unwrap();
+        fs::rename(root.path().join("other"), root.path().join("k")).unwrap();
+        drop(lock);
+        let outcome = waiting.await.unwrap();
+        assert!(matches!(outcome, Err(StoreError::Changed { .. })), "{outcome:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_put_that_fails_leaves_nothing() {
     let (root, store) = folder().await;

@@ -87,6 +87,20 @@ async fn answers_that_stall_trickle_or_break_off_are_asked_for_again() {
     assert!(error.kind() == Kind::Retry && error.to_string().contains("stalls"), "{error}");
 }
 
+/// The limit is on each piece of an answer, and not on all of it.
+#[tokio::test]
+async fn a_slow_line_is_not_a_stalled_one() {
+    let server = S3Server::start("bucket").await;
+    let direct = open("s3://bucket", &server.config()).await.unwrap();
+    direct.put_new("k", Body::Bytes(vec![7; 25 << 16].into())).await.unwrap();
+    let line = Faulty::to(&server, &[Fault::Slow]).await;
+    let config = StoreConfig { read_limit: Some(Duration::from_secs(2)), ..line.config(&server) };
+    let began = std::time::Instant::now();
+    let got = open("s3://bucket", &config).await.unwrap().get("k", 25 << 16).await.unwrap();
+    assert_eq!(got.len(), 25 << 16);
+    assert!(began.elapsed() > Duration::from_secs(2), "it took longer than the limit");
+}
+
 #[tokio::test]
 async fn a_store_that_ignores_conditions_is_refused() {
     let table = [
