@@ -320,7 +320,7 @@ pub struct ReplayLetters {
     #[arg(long, conflicts_with = "positions")]
     pub all: bool,
     /// With --all: only those that come from this topic
-    #[arg(long, value_name = "TOPIC", requires = "all")]
+    #[arg(long, value_name = "TOPIC", requires = "all", conflicts_with = "positions")]
     pub topic: Option<String>,
 }
 

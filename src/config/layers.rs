@@ -161,7 +161,7 @@ fn environment_layer(variables: &[(String, String)]) -> Result<Layer, ConfigErro
 /// Numbers, booleans and lists are read as such, but never in `[kafka]`, where `0123` may be a password.
 fn environment_setting(section: &str, setting: &str, text: &str) -> (String, Value) {
     match (section, setting) {
-        ("kafka", "brokers") => (setting.to_owned(), text.into()),
+        ("kafka", "brokers" | "topic_prefix" | "static_member") => (setting.to_owned(), text.into()),
         ("kafka", "replication") => (setting.to_owned(), toml_or_text(text)),
         ("kafka", property) => (property.replace('_', "."), text.into()),
         _ => (setting.to_owned(), toml_or_text(text)),
@@ -378,14 +378,15 @@ mod tests {
                 "[worker]\nlane = 2",
                 "",
                 json!({}),
-                "worker.lane is not a setting (expected one of lanes, threads, provider), given by facemill.toml",
+                "worker.lane is not a setting (expected one of lanes, threads, provider, grace_seconds, lane_memory_mb, \
+                 chunk_seconds, frame_seconds, chunks_per_lane), given by facemill.toml",
             ),
             (
                 "",
                 "FACEMILL_WORKER__LANE=2",
                 json!({}),
-                "worker.lane is not a setting (expected one of lanes, threads, provider), \
-                 given by environment variable FACEMILL_WORKER__LANE",
+                "worker.lane is not a setting (expected one of lanes, threads, provider, grace_seconds, lane_memory_mb, \
+                 chunk_seconds, frame_seconds, chunks_per_lane), given by environment variable FACEMILL_WORKER__LANE",
             ),
             (
                 "",
@@ -399,7 +400,7 @@ mod tests {
                 "",
                 "",
                 json!({"assemble": {"job": 1}}),
-                "assemble.job is not a setting (expected one of jobs, repair_after_seconds), given by the command line",
+                "assemble.job is not a setting (expected one of jobs, repair_after_seconds, grace_seconds), given by the command line",
             ),
         ];
         for (file, environment, flags, expected) in table {
@@ -443,8 +444,31 @@ mod tests {
             let Some(Value::Dict(_, settings)) = all.get(section) else { panic!("[{section}] is missing") };
             settings.keys().cloned().collect()
         };
-        assert_eq!(names("store"), ["endpoint_url", "force_path_style", "region", "url"]);
-        assert_eq!(names("worker"), ["lanes", "provider", "threads"]);
+        assert_eq!(
+            names("store"),
+            [
+                "endpoint_url",
+                "force_path_style",
+                "longest_job_days",
+                "patience_seconds",
+                "region",
+                "retention_days",
+                "url"
+            ]
+        );
+        assert_eq!(
+            names("worker"),
+            [
+                "chunk_seconds",
+                "chunks_per_lane",
+                "frame_seconds",
+                "grace_seconds",
+                "lane_memory_mb",
+                "lanes",
+                "provider",
+                "threads"
+            ]
+        );
         assert_eq!(names("ingest"), ["jobs", "outstanding_chunks"]);
         let config = load(&uncommented, "", json!({})).unwrap();
         assert_eq!((&config.ingest, &config.assemble), (&Config::default().ingest, &Config::default().assemble));

@@ -127,7 +127,8 @@ mod tests {
 
     #[test]
     fn every_chunk_and_frame_is_counted_once() {
-        let good = Totals { frames: 160, frames_done: 160, chunks: 8, chunks_done: 6, chunks_reused: 2, ..Totals::default() };
+        let good =
+            Totals { frames: 160, frames_done: 160, chunks: 8, chunks_done: 6, chunks_reused: 2, ..Totals::default() };
         assert!(counts(&manifest(good.clone())).is_empty());
         assert_eq!(counts(&manifest(Totals { chunks_reused: 3, ..good.clone() })).len(), 1);
         assert_eq!(counts(&manifest(Totals { frames_done: 180, ..good })).len(), 1);

@@ -275,8 +275,7 @@ mod tests {
             }
         });
         let proxy = BrokerProxy::start(port).await.unwrap();
-        let rule =
-            Rule { apis: vec![PRODUCE], late: 0.0, late_by: Duration::ZERO, lost: 1.0, dice: Dice::new(1) };
+        let rule = Rule { apis: vec![PRODUCE], late: 0.0, late_by: Duration::ZERO, lost: 1.0, dice: Dice::new(1) };
         proxy.rules.set("victim", rule);
         for (client, api, passes) in
             [("victim", PRODUCE, false), ("victim", OFFSET_COMMIT, true), ("other", PRODUCE, true)]

@@ -206,7 +206,12 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Answe
 async fn refuse(request: Request<Incoming>, status: StatusCode, code: &str) -> Answer {
     // A client that gives up meanwhile does not want the answer.
     let _ = request.into_body().collect().await;
-    whole(status, format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code><Message>injected</Message></Error>"))
+    whole(
+        status,
+        format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code><Message>injected</Message></Error>"
+        ),
+    )
 }
 
 fn whole(status: StatusCode, text: String) -> Answer {
@@ -233,9 +238,7 @@ mod tests {
 
     #[test]
     fn faults_strike_as_often_as_asked() {
-        let count = |mut faults: Faults, wanted: fn(Fate) -> bool| {
-            (0..1000).filter(|_| wanted(faults.fate())).count()
-        };
+        let count = |mut faults: Faults, wanted: fn(Fate) -> bool| (0..1000).filter(|_| wanted(faults.fate())).count();
         assert_eq!(count(Faults::none(), |fate| fate == Fate::Passed), 1000);
         assert_eq!(count(Faults { lost: 1.0, ..Faults::none() }, |fate| fate == Fate::Lost), 1000);
         let errors = count(Faults { errors: 0.3, ..Faults::none() }, |fate| matches!(fate, Fate::Error(..)));

@@ -98,7 +98,9 @@ impl Board {
     /// Prints the table; true if nothing was violated.
     pub fn finish(&self) -> bool {
         let rows = self.rows();
-        println!("\n| scenario | runs | met a fault | faults | roles that gave up | violations | slowest recovery, s |");
+        println!(
+            "\n| scenario | runs | met a fault | faults | roles that gave up | violations | slowest recovery, s |"
+        );
         println!("|---|---:|---:|---:|---:|---:|---:|");
         let mut sums = Row::default();
         for (name, row) in rows.iter() {
@@ -119,5 +121,8 @@ impl Board {
 
 fn print_row(name: &str, row: &Row) {
     let Row { runs, crash_runs, crashes, violations, gave_up, slowest, .. } = row;
-    println!("| {name} | {runs} | {crash_runs} | {crashes} | {gave_up} | {violations} | {:.1} |", slowest.as_secs_f64());
+    println!(
+        "| {name} | {runs} | {crash_runs} | {crashes} | {gave_up} | {violations} | {:.1} |",
+        slowest.as_secs_f64()
+    );
 }

@@ -5,12 +5,12 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 
+use super::Harness;
 use super::checker;
 use super::report::Board;
 use super::run::Run;
 use super::scenarios::{Play, Scenario, Stage, points};
 use super::universe::{Place, Universe};
-use super::Harness;
 
 /// How often seeds that met no fault are played again.
 const ATTEMPTS: u32 = 3;

@@ -54,7 +54,8 @@ impl Records {
 
     /// How many chunks of a job have been settled at least once.
     pub fn settled_chunks(&self, of: &JobId) -> usize {
-        let mut indices: Vec<u32> = self.settled().filter(|(job, ..)| *job == of).map(|(_, _, index, _)| index).collect();
+        let mut indices: Vec<u32> =
+            self.settled().filter(|(job, ..)| *job == of).map(|(_, _, index, _)| index).collect();
         indices.sort_unstable();
         indices.dedup();
         indices.len()
@@ -126,7 +127,8 @@ impl Tape {
 
     /// Reads all that was on `topic` when this was called.
     pub fn catch_up(&mut self, topic: &str) -> Result<()> {
-        let partitions: Vec<i32> = self.next.keys().filter(|(name, _)| name == topic).map(|(_, number)| *number).collect();
+        let partitions: Vec<i32> =
+            self.next.keys().filter(|(name, _)| name == topic).map(|(_, number)| *number).collect();
         let mut wanted = Vec::new();
         for partition in partitions {
             let name = format!("{}{topic}", self.prefix);

@@ -135,7 +135,8 @@ impl Universe {
         for part in ["logs", "files", "scratch", "store"] {
             std::fs::create_dir_all(folder.join(part))?;
         }
-        let config = BrokerConfig { brokers: brokers.to_owned(), client_id: "harness".to_owned(), ..BrokerConfig::default() };
+        let config =
+            BrokerConfig { brokers: brokers.to_owned(), client_id: "harness".to_owned(), ..BrokerConfig::default() };
         let specs = TopicSpec::builtin()?.into_iter().map(|spec| {
             let partitions = PARTITIONS.iter().find(|(known, _)| *known == spec.name).map_or(1, |(_, count)| *count);
             TopicSpec { name: format!("{prefix}{}", spec.name), partitions, ..spec }

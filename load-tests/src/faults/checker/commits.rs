@@ -5,9 +5,7 @@
 use std::collections::HashSet;
 
 use anyhow::Result;
-use facemill::contract::{
-    ChunkOutcome, ChunkRecord, Fingerprint, Job, JobEvent, JobId, keys, topics, worker_group,
-};
+use facemill::contract::{ChunkOutcome, ChunkRecord, Fingerprint, Job, JobEvent, JobId, keys, topics, worker_group};
 
 use crate::faults::tape::{Entry, Offsets, Records};
 use crate::faults::universe::Universe;
@@ -99,7 +97,8 @@ fn early(records: &Records, good: &Commits, committed: &Commits, store: &dyn Dur
     let settled: HashSet<(&JobId, u32, u32)> =
         records.settled().map(|(job, run, index, _)| (job, run, index)).collect();
     for (entry, chunk) in newly(&records.chunks, &good.chunks, &committed.chunks) {
-        let is_settled = settled.contains(&(&chunk.job, chunk.run, chunk.index)) || store.manifest(&chunk.job, chunk.run);
+        let is_settled =
+            settled.contains(&(&chunk.job, chunk.run, chunk.index)) || store.manifest(&chunk.job, chunk.run);
         if !is_settled {
             let (offset, partition, index) = (entry.offset, entry.partition, chunk.index);
             found.push(format!("U: chunks {partition}/{offset} committed, {} chunk {index} not settled", chunk.job));
@@ -188,8 +187,12 @@ mod tests {
     }
 
     fn settled(index: u32) -> JobEvent {
-        let outcome =
-            ChunkOutcome::Done { reused: false, bytes: 1, counts: FrameCounts::default(), seconds: StageSeconds::new() };
+        let outcome = ChunkOutcome::Done {
+            reused: false,
+            bytes: 1,
+            counts: FrameCounts::default(),
+            seconds: StageSeconds::new(),
+        };
         JobEvent::Chunk { job: "j".parse().unwrap(), run: 1, index, fingerprint: chunk(0).spec.fingerprint(), outcome }
     }
 
@@ -199,8 +202,11 @@ mod tests {
 
     #[test]
     fn a_chunk_is_committed_after_its_completion() {
-        let records =
-            Records { chunks: vec![entry(0, chunk(0)), entry(1, chunk(1))], completions: vec![entry(0, settled(0))], ..Records::default() };
+        let records = Records {
+            chunks: vec![entry(0, chunk(0)), entry(1, chunk(1))],
+            completions: vec![entry(0, settled(0))],
+            ..Records::default()
+        };
         let look = |chunks: i64, good: i64, store: &Store| {
             let committed = Commits { chunks: at(chunks), ..Commits::default() };
             early(&records, &Commits { chunks: at(good), ..Commits::default() }, &committed, store).len()

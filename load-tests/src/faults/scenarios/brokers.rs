@@ -37,14 +37,15 @@ pub fn restart(harness: &Harness, name: &'static str, seeds: &[u64], board: &Boa
                 let mut outcome = Ok(());
                 for round in rounds {
                     let mine: Vec<u64> = round.iter().skip(number).step_by(harness.universes).copied().collect();
-                    let submitted = universe.as_mut().map_err(|error| anyhow::anyhow!("{error:#}")).and_then(|universe| {
-                        universe.reshape(&Shape::new(1, 2, 1))?;
-                        for kind in [Kind::Ingest, Kind::Worker, Kind::Assemble] {
-                            universe.wait_assigned(kind)?;
-                        }
-                        let order = |seed: &u64| Order::quick(&harness.tiny, &format!("{name}-{seed}"), *seed);
-                        mine.iter().map(|seed| Run::submit(universe, order(seed))).collect::<Result<Vec<Run>>>()
-                    });
+                    let submitted =
+                        universe.as_mut().map_err(|error| anyhow::anyhow!("{error:#}")).and_then(|universe| {
+                            universe.reshape(&Shape::new(1, 2, 1))?;
+                            for kind in [Kind::Ingest, Kind::Worker, Kind::Assemble] {
+                                universe.wait_assigned(kind)?;
+                            }
+                            let order = |seed: &u64| Order::quick(&harness.tiny, &format!("{name}-{seed}"), *seed);
+                            mine.iter().map(|seed| Run::submit(universe, order(seed))).collect::<Result<Vec<Run>>>()
+                        });
                     barrier.wait(); // everybody has submitted
                     barrier.wait(); // the broker is dead
                     let died = Instant::now();

@@ -22,11 +22,17 @@ const CHUNKS: usize = (FRAMES / GOP) as usize;
 pub fn slice(stage: &mut Stage<'_>, seeds: &[u64]) -> Result<Vec<Run>> {
     spoil(stage, seeds, Kind::Worker, 2, |universe, run| {
         let of_run = |chunk: &&ChunkRecord| chunk.job == *run.id();
-        let chunks: Vec<ChunkRecord> =
-            universe.tape.records.chunks.iter().filter_map(|entry| entry.value.as_ref()).filter(of_run).cloned().collect();
-        let key = |chunk: &ChunkRecord| {
-            keys::slice(&chunk.clip, &chunk.cut, chunk.spec.span.start, chunk.spec.span.end)
-        };
+        let chunks: Vec<ChunkRecord> = universe
+            .tape
+            .records
+            .chunks
+            .iter()
+            .filter_map(|entry| entry.value.as_ref())
+            .filter(of_run)
+            .cloned()
+            .collect();
+        let key =
+            |chunk: &ChunkRecord| keys::slice(&chunk.clip, &chunk.cut, chunk.spec.span.start, chunk.spec.span.end);
         chunks.iter().map(|chunk| universe.object(&key(chunk))).collect()
     })
 }

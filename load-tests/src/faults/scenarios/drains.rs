@@ -74,8 +74,7 @@ pub fn rolling(stage: &mut Stage<'_>, seeds: &[u64]) -> Result<Vec<Run>> {
     let orders: Result<Vec<Run>> =
         seeds.iter().map(|seed| Run::submit(stage.universe, stage.slow_order(*seed))).collect();
     let mut runs = orders?;
-    let mut next =
-        vec![(Kind::Assemble, 0), (Kind::Ingest, 0), (Kind::Worker, 1), (Kind::Worker, 0)];
+    let mut next = vec![(Kind::Assemble, 0), (Kind::Ingest, 0), (Kind::Worker, 1), (Kind::Worker, 0)];
     drive(stage.universe, &mut runs, |universe, runs| {
         let is_under_way = universe.tape.records.settled_chunks(runs[0].id()) > 0;
         if !is_under_way {

@@ -59,12 +59,7 @@ fn lane(stage: &mut Stage<'_>, seeds: &[u64], action: &str) -> Result<Vec<Run>> 
 }
 
 /// One good job beside each bad one.
-fn play(
-    stage: &mut Stage<'_>,
-    seeds: &[u64],
-    shape: &Shape,
-    spoil: impl Fn(&Path) -> Result<()>,
-) -> Result<Vec<Run>> {
+fn play(stage: &mut Stage<'_>, seeds: &[u64], shape: &Shape, spoil: impl Fn(&Path) -> Result<()>) -> Result<Vec<Run>> {
     stage.universe.reshape(shape)?;
     stage.universe.wait_assigned(Kind::Worker)?;
     let revoked = revocations(stage);
@@ -72,7 +67,8 @@ fn play(
     for seed in seeds {
         let good = stage.order(*seed);
         let name = format!("{}-{POISON}", good.name);
-        let bad = Order { name: name.clone(), frame_limit: Some(POISON_FRAMES), expect: Expect::Failed, ..good.clone() };
+        let bad =
+            Order { name: name.clone(), frame_limit: Some(POISON_FRAMES), expect: Expect::Failed, ..good.clone() };
         runs.push(Run::submit_spoilt(stage.universe, bad, &spoil)?);
         runs.push(Run::submit(stage.universe, good)?);
     }

@@ -32,8 +32,14 @@ pub fn chunks(stage: &mut Stage<'_>, seeds: &[u64]) -> Result<Vec<Run>> {
     let mut is_repeated = vec![false; runs.len()];
     drive(stage.universe, &mut runs, |universe, runs| {
         for (run, is_repeated) in runs.iter().zip(&mut is_repeated).filter(|(_, is_repeated)| !**is_repeated) {
-            let chunks: Vec<ChunkRecord> =
-                universe.tape.records.chunks.iter().filter_map(|entry| entry.value.clone()).filter(|chunk| chunk.job == *run.id()).collect();
+            let chunks: Vec<ChunkRecord> = universe
+                .tape
+                .records
+                .chunks
+                .iter()
+                .filter_map(|entry| entry.value.clone())
+                .filter(|chunk| chunk.job == *run.id())
+                .collect();
             if chunks.len() < (FRAMES / GOP) as usize {
                 continue;
             }
