@@ -108,8 +108,11 @@ async fn mark_open(site: &Site, marker: OpenMarker) -> Result<(), SiteError> {
 }
 async fn bind(site: &Site, job: &Job) -> Result<(), IngestError> {
     let key = keys::job(&job.job);
-    if site.put_json(&key, job).await? == Put::Created {
-        return Ok(());
+    loop {
+        // One that is old is renewed before the runs are read: gc, which removes it last, then leaves them all alone.
+        if site.put_json(&key, job).await? == Put::Created || site.ensure_fresh(&key).await? {
+            break;
+        }
     }
     let first: Option<Job> = site.read_json(&key).await?;
     match first.map(|first| first.digest()) {

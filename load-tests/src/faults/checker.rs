@@ -122,6 +122,7 @@ mod tests {
             totals,
             warnings: Vec::new(),
             labels: Default::default(),
+            ended_at: 0,
         }
     }
 
