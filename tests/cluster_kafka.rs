@@ -11,9 +11,10 @@ mod commands;
 #[path = "cluster_kafka/producers.rs"]
 mod producers;
 
+use std::path::Path;
 use std::process::Command;
 
-use cluster::{Cluster, LIMIT, location, metric, pass};
+use cluster::{Cluster, LIMIT, location, metric};
 use serde_json::json;
 use support::{demo_clip, frame_digests, portrait, run, times};
 
