@@ -37,6 +37,7 @@ test: setup ## run all tests that need no service
 .PHONY: test-kafka
 test-kafka: setup ## run the broker's tests on a real Apache Kafka, started and stopped here
 	@deploy/setup/debian.sh kafka
+	@deploy/setup/kafka-client.sh
 	@# Ports and data of its own, so that a Kafka that somebody works with is left alone.
 	@# One broker for most tests; three, of which one is killed, for what a single one cannot show.
 	@one=$(CURDIR)/target/test-kafka three=$(CURDIR)/target/test-kafka-3; \
@@ -55,7 +56,8 @@ bench: build ## measure against ffmpeg on this machine; prints the table of load
 .PHONY: faults
 faults: setup ## break everything that can break, on a Kafka of its own: about 40 minutes (FAULTS=--quick: 10)
 	@deploy/setup/debian.sh kafka
-	cargo build --release --locked --workspace --features facemill/crash-points
+	cargo build --release --locked --workspace
+	cargo build --release --locked --workspace --features facemill/crash-points --bin facemill-faults
 	target/release/load-tests faults $(FAULTS)
 
 .PHONY: fmt
@@ -65,5 +67,5 @@ fmt: ## format the sources
 .PHONY: lint
 lint: ## check format, lints and the crate graph, as .ci/run does
 	cargo fmt --all --check
-	cargo clippy --release --locked --workspace --all-targets -- -D warnings
+	cargo clippy --release --locked --workspace --all-targets --test '*' -- -D warnings
 	deploy/setup/deny.sh

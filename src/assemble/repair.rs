@@ -66,6 +66,7 @@ impl Idle {
 /// What the broker says of the workers' groups.
 #[derive(Debug)]
 pub struct Survey {
+    starts: Offsets,
     ends: Offsets,
     groups: HashMap<String, Group>,
 }
@@ -78,24 +79,28 @@ struct Group {
 
 impl Survey {
     async fn make(watch: Watch, groups: BTreeSet<String>) -> Result<Self, BrokerError> {
-        let ends = watch.ends(topics::CHUNKS).await?;
+        let (starts, ends) = (watch.starts(topics::CHUNKS).await?, watch.ends(topics::CHUNKS).await?);
         let mut surveyed = HashMap::new();
         for group in groups {
             let committed = watch.committed(&group, topics::CHUNKS).await?;
             let members = watch.members(&group).await?;
             surveyed.insert(group, Group { committed, members });
         }
-        Ok(Self { ends, groups: surveyed })
+        Ok(Self { starts, ends, groups: surveyed })
     }
 }
 
-/// Records that were there at `noted` and are not committed. A log that has been cut short since counts as it is now.
-fn queued(noted: &Offsets, ends: &Offsets, committed: &Offsets) -> i64 {
-    let left = noted.iter().map(|(partition, noted)| {
-        let end = ends.get(partition).map_or(*noted, |end| (*noted).min(*end));
-        (end - committed.get(partition).copied().unwrap_or(0)).max(0)
-    });
-    left.sum()
+impl Survey {
+    /// Records that were there at `noted`, are still there, and are not committed by a group.
+    fn queued(&self, noted: &Offsets, committed: &Offsets) -> i64 {
+        let left = noted.iter().map(|(partition, noted)| {
+            let at = |offsets: &Offsets, otherwise| offsets.get(partition).copied().unwrap_or(otherwise);
+            let end = at(&self.ends, *noted).min(*noted);
+            let next = at(committed, 0).max(at(&self.starts, 0));
+            (end - next).max(0)
+        });
+        left.sum()
+    }
 }
 
 /// When it was looked for jobs that stand still, and what is found out about them.
@@ -162,7 +167,7 @@ impl Desk {
         let Some(group) = survey.groups.get(&name) else { return Ok(()) };
         let is_new = open.idle.ends.is_none();
         let noted = open.idle.ends.get_or_insert_with(|| survey.ends.clone());
-        let queued = queued(noted, &survey.ends, &group.committed);
+        let queued = survey.queued(noted, &group.committed);
         if queued > 0 || is_new {
             let waiting = match (group.members, queued) {
                 (0, _) => Some(format!(
@@ -264,19 +269,22 @@ mod tests {
 
     #[test]
     fn what_was_there_and_is_not_committed_is_queued() {
-        type Row = (&'static str, &'static [(i32, i64)], &'static [(i32, i64)], &'static [(i32, i64)], i64);
+        type Pairs = &'static [(i32, i64)];
+        type Row = (&'static str, Pairs, Pairs, Pairs, Pairs, i64);
         #[rustfmt::skip]
         let table: &[Row] = &[
-            ("all consumed",               &[(0, 5), (1, 3)], &[(0, 5), (1, 3)], &[(0, 5), (1, 3)], 0),
-            ("later records do not count", &[(0, 5)],         &[(0, 9)],         &[(0, 5)],         0),
-            ("two are left",               &[(0, 5), (1, 3)], &[(0, 5), (1, 3)], &[(0, 4), (1, 2)], 2),
-            ("nothing committed yet",      &[(0, 5), (1, 0)], &[(0, 5), (1, 0)], &[],               5),
-            ("the topic was made anew",    &[(0, 5)],         &[(0, 1)],         &[(0, 1)],         0),
-            ("a partition has gone",       &[(0, 5)],         &[],               &[(0, 5)],         0),
+            // name,                       noted,             starts,    ends,              committed,         queued
+            ("all consumed",               &[(0, 5), (1, 3)], &[],       &[(0, 5), (1, 3)], &[(0, 5), (1, 3)], 0),
+            ("later records do not count", &[(0, 5)],         &[],       &[(0, 9)],         &[(0, 5)],         0),
+            ("two are left",               &[(0, 5), (1, 3)], &[],       &[(0, 5), (1, 3)], &[(0, 4), (1, 2)], 2),
+            ("nothing committed yet",      &[(0, 5), (1, 0)], &[(0, 0)], &[(0, 5), (1, 0)], &[],               5),
+            ("expired, and no group yet",  &[(0, 5)],         &[(0, 5)], &[(0, 5)],         &[],               0),
+            ("the topic was made anew",    &[(0, 5)],         &[],       &[(0, 1)],         &[(0, 1)],         0),
         ];
-        for (name, noted, ends, committed, expected) in table {
-            let offsets = |pairs: &[(i32, i64)]| pairs.iter().copied().collect::<Offsets>();
-            assert_eq!(queued(&offsets(noted), &offsets(ends), &offsets(committed)), *expected, "{name}");
+        for (name, noted, starts, ends, committed, expected) in table {
+            let offsets = |pairs: Pairs| pairs.iter().copied().collect::<Offsets>();
+            let survey = Survey { starts: offsets(starts), ends: offsets(ends), groups: HashMap::new() };
+            assert_eq!(survey.queued(&offsets(noted), &offsets(committed)), *expected, "{name}");
         }
     }
 

@@ -37,10 +37,28 @@ impl Watch {
     /// # Errors
     /// Retry: a leader is away. Fatal: no such topic, or not allowed.
     pub async fn ends(&self, topic: &str) -> Result<BTreeMap<i32, i64>, BrokerError> {
+        self.edges("ask for ends", topic, Offset::End).await
+    }
+
+    /// The offset of the oldest record that each partition of `topic` still holds, or its end where it holds none.
+    ///
+    /// # Errors
+    /// As [`Watch::ends`].
+    pub async fn starts(&self, topic: &str) -> Result<BTreeMap<i32, i64>, BrokerError> {
+        self.edges("ask for starts", topic, Offset::Beginning).await
+    }
+
+    async fn edges(
+        &self,
+        doing: &'static str,
+        topic: &str,
+        edge: Offset,
+    ) -> Result<BTreeMap<i32, i64>, BrokerError> {
         let name = self.config.name(topic);
-        let asked = self.ask("ask for ends", "", move |client| {
+        let asked = self.ask(doing, "", move |client| {
             let Some(mut list) = partitions(client, &name)? else { return Ok(None) };
-            list.set_all_offsets(Offset::End)?;
+            // As times these two mean the edges of the log.
+            list.set_all_offsets(edge)?;
             offsets(&client.offsets_for_times(list, LIMIT)?).map(Some)
         });
         asked.await?.ok_or_else(|| BrokerError::no_topic(&self.config, topic))

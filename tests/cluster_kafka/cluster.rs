@@ -7,6 +7,8 @@ use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::{Value, json};
 
 use crate::support::{Bench, Running, facemill};
@@ -74,6 +76,19 @@ impl Cluster {
     /// Runs a command of the program to its end.
     pub fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().expect("the program can be started")
+    }
+
+    /// Deletes every record of a topic, as its retention would one day.
+    pub fn delete_all_records(&self, topic: &str) {
+        let admin: AdminClient<_> = ClientConfig::new().set("bootstrap.servers", &self.brokers).create().expect("a client");
+        let metadata = admin.inner().fetch_metadata(None, LIMIT).expect("the broker answers");
+        let found = metadata.topics().iter().find(|found| found.name() == topic).expect("the topic is there");
+        let mut ends = TopicPartitionList::new();
+        for partition in found.partitions() {
+            ends.add_partition_offset(topic, partition.id(), Offset::End).expect("an offset");
+        }
+        let deleted = futures::executor::block_on(admin.delete_records(&ends, &AdminOptions::new()));
+        deleted.expect("records can be deleted");
     }
 
     /// The topic's dead letters, newest last.

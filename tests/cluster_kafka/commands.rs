@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use crate::cluster::{Cluster, LIMIT, location, metric, pass};
+use crate::cluster::{Cluster, LIMIT, metric, pass};
 use crate::support::{frame_digests, run};
 
 /// Waits until `is_so`; a fault fails the test instead of hanging it.
@@ -143,5 +143,33 @@ fn an_id_belongs_to_its_first_content() {
     );
     assert!(!other.exists());
     assert_eq!(std::fs::read(&output).expect("the output"), before);
-    let _ = location(&output);
+}
+
+#[test]
+fn lost_descriptors_are_published_again() {
+    let mut cluster = Cluster::new();
+    cluster.settings.push(("FACEMILL_ASSEMBLE__REPAIR_AFTER_SECONDS", "1"));
+    let clip = cluster.bench.test_clip("clip.mp4", 40, 10);
+    cluster.start(&["ingest"]);
+    cluster.start(&["assemble"]);
+    let output = cluster.bench.path("out.mp4");
+    let id = format!("lost-{}", std::process::id());
+    cluster.submit(&pass(&id, &clip, &output, 10));
+    let (waits, is_waiting) = std::sync::mpsc::channel();
+    let done = std::thread::scope(|scope| {
+        let following = scope.spawn(|| {
+            cluster.follow(&id, |status| {
+                if status["waiting"].as_str().is_some_and(|waiting| waiting.contains("no worker of group")) {
+                    // Told again and again; once is enough.
+                    let _ = waits.send(());
+                }
+            })
+        });
+        is_waiting.recv_timeout(LIMIT).expect("all is published and nobody works");
+        cluster.delete_all_records("chunks");
+        let _worker = cluster.spawn(&["worker", "--swapper", "none", "--workers", "1"], "off");
+        following.join().expect("the job is followed to its end")
+    });
+    assert_eq!(done["state"], "done", "{done}");
+    assert_eq!(frame_digests(&output), frame_digests(&clip));
 }

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, LIMIT, pass};
+use crate::cluster::{Cluster, pass};
 use crate::support::{Running, fetched, frame_digests, run};
 
 /// Publishes lines on topic `jobs` with kafka-python, keyed by job where there is one.
@@ -88,5 +88,4 @@ fn jobs_of_other_producers_are_done_and_malformed_ones_hold_nobody_up() {
     let named =
         |field: &str| letters.iter().filter(|letter| letter["message"].as_str().unwrap_or("").contains(field)).count();
     assert!(named("outptu") >= 2 && named("chunk_frames") >= 1 && named("expected") >= 2, "{letters:?}");
-    let _ = LIMIT;
 }
