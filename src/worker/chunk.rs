@@ -110,6 +110,12 @@ async fn make(
     fingerprint: &Fingerprint,
     ended: &CancellationToken,
 ) -> Result<Made, SiteError> {
+    // Cancel-safe: a place that is not given stays free.
+    let _place = tokio::select! {
+        () = worker.draining.cancelled() => return Ok(Made::HandedBack),
+        () = ended.cancelled() => return Ok(Made::Settled(ChunkOutcome::Skipped)),
+        place = worker.places.acquire() => place.map_err(|error| SiteError::Work(error.to_string()))?,
+    };
     let scratch = worker.site.scratch("chunk")?;
     let mut seconds = StageSeconds::new();
 

@@ -13,6 +13,7 @@ mod words;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info, info_span, warn};
@@ -44,16 +45,20 @@ pub struct Settings {
     pub grace: Duration,
 }
 
+/// Records looked at beside those at work: most of a second run, or of a log that is read again, needs no lane, only the store's answer.
+const LOOKED_AT: usize = 8;
+
 /// Swaps chunks until `stop`, then finishes those in work as far as the grace period allows.
 pub async fn run(site: Site, settings: Settings, meter: Arc<Meter>, stop: CancellationToken) -> Result<(), SiteError> {
-    // One more than there are lanes: its slice is fetched while the lanes are at work.
-    let options = Options { in_flight: settings.lanes + 1 };
+    let options = Options { in_flight: settings.lanes + LOOKED_AT };
     let mut chunks = Consumer::<ChunkRecord>::start(&site.broker, &settings.group, topics::CHUNKS, options)?;
     let endings = Endings::follow(&site).await?;
     let lanes = Lanes::new(settings.lanes, &settings.lane, meter);
     telemetry::lanes(settings.lanes);
     let give_up = CancellationToken::new();
-    let worker = Worker { site, group: settings.group, lanes, endings, draining: stop.clone(), give_up };
+    // One more than there are lanes: its slice is fetched while the lanes are at work.
+    let places = Semaphore::new(settings.lanes + 1);
+    let worker = Worker { site, group: settings.group, lanes, places, endings, draining: stop.clone(), give_up };
     let worker = Arc::new(worker);
     let mut tasks = JoinSet::new();
     let mut tick = tokio::time::interval(telemetry::LOOK_EVERY);
@@ -113,6 +118,8 @@ struct Worker {
     site: Site,
     group: String,
     lanes: Lanes,
+    /// Chunks that are fetched or at work.
+    places: Semaphore,
     endings: Endings,
     /// No further chunk is begun.
     draining: CancellationToken,
