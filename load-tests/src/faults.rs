@@ -30,6 +30,7 @@ use clip::Stamped;
 use kafka::Kafka;
 use report::Board;
 use scenarios::{Play, Scenario};
+use universe::Sessions;
 
 /// Seeds of each scenario in `--quick`.
 const QUICK_SEEDS: u64 = 4;
@@ -55,6 +56,12 @@ pub struct Faults {
     /// Not the scenarios: random kills and broker restarts for so long, while jobs keep coming
     #[arg(long, value_name = "MINUTES")]
     soak: Option<u64>,
+    /// Sessions as they are by default (45 s) and not 6 s; recovery may then take 60 s
+    #[arg(long)]
+    default_sessions: bool,
+    /// Keep logs and stores although nothing went wrong
+    #[arg(long)]
+    keep: bool,
     /// A part that takes at most ten minutes, for CI
     #[arg(long)]
     quick: bool,
@@ -70,6 +77,9 @@ pub struct Harness {
     pub runtime: tokio::runtime::Runtime,
     pub kafka: Option<Kafka>,
     pub universes: usize,
+    pub sessions: Sessions,
+    /// Folders of universes stay.
+    pub keep: bool,
     pub tiny: Stamped,
     pub slow: Stamped,
     made: AtomicU32,
@@ -114,8 +124,8 @@ pub fn run(args: &Faults) -> Result<()> {
     let board = Board::new();
     let played = play(args, &scenarios, program, folder.path(), &board);
     let is_clean = board.finish();
-    if !is_clean || played.is_err() {
-        println!("logs and stores of what went wrong: {}", folder.keep().display());
+    if !is_clean || played.is_err() || args.keep {
+        println!("logs and stores: {}", folder.keep().display());
     }
     played?;
     ensure!(is_clean, "something was violated");
@@ -145,6 +155,8 @@ fn play(args: &Faults, scenarios: &[Scenario], program: PathBuf, folder: &Path, 
         kafka: Some(Kafka::start(&folder.join("kafka"), None, Kafka::free_port()?)?),
         runtime,
         universes: args.universes.max(1),
+        sessions: if args.default_sessions { Sessions::DEFAULT } else { Sessions::SHORT },
+        keep: args.keep,
         tiny: Stamped::make(folder, clip::TINY)?,
         slow: Stamped::make(folder, clip::SLOW)?,
         made: AtomicU32::new(0),

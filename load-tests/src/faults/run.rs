@@ -11,14 +11,12 @@ use super::checker::{self};
 use super::clip::{self, GOP, Stamped};
 use super::universe::Universe;
 
-/// How long a job may take before it counts as never final.
-const FINAL_LIMIT: Duration = Duration::from_secs(120);
+/// How long a job may take before it counts as never final: several sessions at their default.
+const FINAL_LIMIT: Duration = Duration::from_secs(180);
 /// How often a universe is looked at. This drives the faults; nothing is taken for granted after a time.
 const LOOK_EVERY: Duration = Duration::from_millis(30);
 /// How often committed offsets are compared with what is durable; also at once after every fault.
 const COMMITS_EVERY: Duration = Duration::from_millis(1000);
-/// Longest recovery at the harness's session time-out.
-pub const RECOVERY_MAX: Duration = Duration::from_secs(20);
 
 /// How a run should end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +53,8 @@ pub struct Order<'a> {
     pub name: String,
     pub seed: u64,
     pub preset: &'static str,
+    /// Shortest and longest chunk.
+    pub chunk_frames: [u64; 2],
     pub frame_limit: Option<u64>,
     pub expect: Expect,
 }
@@ -62,7 +62,8 @@ pub struct Order<'a> {
 impl<'a> Order<'a> {
     /// A quick job that should be done.
     pub fn quick(clip: &'a Stamped, name: &str, seed: u64) -> Self {
-        Self { clip, name: name.to_owned(), seed, preset: "ultrafast", frame_limit: None, expect: Expect::Done }
+        let (name, chunk_frames) = (name.to_owned(), [GOP, GOP]);
+        Self { clip, name, seed, preset: "ultrafast", chunk_frames, frame_limit: None, expect: Expect::Done }
     }
 }
 
@@ -74,7 +75,7 @@ impl Run {
 
     /// The same, with something done to the clip's file before.
     pub fn submit_spoilt(universe: &Universe, order: Order<'_>, spoil: &dyn Fn(&Path) -> Result<()>) -> Result<Self> {
-        let Order { clip, name, seed, preset, frame_limit, expect } = order;
+        let Order { clip, name, seed, preset, chunk_frames, frame_limit, expect } = order;
         let job: JobId = name.parse()?;
         let target = clip::variant_path(&universe.files(), &name);
         // Distinct in clip and settings: no slice and no result of another run fits.
@@ -90,7 +91,7 @@ impl Run {
             output: location(&universe.files().join(format!("{name}-out.mp4"))),
             swap: Swap { swapper: Swapper::None, blend_ratio, ..Swap::default() },
             video: Video { encoder: "libx264".to_owned(), preset: preset.to_owned(), crf: 0 },
-            chunk_frames: [GOP, GOP],
+            chunk_frames,
             frame_limit,
             labels: [("seed".to_owned(), seed.to_string())].into(),
         };
@@ -105,7 +106,7 @@ impl Run {
             last_fault: None,
             gave_up: 0,
             final_at: None,
-            recovery_max: RECOVERY_MAX,
+            recovery_max: universe.sessions.recovery_max,
             sealed: None,
             violations: Vec::new(),
         })
@@ -165,14 +166,15 @@ pub fn drive(
     let mut next_look = Instant::now();
     loop {
         universe.tend()?;
+        universe.tape.poll();
+        // First what had ended, then what was hit: a job that was final meets no fault.
+        runs.iter_mut().filter(|run| run.final_at.is_none()).for_each(|run| run.look(universe));
         let faults = universe.take_faults();
         for fault in &faults {
             runs.iter_mut().for_each(|run| run.met(&fault.what, fault.at));
             // Counted once, whoever's fault it was.
             runs.first_mut().iter_mut().for_each(|run| run.gave_up += u32::from(!fault.injected));
         }
-        universe.tape.poll();
-        runs.iter_mut().filter(|run| run.final_at.is_none()).for_each(|run| run.look(universe));
         let is_content = act(universe, runs)?;
         if !faults.is_empty() || Instant::now() >= next_look {
             let early = commits.look(universe);

@@ -15,12 +15,43 @@ use super::Harness;
 use super::process::{Process, describe};
 use super::tape::Tape;
 
-/// The groups' session time-out: a dead or stopped member is found after so long.
-pub const SESSION: Duration = Duration::from_secs(6);
-/// How long a stopped process stays so: its partitions are long another's when it comes back.
-const STOPPED_FOR: Duration = Duration::from_secs(9);
-/// How long a role may take to get its partitions: a session, in which a dead member is waited for, and some.
-const ASSIGNED_LIMIT: Duration = Duration::from_secs(40);
+/// How soon a dead or stopped member of a group is found, and what follows from that.
+#[derive(Clone, Copy, Debug)]
+pub struct Sessions {
+    /// The groups' session time-out.
+    pub timeout: Duration,
+    /// Longest time from a fault to the final state of the jobs that were open.
+    pub recovery_max: Duration,
+    /// Environment that makes it so.
+    settings: &'static [(&'static str, &'static str)],
+}
+
+impl Sessions {
+    /// To get through many runs.
+    pub const SHORT: Self = Self {
+        timeout: Duration::from_secs(6),
+        recovery_max: Duration::from_secs(20),
+        settings: &[
+            ("FACEMILL_KAFKA__SESSION_TIMEOUT_MS", "6000"),
+            ("FACEMILL_KAFKA__HEARTBEAT_INTERVAL_MS", "500"),
+            ("FACEMILL_ASSEMBLE__REPAIR_AFTER_SECONDS", "3"),
+        ],
+    };
+    /// What an operator gets who sets nothing.
+    pub const DEFAULT: Self =
+        Self { timeout: Duration::from_secs(45), recovery_max: Duration::from_secs(60), settings: &[] };
+
+    /// How long a stopped process stays so: its partitions are long another's when it comes back.
+    fn stopped_for(self) -> Duration {
+        self.timeout + Duration::from_secs(3)
+    }
+
+    /// How long a role may take to get its partitions: a session, in which a dead member is waited for, and some.
+    fn assigned_limit(self) -> Duration {
+        self.timeout + Duration::from_secs(35)
+    }
+}
+
 /// How soon a role that gave up by itself is started again.
 const RESTART_AFTER: Duration = Duration::from_millis(500);
 /// How often roles may end by themselves while they are waited for.
@@ -113,6 +144,8 @@ pub struct Universe {
     pub place: Place,
     pub tape: Tape,
     pub brokers: String,
+    pub sessions: Sessions,
+    keep: bool,
     producer: Producer,
     program: PathBuf,
     runtime: tokio::runtime::Handle,
@@ -160,6 +193,8 @@ impl Universe {
             folder,
             place,
             brokers: brokers.to_owned(),
+            sessions: harness.sessions,
+            keep: harness.keep,
             producer,
             program: harness.program.clone(),
             runtime: harness.runtime.handle().clone(),
@@ -280,7 +315,7 @@ impl Universe {
                 slot.stopped_at = Some(Instant::now());
                 self.faults.push(Fault { at: Instant::now(), what, injected: true });
             }
-            Some(since) if since.elapsed() > STOPPED_FOR => {
+            Some(since) if since.elapsed() > self.sessions.stopped_for() => {
                 process.signal(Signal::CONT)?;
                 slot.stopped_at = None;
             }
@@ -313,11 +348,10 @@ impl Universe {
     pub fn command(&self, name: &str) -> Command {
         let mut command = Command::new(&self.program);
         command.current_dir(&self.folder).arg(name);
-        command.env("FACEMILL_KAFKA__SESSION_TIMEOUT_MS", SESSION.as_millis().to_string());
-        command.env("FACEMILL_KAFKA__HEARTBEAT_INTERVAL_MS", "500");
+        command.envs(self.sessions.settings.iter().copied());
         // So that the proxy before the broker knows whose answers to spoil.
         command.env("FACEMILL_KAFKA__CLIENT_ID", &self.prefix);
-        command.env("FACEMILL_ASSEMBLE__REPAIR_AFTER_SECONDS", "3").env("FACEMILL_WORKER__GRACE_SECONDS", "2");
+        command.env("FACEMILL_WORKER__GRACE_SECONDS", "2");
         command.env("FACEMILL_SCRATCH", self.folder.join("scratch"));
         command.envs(self.place.settings.iter().chain(&self.shape.settings).map(|(name, value)| (name, value)));
         command
@@ -338,8 +372,8 @@ impl Universe {
                 let said = self.log(kind, 0);
                 bail!("a {} gives up again and again: {}", kind.name(), said.lines().last().unwrap_or(""));
             }
-            if began.elapsed() > ASSIGNED_LIMIT {
-                bail!("not every {} has partitions after {ASSIGNED_LIMIT:?}", kind.name());
+            if began.elapsed() > self.sessions.assigned_limit() {
+                bail!("not every {} has partitions after {:?}", kind.name(), began.elapsed());
             }
             super::pause(Duration::from_millis(20))?;
         }
@@ -381,7 +415,7 @@ impl Universe {
     /// Ends all roles; killed ones need no grace.
     pub fn close(mut self, keep: bool) {
         self.slots.clear();
-        if !keep {
+        if !keep && !self.keep {
             remove(&self.folder);
         }
     }
