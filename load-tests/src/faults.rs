@@ -104,6 +104,12 @@ fn pause(time: Duration) -> Result<()> {
     Ok(())
 }
 
+/// Waits for all universes; the first error counts.
+fn gather(players: Vec<std::thread::ScopedJoinHandle<'_, Result<()>>>) -> Result<()> {
+    let mut ended = players.into_iter().map(|player| player.join());
+    ended.try_for_each(|ended| ended.map_err(|_| anyhow::anyhow!("a universe has panicked"))?)
+}
+
 /// Runs the command; an error if anything was violated.
 pub fn run(args: &Faults) -> Result<()> {
     let wanted = |scenario: &Scenario| {

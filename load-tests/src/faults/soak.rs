@@ -53,10 +53,7 @@ pub fn run(harness: &Harness, seed: u64, time: Duration, board: &Board) -> Resul
             }
             controlled = controlled.and_then(|()| super::pause(Duration::from_millis(200)));
         }
-        let ended = players.into_iter().map(|player| player.join());
-        let ended: Result<()> =
-            ended.map(|ended| ended.map_err(|_| anyhow::anyhow!("a universe has panicked"))?).collect();
-        controlled.and(ended)
+        controlled.and(super::gather(players))
     })
 }
 

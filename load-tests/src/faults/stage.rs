@@ -43,8 +43,7 @@ pub fn shared(harness: &Harness, scenarios: &[Scenario], seeds: &[u64], board: &
     let players = harness.universes.min(lock(&queue).batches.len());
     std::thread::scope(|scope| {
         let players: Vec<_> = (0..players).map(|_| scope.spawn(|| player(harness, &queue, board))).collect();
-        let ended = players.into_iter().map(|player| player.join());
-        ended.map(|ended| ended.map_err(|_| anyhow::anyhow!("a player has panicked"))?).collect::<Result<()>>()
+        super::gather(players)
     })
 }
 
@@ -158,8 +157,7 @@ impl Harness {
                     })
                 })
                 .collect();
-            let ended = players.into_iter().map(|player| player.join());
-            ended.map(|ended| ended.map_err(|_| anyhow::anyhow!("a player has panicked"))?).collect::<Result<()>>()
+            super::gather(players)
         })
     }
 }

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::faults::Harness;
 use crate::faults::dice::Dice;
 use crate::faults::kafka::Kafka;
 use crate::faults::proxy_broker::{BrokerProxy, OFFSET_COMMIT, PRODUCE, Rule};
 use crate::faults::report::Board;
 use crate::faults::run::{Order, Run, drive, nothing};
 use crate::faults::universe::{Kind, Shape, Universe};
+use crate::faults::{Harness, gather};
 
 /// Jobs that each universe has under way when the broker dies.
 const JOBS: usize = 3;
@@ -81,10 +81,7 @@ pub fn restart(harness: &Harness, name: &'static str, seeds: &[u64], board: &Boa
             barrier.wait();
             controlled = controlled.and(killed).and(back);
         }
-        for player in players {
-            controlled = controlled.and(player.join().map_err(|_| anyhow::anyhow!("a universe has panicked"))?);
-        }
-        controlled
+        controlled.and(gather(players))
     })
 }
 
