@@ -48,12 +48,7 @@ impl Watch {
         self.edges("ask for starts", topic, Offset::Beginning).await
     }
 
-    async fn edges(
-        &self,
-        doing: &'static str,
-        topic: &str,
-        edge: Offset,
-    ) -> Result<BTreeMap<i32, i64>, BrokerError> {
+    async fn edges(&self, doing: &'static str, topic: &str, edge: Offset) -> Result<BTreeMap<i32, i64>, BrokerError> {
         let name = self.config.name(topic);
         let asked = self.ask(doing, "", move |client| {
             let Some(mut list) = partitions(client, &name)? else { return Ok(None) };

@@ -80,7 +80,8 @@ impl Cluster {
 
     /// Deletes every record of a topic, as its retention would one day.
     pub fn delete_all_records(&self, topic: &str) {
-        let admin: AdminClient<_> = ClientConfig::new().set("bootstrap.servers", &self.brokers).create().expect("a client");
+        let admin: AdminClient<_> =
+            ClientConfig::new().set("bootstrap.servers", &self.brokers).create().expect("a client");
         let metadata = admin.inner().fetch_metadata(None, LIMIT).expect("the broker answers");
         let found = metadata.topics().iter().find(|found| found.name() == topic).expect("the topic is there");
         let mut ends = TopicPartitionList::new();

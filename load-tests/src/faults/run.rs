@@ -3,11 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use facemill::contract::{Digest, Job, JobId, Manifest, State, Swap, Swapper, Video, keys, topics};
 
-use super::checker::commits::CommitWatch;
-use super::checker::{self};
+use super::checker;
 use super::clip::{self, GOP, Stamped};
 use super::universe::Universe;
 
@@ -15,8 +14,8 @@ use super::universe::Universe;
 const FINAL_LIMIT: Duration = Duration::from_secs(180);
 /// How often a universe is looked at. This drives the faults; nothing is taken for granted after a time.
 const LOOK_EVERY: Duration = Duration::from_millis(30);
-/// How often committed offsets are compared with what is durable; also at once after every fault.
-const COMMITS_EVERY: Duration = Duration::from_millis(1000);
+/// How long a scenario may want something more of jobs that are all final. The soak lets none come to be for longer.
+const ACT_LIMIT: Duration = Duration::from_secs(120);
 
 /// How a run should end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,8 +161,8 @@ pub fn drive(
     runs: &mut Vec<Run>,
     mut act: impl FnMut(&mut Universe, &mut Vec<Run>) -> Result<bool>,
 ) -> Result<()> {
-    let mut commits = CommitWatch::default();
-    let mut next_look = Instant::now();
+    // Since when nothing is left but what `act` waits for.
+    let mut all_final_since: Option<Instant> = None;
     loop {
         universe.tend()?;
         universe.tape.poll();
@@ -176,32 +175,26 @@ pub fn drive(
             runs.first_mut().iter_mut().for_each(|run| run.gave_up += u32::from(!fault.injected));
         }
         let is_content = act(universe, runs)?;
-        if !faults.is_empty() || Instant::now() >= next_look {
-            let early = commits.look(universe);
-            blame(runs, early);
-            next_look = Instant::now() + COMMITS_EVERY;
-        }
         let all_final = runs.iter().all(|run| run.final_at.is_some());
+        all_final_since = all_final_since.filter(|_| all_final).or_else(|| all_final.then(Instant::now));
+        ensure!(
+            all_final_since.is_none_or(|since| since.elapsed() < ACT_LIMIT),
+            "all jobs are final, and what the scenario waits for has not come"
+        );
         let is_late = runs.iter().any(|run| run.final_at.is_none() && run.submitted.elapsed() > FINAL_LIMIT);
         if all_final && is_content && !universe.has_stopped() || is_late {
             break;
         }
         super::pause(LOOK_EVERY)?;
     }
-    let early = commits.look(universe);
-    blame(runs, early);
+    // Offsets belong to no single run: the first one tells of them.
+    let early = universe.commits.found()?;
+    runs.first_mut().into_iter().for_each(|run| run.violations.extend(early.iter().cloned()));
     for run in runs.iter_mut() {
         let found = checker::judge(universe, run);
         run.violations.extend(found);
     }
     Ok(())
-}
-
-/// Offsets belong to no single run: the first one tells of them.
-fn blame(runs: &mut [Run], early: Vec<String>) {
-    if let Some(run) = runs.first_mut() {
-        run.violations.extend(early);
-    }
 }
 
 /// Nothing to do but to wait.

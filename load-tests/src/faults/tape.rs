@@ -89,6 +89,15 @@ impl Tape {
         Ok(tape)
     }
 
+    /// Takes partitions that have been added to `chunks`, the only topic that grows.
+    pub fn assign_new(&mut self) -> Result<()> {
+        let name = format!("{}{}", self.prefix, topics::CHUNKS);
+        let metadata = self.consumer.fetch_metadata(Some(&name), ANSWER_LIMIT).context("ask for partitions")?;
+        let found = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
+        let known = self.next.keys().filter(|(topic, _)| topic == topics::CHUNKS).count();
+        if found > known { self.assign() } else { Ok(()) }
+    }
+
     /// Takes all partitions that there are; goes on where it was in those that it had.
     pub fn assign(&mut self) -> Result<()> {
         let mut places = TopicPartitionList::new();

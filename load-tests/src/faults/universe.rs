@@ -12,6 +12,7 @@ use facemill::contract::topics;
 use rustix::process::Signal;
 
 use super::Harness;
+use super::checker::commits::CommitWatch;
 use super::process::{Process, describe};
 use super::tape::Tape;
 
@@ -143,6 +144,7 @@ pub struct Universe {
     pub folder: PathBuf,
     pub place: Place,
     pub tape: Tape,
+    pub commits: CommitWatch,
     pub brokers: String,
     pub sessions: Sessions,
     keep: bool,
@@ -189,6 +191,7 @@ impl Universe {
         });
         Ok(Self {
             tape: Tape::start(brokers, &prefix)?,
+            commits: CommitWatch::start(brokers, &prefix, place.folder.clone())?,
             prefix,
             folder,
             place,

@@ -1,14 +1,23 @@
 //! U: no offset is committed before what it stands for is durable.
 //!
-//! Offsets are read first and records after them: what a committed offset stands for must be there by then.
+//! Offsets are read first and records after them: what a committed offset stands for must be there by then. A thread of its own does so
+//! again and again while the universe lives, so that nothing else has to wait for the broker's answers.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result, anyhow};
 use facemill::contract::{ChunkOutcome, ChunkRecord, Fingerprint, Job, JobEvent, JobId, keys, topics, worker_group};
 
-use crate::faults::tape::{Entry, Offsets, Records};
-use crate::faults::universe::Universe;
+use crate::faults::tape::{Entry, Offsets, Records, Tape};
+
+/// How often offsets are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long a last look may take: a broker that has just come back needs a while.
+const LAST_LOOK_LIMIT: Duration = Duration::from_secs(60);
 
 /// What the groups have committed.
 #[derive(Debug, Default)]
@@ -25,33 +34,79 @@ trait Durable {
     fn result(&self, fingerprint: &Fingerprint) -> bool;
 }
 
-impl Durable for Universe {
+/// A store as a folder.
+struct Folder(PathBuf);
+
+impl Durable for Folder {
     fn manifest(&self, job: &JobId, run: u32) -> bool {
-        self.object(&keys::manifest(job, run)).exists()
+        self.0.join(keys::manifest(job, run)).exists()
     }
 
     fn run(&self, job: &JobId, run: u32) -> bool {
-        self.object(&keys::run(job, run)).exists()
+        self.0.join(keys::run(job, run)).exists()
     }
 
     fn result(&self, fingerprint: &Fingerprint) -> bool {
-        self.object(&keys::result(fingerprint)).exists()
+        self.0.join(keys::result(fingerprint)).exists()
     }
 }
 
-/// Remembers how far commits have been found good.
-#[derive(Debug, Default)]
+/// Asks for a look that begins after the question, and takes all that was found until then.
+type Question = Sender<Vec<String>>;
+
+/// The thread; ends when dropped.
 pub struct CommitWatch {
-    good: Commits,
+    ask: Option<Sender<Question>>,
+    watching: Option<JoinHandle<()>>,
 }
 
 impl CommitWatch {
-    /// What has been committed too early. Nothing while the broker cannot tell.
-    pub fn look(&mut self, universe: &mut Universe) -> Vec<String> {
-        let Ok(committed) = read(universe) else { return Vec::new() };
-        let found = early(&universe.tape.records, &self.good, &committed, universe);
-        self.good = committed;
-        found
+    /// Starts watching the groups of a universe.
+    pub fn start(brokers: &str, prefix: &str, store: PathBuf) -> Result<Self> {
+        let mut tape = Tape::start(brokers, prefix)?;
+        let (ask, questions) = channel();
+        let watching = std::thread::spawn(move || watch(&mut tape, &Folder(store), &questions));
+        Ok(Self { ask: Some(ask), watching: Some(watching) })
+    }
+
+    /// What has been committed too early since this was last asked, looked at once more now.
+    pub fn found(&self) -> Result<Vec<String>> {
+        let (answer, found) = channel();
+        let asked = self.ask.as_ref().map(|ask| ask.send(answer));
+        asked.context("the watch is running")?.map_err(|_| anyhow!("the watch of commits has ended"))?;
+        found.recv_timeout(LAST_LOOK_LIMIT).context("committed offsets could not be read")
+    }
+}
+
+impl Drop for CommitWatch {
+    fn drop(&mut self) {
+        drop(self.ask.take());
+        if let Some(watching) = self.watching.take() {
+            // A panic there has been told already.
+            let _ = watching.join();
+        }
+    }
+}
+
+fn watch(tape: &mut Tape, store: &Folder, questions: &Receiver<Question>) {
+    let mut good = Commits::default();
+    let mut found = Vec::new();
+    let mut waiting: Option<Question> = None;
+    loop {
+        // A broker that is away cannot tell; whoever asks waits until it can.
+        if let Ok(committed) = read(tape) {
+            found.extend(early(&tape.records, &good, &committed, store));
+            good = committed;
+            if let Some(answer) = waiting.take() {
+                // Nobody waits for it any more: then it is told next time.
+                found = answer.send(found).err().map(|unsent| unsent.0).unwrap_or_default();
+            }
+        }
+        match questions.recv_timeout(LOOK_EVERY) {
+            Ok(question) => waiting = Some(question),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
     }
 }
 
@@ -61,8 +116,8 @@ pub fn workers(records: &Records) -> Option<String> {
     Some(worker_group(&first.spec.toolchain))
 }
 
-fn read(universe: &mut Universe) -> Result<Commits> {
-    let tape = &mut universe.tape;
+fn read(tape: &mut Tape) -> Result<Commits> {
+    tape.assign_new()?;
     let chunks = match workers(&tape.records) {
         Some(group) => tape.committed(&group, topics::CHUNKS)?,
         None => Offsets::new(),

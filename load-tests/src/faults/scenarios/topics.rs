@@ -9,10 +9,14 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 
 use super::Stage;
+use crate::faults::Harness;
 use crate::faults::checker::commits::workers;
-use crate::faults::run::{Run, drive};
+use crate::faults::report::Board;
+use crate::faults::run::{Order, Run, drive};
 use crate::faults::universe::{Kind, Shape, Universe};
 
+/// Jobs of which some chunks are settled already.
+const JOBS: usize = 2;
 /// How long a group may take to be empty.
 const EMPTY_LIMIT: Duration = Duration::from_secs(15);
 
@@ -47,14 +51,23 @@ pub fn grown(stage: &mut Stage<'_>, seeds: &[u64]) -> Result<Vec<Run>> {
     Ok(runs)
 }
 
-/// The workers' group is deleted while no worker runs: they begin at the beginning.
-pub fn forgotten(stage: &mut Stage<'_>, seeds: &[u64]) -> Result<Vec<Run>> {
-    stage.universe.reshape(&Shape::new(1, 2, 1))?;
-    stage.universe.wait_assigned(Kind::Worker)?;
-    let mut runs = stage.submit(seeds)?;
-    let runtime = stage.harness.runtime.handle().clone();
+/// The workers' group is deleted while no worker runs: they begin at the beginning. On universes of its own, since how long that takes
+/// depends on how much was there before.
+pub fn forgotten(harness: &Harness, name: &'static str, seeds: &[u64], board: &Board) -> Result<()> {
+    let kafka = harness.kafka.as_ref().context("the harness has a broker")?;
+    harness.each_universe(name, &kafka.direct(), seeds, JOBS, board, None, |universe, batch| {
+        forget(harness, name, universe, batch)
+    })
+}
+
+fn forget(harness: &Harness, name: &str, universe: &mut Universe, seeds: &[u64]) -> Result<Vec<Run>> {
+    universe.reshape(&Shape::new(1, 2, 1))?;
+    universe.wait_assigned(Kind::Worker)?;
+    let order = |seed: &u64| Order::quick(&harness.tiny, &format!("{name}-{seed}"), *seed);
+    let mut runs = seeds.iter().map(|seed| Run::submit(universe, order(seed))).collect::<Result<Vec<Run>>>()?;
+    let runtime = harness.runtime.handle().clone();
     let mut is_forgotten = false;
-    drive(stage.universe, &mut runs, |universe, runs| {
+    drive(universe, &mut runs, |universe, runs| {
         if is_forgotten || universe.tape.records.settled_chunks(runs[0].id()) == 0 {
             return Ok(is_forgotten);
         }
