@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::broker::{BrokerError, Delivery};
 use crate::contract::{
@@ -89,11 +89,22 @@ impl Desk {
         for &partition in partitions {
             self.partitions.insert(partition);
             for object in self.site.store.list(&keys::open_in(partition)).await? {
-                let Some(marker) = self.site.read_json::<OpenMarker>(&object.key).await? else { continue };
+                let Some(marker) = self.read_marker(&object.key).await? else { continue };
                 self.resume(&marker).await?;
             }
         }
         Ok(())
+    }
+
+    /// A marker; one that cannot be read says nothing, and must not keep the others waiting.
+    pub(super) async fn read_marker(&self, key: &str) -> Result<Option<OpenMarker>, SiteError> {
+        match self.site.read_json(key).await {
+            Err(error) if error.kind() == Kind::Poison => {
+                error!(key, %error, "the marker of an open job cannot be read; submit that job again");
+                Ok(None)
+            }
+            read => read,
+        }
     }
 
     /// Goes on with a run that is marked open: at its end, if it has ended.
@@ -128,9 +139,13 @@ impl Desk {
         match &delivery.record {
             Ok(event) => {
                 let counted = self.count(event, delivery.timestamp.unwrap_or_default()).await;
-                match event.run() {
-                    Some(run) => self.fail_if_poison(event.job(), run, counted).await?,
-                    None => counted?,
+                match (event.run(), counted) {
+                    (Some(run), counted) => self.fail_if_poison(event.job(), run, counted).await?,
+                    (None, Err(error)) if error.kind() == Kind::Poison => {
+                        let reason = error.to_string();
+                        self.site.bury(&delivery, Reason::new("assemble", module_path!(), "Site", &reason)).await?;
+                    }
+                    (None, counted) => counted?,
                 }
             }
             Err(malformed) => {
@@ -313,7 +328,11 @@ impl Desk {
     /// Does what follows from it.
     pub async fn go_on(&mut self, happened: Happened) -> Result<(), SiteError> {
         match happened {
-            Happened::Joined(end) => self.close(end).await,
+            Happened::Joined(end) => {
+                let (job, run) = (end.job.clone(), end.run);
+                let closed = self.close(end).await;
+                self.fail_if_poison(&job, run, closed).await
+            }
             Happened::Surveyed(survey) => self.repair(survey).await,
         }
     }
@@ -376,7 +395,12 @@ impl Desk {
     }
 
     /// An object of ours that cannot be read ends its run, and nothing else.
-    async fn fail_if_poison(&mut self, job: &JobId, run: u32, done: Result<(), SiteError>) -> Result<(), SiteError> {
+    pub(super) async fn fail_if_poison(
+        &mut self,
+        job: &JobId,
+        run: u32,
+        done: Result<(), SiteError>,
+    ) -> Result<(), SiteError> {
         let Err(error) = done else { return Ok(()) };
         if error.kind() != Kind::Poison {
             return Err(error);

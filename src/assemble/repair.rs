@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::broker::{BrokerError, Outgoing, Watch};
-use crate::contract::{Job, JobId, OpenMarker, Plan, Run, SliceIndex, keys, partition_of, topics, worker_group};
+use crate::contract::{Job, JobId, Plan, Run, SliceIndex, keys, partition_of, topics, worker_group};
 use crate::ingest::REPAIR;
 use crate::site::{Site, SiteError};
 use crate::store::Put;
@@ -74,7 +74,8 @@ pub struct Survey {
 #[derive(Debug, Default)]
 struct Group {
     committed: Offsets,
-    members: usize,
+    /// None where the broker cannot tell, as the embedded one.
+    members: Option<usize>,
 }
 
 impl Survey {
@@ -83,7 +84,7 @@ impl Survey {
         let mut surveyed = HashMap::new();
         for group in groups {
             let committed = watch.committed(&group, topics::CHUNKS).await?;
-            let members = watch.members(&group).await?;
+            let members = watch.members(&group).await.ok();
             surveyed.insert(group, Group { committed, members });
         }
         Ok(Self { starts, ends, groups: surveyed })
@@ -156,7 +157,9 @@ impl Desk {
         let idle = self.open.iter().filter(|(_, open)| open.joining.is_none() && open.idle.is_over(repair_after));
         let idle: Vec<JobId> = idle.map(|(job, _)| job.clone()).collect();
         for job in idle {
-            self.repair_job(&job, &survey).await?;
+            let Some(run) = self.open.get(&job).map(|open| open.run.run) else { continue };
+            let repaired = self.repair_job(&job, &survey).await;
+            self.fail_if_poison(&job, run, repaired).await?;
         }
         Ok(())
     }
@@ -170,12 +173,12 @@ impl Desk {
         let queued = survey.queued(noted, &group.committed);
         if queued > 0 || is_new {
             let waiting = match (group.members, queued) {
-                (0, _) => Some(format!(
+                (Some(0), _) => Some(format!(
                     "no worker of group {name} is running: start one, or plan the job anew for others: facemill resubmit {job}"
                 )),
                 (_, 0) => None,
-                (members, queued) => {
-                    Some(format!("{queued} chunks are queued before {members} workers of group {name}"))
+                (_, queued) => {
+                    Some(format!("{queued} chunks of this and other jobs are queued or at work in group {name}"))
                 }
             };
             if open.idle.waiting != waiting {
@@ -206,7 +209,7 @@ impl Desk {
                 if job.is_some_and(|job| self.open.contains_key(&job)) {
                     continue;
                 }
-                let Some(marker) = self.site.read_json::<OpenMarker>(&object.key).await? else { continue };
+                let Some(marker) = self.read_marker(&object.key).await? else { continue };
                 self.resume(&marker).await?;
                 if !self.open.contains_key(&marker.job) {
                     let known = (marker.job.clone(), marker.run);

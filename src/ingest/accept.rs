@@ -98,9 +98,11 @@ async fn mark_open(site: &Site, marker: OpenMarker) -> Result<(), SiteError> {
     if site.put_json(&key, &marker).await? == Put::Created {
         return Ok(());
     }
-    let there: Option<OpenMarker> = site.read_json(&key).await?;
-    if there.is_some_and(|there| there.run == marker.run) {
-        return Ok(());
+    match site.read_json::<OpenMarker>(&key).await {
+        Ok(Some(there)) if there.run == marker.run => return Ok(()),
+        // Of an earlier run, gone at this moment, or not to be read.
+        Ok(_) | Err(SiteError::BadObject { .. }) => {}
+        Err(error) => return Err(error),
     }
     let bytes = serde_json::to_vec(&marker).map_err(std::io::Error::from)?;
     site.store.replace(&key, Body::Bytes(bytes.into()), None).await?;

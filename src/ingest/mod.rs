@@ -155,7 +155,7 @@ impl Node {
         let submission = Submission::of(delivery);
         let accepted = match accept::accept(&self.site, job, &submission).await {
             Ok(accepted) => accepted,
-            Err(IngestError::Site(error)) => return Err(error),
+            Err(IngestError::Site(error)) if error.kind() != Kind::Poison => return Err(error),
             Err(refused) => return self.bury(delivery, refused.name(), &refused.to_string()).await,
         };
         let run = match accepted {

@@ -53,7 +53,11 @@ pub(super) async fn settle(
     } else if let Some(outcome) = find(worker, record, &fingerprint).await? {
         Made::Settled(outcome)
     } else {
-        make(worker, record, &fingerprint, run.ended()).await?
+        match make(worker, record, &fingerprint, run.ended()).await {
+            // An object of ours that cannot be read: this chunk's trouble, and nobody else's.
+            Err(error) if error.kind() == Kind::Poison => Made::Poison { error: "Site", reason: error.to_string() },
+            made => made?,
+        }
     };
     let outcome = match made {
         Made::Settled(outcome) => outcome,
