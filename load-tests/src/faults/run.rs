@@ -43,6 +43,7 @@ pub struct Run {
     /// The manifest's bytes when it was first seen, and the digest of the output then.
     pub sealed: Option<(Vec<u8>, Option<Digest>)>,
     pub violations: Vec<String>,
+    judged: bool,
 }
 
 /// What a job is like.
@@ -108,6 +109,7 @@ impl Run {
             recovery_max: universe.sessions.recovery_max,
             sealed: None,
             violations: Vec::new(),
+            judged: false,
         })
     }
 
@@ -130,6 +132,20 @@ impl Run {
             self.faults.push(what.to_owned());
             self.last_fault = Some(at);
         }
+    }
+
+    /// Judges it; the second time only whether it has changed since.
+    pub fn judge(&mut self, universe: &Universe) {
+        let found = match std::mem::replace(&mut self.judged, true) {
+            false => checker::judge(universe, self),
+            true => checker::unchanged(universe, self),
+        };
+        self.violations.extend(found);
+    }
+
+    /// It is final and nobody has judged it.
+    pub fn is_to_be_judged(&self) -> bool {
+        self.final_at.is_some() && !self.judged
     }
 
     pub fn manifest(&self) -> Option<Manifest> {
@@ -190,10 +206,7 @@ pub fn drive(
     // Offsets belong to no single run: the first one tells of them.
     let early = universe.commits.found()?;
     runs.first_mut().into_iter().for_each(|run| run.violations.extend(early.iter().cloned()));
-    for run in runs.iter_mut() {
-        let found = checker::judge(universe, run);
-        run.violations.extend(found);
-    }
+    runs.iter_mut().for_each(|run| run.judge(universe));
     Ok(())
 }
 

@@ -83,6 +83,10 @@ fn universe(
             runs.iter_mut().for_each(|run| run.met("the broker was away", *at));
         }
         noted = known.len();
+        // One at a time, so that the faults keep their times; all at the end would take as long as the soak.
+        if let Some(run) = runs.iter_mut().find(|run| run.is_to_be_judged()) {
+            run.judge(universe);
+        }
         let is_over = Instant::now() >= end;
         let open = runs.iter().filter(|run| run.final_at.is_none()).count();
         if !is_over && open < JOBS {
