@@ -33,7 +33,7 @@ pub const LANES: RangeInclusive<usize> = 1..=64;
 pub const THREADS: RangeInclusive<usize> = 1..=64;
 /// Accepted jobs at once, of `ingest` and of `assemble`.
 pub const JOBS: RangeInclusive<usize> = 1..=64;
-/// Accepted unsettled chunks of all open jobs together. The upper bound keeps the embedded broker, which holds 100,000
+/// Accepted unsettled chunks of one job. The upper bound keeps the embedded broker, which holds 100,000
 /// records of a partition, far from dropping one.
 pub const OUTSTANDING_CHUNKS: RangeInclusive<usize> = 1..=10_000;
 /// Accepted seconds without news of a job until its missing chunks are published again.
@@ -163,7 +163,7 @@ pub struct Locations {
 pub struct Ingest {
     /// Jobs fetched, planned and cut at once, 1 to 64. Default: 4.
     pub jobs: usize,
-    /// Chunks published and not yet settled, 1 to 10,000: the queue in front of the workers. Default: 256.
+    /// Chunks of one job published and not yet settled, 1 to 10,000: what it may have queued before the workers. Default: 256.
     pub outstanding_chunks: usize,
 }
 

@@ -191,7 +191,8 @@ impl DeadLetter {
         }
         let from = format!("{}:{}", from.0, from.1);
         let mut headers = borrowed(&self.headers);
-        headers.retain(|(name, _)| *name != REPLAYED);
+        // As its producer wrote it: the assembler's note, that it is for one run only, is over with that run.
+        headers.retain(|(name, _)| *name != REPLAYED && *name != crate::ingest::REPAIR);
         headers.push((REPLAYED, from.as_bytes()));
         let (key, value) = (self.key.as_deref(), self.payload.as_deref());
         let record = Outgoing { topic: &topic, key, partition: Some(partition), headers: &headers, value: &value };

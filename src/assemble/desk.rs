@@ -24,13 +24,15 @@ use crate::store::Body;
 use super::finish::{bare_manifest, finish, marker_of, remove_marker};
 use super::join::{JoinError, Joined, join};
 use super::ledger::{Counted, Settled};
-use super::open::OpenJob;
+use super::open::{Joining, OpenJob};
 use super::repair::{self, Repairs, Survey};
 
 /// What happens at the desk but for events.
 pub enum Happened {
     /// A join has ended.
     Joined(JoinEnd),
+    /// A join that was broken off is gone.
+    Nothing,
     /// The broker has said how far the workers are.
     Surveyed(Result<Survey, BrokerError>),
 }
@@ -39,6 +41,8 @@ pub enum Happened {
 pub struct JoinEnd {
     job: JobId,
     run: u32,
+    /// Tells it from a later join of the same run.
+    stop: Arc<AtomicBool>,
     result: Result<Joined, JoinError>,
 }
 
@@ -60,6 +64,8 @@ struct Ending {
     reason: Option<String>,
     output: Option<Output>,
     warnings: Vec<String>,
+    /// Milliseconds since 1970; see [`Manifest::ended_at`].
+    ended_at: i64,
 }
 
 /// What of a chunk is to be made again.
@@ -72,7 +78,13 @@ enum Again {
 
 impl Ending {
     fn failed(reason: String) -> Self {
-        Self { state: State::Failed, reason: Some(reason), output: None, warnings: Vec::new() }
+        let (state, ended_at) = (State::Failed, unix_millis());
+        Self { state, reason: Some(reason), output: None, warnings: Vec::new(), ended_at }
+    }
+
+    /// Ends when it was called off: what was submitted after that is the next run, however late this is done.
+    fn cancelled(at: i64) -> Self {
+        Self { state: State::Cancelled, ended_at: at, ..Self::failed("cancelled on request".to_owned()) }
     }
 }
 
@@ -163,7 +175,7 @@ impl Desk {
         match event {
             JobEvent::Accepted { job, run } => self.accepted(job, *run).await,
             JobEvent::Refused { job, run, content, submission, refusal } => {
-                let known = self.open.remove(job);
+                let known = self.leave(job, *run);
                 let manifest = Manifest {
                     content: *content,
                     submission: submission.clone(),
@@ -177,12 +189,13 @@ impl Desk {
             JobEvent::Published { job, run, seconds } => {
                 let Some(open) = self.open.get_mut(job).filter(|open| open.run.run == *run) else { return Ok(()) };
                 open.ledger.spend(seconds);
+                open.asked_ingest = false;
                 self.join_if_complete(job).await
             }
             JobEvent::Chunk { job, run, index, fingerprint, outcome } => {
                 self.chunk(job, *run, *index, fingerprint, outcome).await
             }
-            JobEvent::Cancel { job } => self.cancel(job, at).await,
+            JobEvent::Cancel { job, at: then } => self.cancel(job, then.unwrap_or(at)).await,
         }
     }
 
@@ -211,6 +224,10 @@ impl Desk {
 
     /// Ends the run that was submitted before `at`, milliseconds since 1970.
     async fn cancel(&mut self, job: &JobId, at: i64) -> Result<(), SiteError> {
+        if let Some(open) = self.open.get(job).filter(|open| open.submitted_at <= at) {
+            let run = open.run.run;
+            return self.end(job, run, Ending::cancelled(at)).await;
+        }
         let mut marker = marker_of(&self.site, job).await?;
         if marker.is_none() {
             // It may be on its way to ingest, which looks for this word after it has made the marker.
@@ -228,13 +245,17 @@ impl Desk {
         if marker.submitted_at > at {
             return Ok(());
         }
-        let reason = "cancelled on request".to_owned();
-        if self.open.contains_key(job) {
-            let ending = Ending { state: State::Cancelled, reason: Some(reason), output: None, warnings: Vec::new() };
-            return self.end(job, ending).await;
-        }
         let manifest = bare_manifest(&self.site, job, marker.run, State::Cancelled).await?;
-        finish(&self.site, Manifest { reason: Some(reason), ..manifest }).await
+        let Ending { reason, ended_at, .. } = Ending::cancelled(at);
+        finish(&self.site, Manifest { reason, ended_at, ..manifest }).await
+    }
+
+    /// Takes a run off the desk.
+    fn leave(&mut self, job: &JobId, run: u32) -> Option<OpenJob> {
+        self.open.get(job).filter(|open| open.run.run == run)?;
+        let mut open = self.open.remove(job)?;
+        open.stop_join();
+        Some(open)
     }
 
     async fn chunk(
@@ -257,9 +278,11 @@ impl Desk {
         match outcome {
             // The run has ended: by another assembler, if it is still open here.
             ChunkOutcome::Skipped => self.ended_elsewhere(job, run).await,
-            ChunkOutcome::Failed { reason } => self.end(job, Ending::failed(format!("chunk {index}: {reason}"))).await,
-            // Another worker had what this one missed.
-            ChunkOutcome::Missing { .. } if open.ledger.is_settled(index) => Ok(()),
+            ChunkOutcome::Failed { reason } => {
+                self.end(job, run, Ending::failed(format!("chunk {index}: {reason}"))).await
+            }
+            // Another worker had what this one missed; or ingest is at it already.
+            ChunkOutcome::Missing { .. } if open.ledger.is_settled(index) || open.asked_ingest => Ok(()),
             ChunkOutcome::Missing { reason } => self.make_again(job, index, reason, Again::Slice).await,
             ChunkOutcome::Done { reused, bytes, counts, seconds } => {
                 let there = self.site.store.head(&keys::result(fingerprint)).await?;
@@ -285,11 +308,12 @@ impl Desk {
         let run = open.run.run;
         if !repair::may_remake(&self.site, job, run, index, reason).await? {
             let reason = format!("chunk {index}: {reason}; it was made again three times");
-            return self.end(job, Ending::failed(reason)).await;
+            return self.end(job, run, Ending::failed(reason)).await;
         }
         warn!(%job, chunk = index, reason, "to be made again");
         open.ledger.reopen(index);
         open.stop_join();
+        open.asked_ingest |= matches!(what, Again::Slice);
         match what {
             Again::Result => repair::order(&self.site, &open.run, &open.plan, &[index]).await,
             Again::Slice => repair::ask_ingest(&self.site, job, run).await,
@@ -302,15 +326,15 @@ impl Desk {
             return Ok(());
         }
         let stop = Arc::new(AtomicBool::new(false));
-        open.joining = Some(stop.clone());
         let (site, run, plan, places) = (self.site.clone(), open.run.clone(), open.plan.clone(), self.places.clone());
-        self.announce(&self.open[job], None).await?;
-        self.joins.spawn(async move {
+        let flag = stop.clone();
+        let task = self.joins.spawn(async move {
             let _place = places.acquire_owned().await;
-            let result = join(&site, &run, &plan, stop).await;
-            JoinEnd { job: run.job.job.clone(), run: run.run, result }
+            let result = join(&site, &run, &plan, flag.clone()).await;
+            JoinEnd { job: run.job.job.clone(), run: run.run, stop: flag, result }
         });
-        Ok(())
+        open.joining = Some(Joining { stop, task });
+        self.announce(&self.open[job], None).await
     }
 
     /// Waits for a join to end, or for the broker's answer about jobs that stand still; for ever if there is neither. Cancel-safe.
@@ -318,7 +342,10 @@ impl Desk {
         let (joins, surveys) = (&mut self.joins, &mut self.repairs.surveys);
         // Cancel-safe: `join_next` loses nothing.
         let happened = tokio::select! {
-            Some(joined) = joins.join_next() => joined.map(Happened::Joined),
+            Some(joined) = joins.join_next() => match joined {
+                Err(error) if error.is_cancelled() => Ok(Happened::Nothing),
+                joined => joined.map(Happened::Joined),
+            },
             Some(surveyed) = surveys.join_next() => surveyed.map(Happened::Surveyed),
             else => std::future::pending().await,
         };
@@ -328,6 +355,7 @@ impl Desk {
     /// Does what follows from it.
     pub async fn go_on(&mut self, happened: Happened) -> Result<(), SiteError> {
         match happened {
+            Happened::Nothing => Ok(()),
             Happened::Joined(end) => {
                 let (job, run) = (end.job.clone(), end.run);
                 let closed = self.close(end).await;
@@ -343,15 +371,23 @@ impl Desk {
     }
 
     /// Ends the run whose join has ended.
-    async fn close(&mut self, JoinEnd { job, run, result }: JoinEnd) -> Result<(), SiteError> {
-        let Some(open) = self.open.get_mut(&job).filter(|open| open.run.run == run) else { return Ok(()) };
+    async fn close(&mut self, JoinEnd { job, run, stop, result }: JoinEnd) -> Result<(), SiteError> {
+        let is_ours = |open: &&mut OpenJob| {
+            open.run.run == run && open.joining.as_ref().is_some_and(|joining| Arc::ptr_eq(&joining.stop, &stop))
+        };
+        let Some(open) = self.open.get_mut(&job).filter(is_ours) else { return Ok(()) };
         match result {
             Ok(joined) => {
                 open.ledger.spend(&joined.seconds);
                 open.frames_without_face = joined.frames_without_face;
-                let ending =
-                    Ending { state: State::Done, reason: None, output: Some(joined.output), warnings: joined.warnings };
-                self.end(&job, ending).await
+                let ending = Ending {
+                    state: State::Done,
+                    reason: None,
+                    output: Some(joined.output),
+                    warnings: joined.warnings,
+                    ended_at: unix_millis(),
+                };
+                self.end(&job, run, ending).await
             }
             Err(JoinError::Ended) => self.ended_elsewhere(&job, run).await,
             Err(JoinError::Stopped) => {
@@ -365,13 +401,12 @@ impl Desk {
             }
             Err(JoinError::Site(error)) if error.kind() != Kind::Poison => Err(error),
             Err(error) if error.kind() != Kind::Poison => Err(SiteError::Work(error.to_string())),
-            Err(failed) => self.end(&job, Ending::failed(failed.to_string())).await,
+            Err(failed) => self.end(&job, run, Ending::failed(failed.to_string())).await,
         }
     }
 
-    async fn end(&mut self, job: &JobId, ending: Ending) -> Result<(), SiteError> {
-        let Some(open) = self.open.remove(job) else { return Ok(()) };
-        open.stop_join();
+    async fn end(&mut self, job: &JobId, run: u32, ending: Ending) -> Result<(), SiteError> {
+        let Some(open) = self.leave(job, run) else { return Ok(()) };
         let mut totals = open.ledger.totals().clone();
         totals.frames_without_face = open.frames_without_face.max(totals.frames_without_face);
         let mut warnings = open.plan.warnings.clone();
@@ -389,7 +424,7 @@ impl Desk {
             totals,
             warnings,
             labels: open.run.job.labels.clone(),
-            ended_at: unix_millis(),
+            ended_at: ending.ended_at,
         };
         finish(&self.site, manifest).await
     }
@@ -405,9 +440,7 @@ impl Desk {
         if error.kind() != Kind::Poison {
             return Err(error);
         }
-        if let Some(open) = self.open.remove(job) {
-            open.stop_join();
-        }
+        self.leave(job, run);
         let manifest = bare_manifest(&self.site, job, run, State::Failed).await?;
         let reason = Some(format!("{error}; submit the job again"));
         finish(&self.site, Manifest { reason, ..manifest }).await
@@ -416,9 +449,7 @@ impl Desk {
     /// Another assembler, or a copy of this one, has ended a run that is open here.
     async fn ended_elsewhere(&mut self, job: &JobId, run: u32) -> Result<(), SiteError> {
         let Some(manifest) = self.site.read_json::<Manifest>(&keys::manifest(job, run)).await? else { return Ok(()) };
-        if let Some(open) = self.open.remove(job) {
-            open.stop_join();
-        }
+        self.leave(job, run);
         self.put_away(&manifest).await
     }
 
@@ -443,16 +474,17 @@ impl Desk {
 
     /// Stops the joins; what they had not finished is begun anew by the next owner.
     pub async fn stop(&mut self) {
-        self.open.values().for_each(OpenJob::stop_join);
+        self.open.values_mut().for_each(OpenJob::stop_join);
         self.joins.shutdown().await;
     }
 }
 
 impl OpenJob {
-    /// Asks the join to stop, if there is one.
-    pub(super) fn stop_join(&self) {
-        if let Some(stop) = &self.joining {
+    /// Breaks the join off, if there is one.
+    pub(super) fn stop_join(&mut self) {
+        if let Some(Joining { stop, task }) = self.joining.take() {
             stop.store(true, Ordering::Relaxed);
+            task.abort();
         }
     }
 }

@@ -16,7 +16,12 @@ pub async fn finish(site: &Site, manifest: Manifest) -> Result<(), SiteError> {
             count(&manifest);
             manifest
         }
-        Put::Exists => site.read_json(&key).await?.unwrap_or(manifest),
+        Put::Exists => match site.read_json(&key).await {
+            Ok(there) => there.unwrap_or(manifest),
+            // It cannot be read, and stays: it was written once.
+            Err(SiteError::BadObject { .. }) => manifest,
+            Err(error) => return Err(error),
+        },
     };
     crash::point("assemble.manifest.put");
     site.announce(&Status::of(&manifest, false)).await?;
@@ -43,9 +48,12 @@ pub async fn remove_marker(site: &Site, job: &JobId, run: u32) -> Result<(), Sit
     let key = keys::open(partition_of(job, site.job_partitions), job);
     loop {
         let Some(seen) = site.store.head(&key).await? else { return Ok(()) };
-        let marker: Option<OpenMarker> = site.read_json(&key).await?;
-        if marker.is_none_or(|marker| marker.run > run) {
-            return Ok(());
+        match site.read_json::<OpenMarker>(&key).await {
+            Ok(Some(marker)) if marker.run <= run => {}
+            Ok(_) => return Ok(()),
+            // It cannot be read, so nobody else goes by it.
+            Err(SiteError::BadObject { .. }) => {}
+            Err(error) => return Err(error),
         }
         match site.store.delete(&key, Some(&seen.version)).await {
             Err(StoreError::Changed { .. }) => {} // by a later run, or by ingest at this moment: look again

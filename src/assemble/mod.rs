@@ -69,7 +69,11 @@ pub async fn run(site: Site, settings: Settings, stop: CancellationToken) -> Res
     };
     if ended.is_ok() && desk.is_joining() {
         events.hold();
-        finish_joins(&mut desk, &mut events, settings.grace).await;
+        // Cancel-safe as far as it must be: what is broken off is begun anew, or seen to be done, by the next assembler.
+        let finished = tokio::time::timeout(settings.grace, finish_joins(&mut desk, &mut events));
+        if finished.await.is_err() {
+            warn!("the grace is over; what is not joined is left to the next assembler");
+        }
     }
     desk.stop().await;
     events.close().await;
@@ -77,13 +81,11 @@ pub async fn run(site: Site, settings: Settings, stop: CancellationToken) -> Res
 }
 
 /// Still a member of the group, so that nobody else begins the same clips; what is counted meanwhile is counted by the next one.
-async fn finish_joins(desk: &mut Desk, events: &mut Consumer<JobEvent>, grace: Duration) {
-    info!(grace = grace.as_secs(), "finishing the clips that are being joined");
-    let mut over = std::pin::pin!(tokio::time::sleep(grace));
+async fn finish_joins(desk: &mut Desk, events: &mut Consumer<JobEvent>) {
+    info!("finishing the clips that are being joined");
     while desk.is_joining() {
         // Cancel-safe, as above.
         let closed = tokio::select! {
-            () = &mut over => return,
             happened = desk.next() => match happened {
                 Ok(happened) => desk.go_on(happened).await,
                 Err(error) => Err(error),

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::UNIX_EPOCH;
 
+use tokio::task::AbortHandle;
+
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::contract::{
@@ -19,6 +21,14 @@ use super::repair::Idle;
 /// Requests to the store at once while a ledger is rebuilt.
 const REQUESTS: usize = 16;
 
+/// A join under way.
+pub struct Joining {
+    /// Set, its thread stops.
+    pub stop: Arc<AtomicBool>,
+    /// Ends what is not on that thread: an upload, for one.
+    pub task: AbortHandle,
+}
+
 /// One open run.
 pub struct OpenJob {
     /// The run as it was accepted.
@@ -27,10 +37,14 @@ pub struct OpenJob {
     pub plan: Arc<Plan>,
     /// Which record asked for it.
     pub submission: String,
+    /// When that record was written, milliseconds since 1970.
+    pub submitted_at: i64,
     /// Which chunks are settled.
     pub ledger: Ledger,
-    /// Its join has been started; set, it stops.
-    pub joining: Option<Arc<AtomicBool>>,
+    /// Its join has been started.
+    pub joining: Option<Joining>,
+    /// Ingest was asked for something that is missing, and has not published since.
+    pub asked_ingest: bool,
     /// How long nothing has happened.
     pub idle: Idle,
     /// As the results say, once they have been joined.
@@ -44,12 +58,22 @@ impl OpenJob {
         let Some(plan) = site.read_json::<Plan>(&keys::plan(&run.clip, &run.rule.id())).await? else { return Ok(None) };
         let partition = partition_of(job, site.job_partitions);
         let marker = site.read_json::<OpenMarker>(&keys::open(partition, job)).await?;
-        let submission = marker.map(|marker| marker.submission).unwrap_or_default();
+        let (submission, submitted_at) =
+            marker.map(|marker| (marker.submission, marker.submitted_at)).unwrap_or_default();
         let mut ledger = Ledger::new(plan.chunks.len(), plan.clip.frames());
         ledger.spend(&run.seconds);
         let (run, plan) = (Arc::new(run), Arc::new(plan));
-        let mut open =
-            Self { run, plan, submission, ledger, joining: None, idle: Idle::default(), frames_without_face: 0 };
+        let mut open = Self {
+            run,
+            plan,
+            submission,
+            submitted_at,
+            ledger,
+            joining: None,
+            asked_ingest: false,
+            idle: Idle::default(),
+            frames_without_face: 0,
+        };
         open.count_results(site).await?;
         Ok(Some(open))
     }

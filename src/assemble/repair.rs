@@ -191,13 +191,12 @@ impl Desk {
         let missing: Vec<u32> = open.ledger.missing().collect();
         warn!(%job, chunks = missing.len(), "standing still and nothing is queued: asking for its chunks again");
         open.idle.repaired();
-        let repairs = open.idle.repairs;
         let (run, plan) = (open.run.clone(), open.plan.clone());
-        order(&self.site, &run, &plan, &missing).await?;
-        if repairs > ASK_INGEST_AFTER {
-            ask_ingest(&self.site, job, run.run).await?;
+        // What ingest has to make first is not to be found missing again and again meanwhile.
+        if open.asked_ingest || open.idle.repairs > ASK_INGEST_AFTER {
+            return ask_ingest(&self.site, job, run.run).await;
         }
-        Ok(())
+        order(&self.site, &run, &plan, &missing).await
     }
 
     /// Runs that are marked open and not on the desk: opened, put away, or asked for again.

@@ -29,8 +29,11 @@ pub async fn run(args: OfJob, config: Config) -> Result<Exit> {
             Ok(if status.state == State::Cancelled { Exit::Done } else { Exit::Failed })
         }
         None => {
-            println!("{job}: cancelled as far as it had been submitted; it was not open (yet)");
-            Ok(Exit::Done)
+            eprintln!(
+                "facemill: no answer about {job}: it is not known (yet), or no assembler is running; the request stands for \
+                 what was submitted before it"
+            );
+            Ok(Exit::Failed)
         }
     }
 }
@@ -40,7 +43,7 @@ pub async fn cancel(broker: &BrokerConfig, job: &JobId) -> Result<Option<Status>
     let mut news = Follower::start(broker, job, StartAt::End).await?;
     let producer = Producer::start(broker)?;
     let partition = partition_of(job, producer.partitions(topics::COMPLETIONS).await?);
-    let value = JobEvent::Cancel { job: job.clone() };
+    let value = JobEvent::Cancel { job: job.clone(), at: None };
     let (topic, key) = (topics::COMPLETIONS, Some(job.as_str()));
     producer.send(Outgoing { topic, key, partition: Some(partition), headers: &[], value: &value }).await?;
     let answered = async {

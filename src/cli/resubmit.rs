@@ -41,7 +41,10 @@ pub async fn run(args: Resubmit, config: Config) -> Result<Exit> {
             eprintln!("facemill: {job} is done; it is made anew only if its output is gone");
         }
         Some(status) => info!("{}", line(&status)),
-        None => {}
+        None => {
+            eprintln!("facemill: no answer about {job}: is an assembler running? It was not submitted again");
+            return Ok(Exit::Failed);
+        }
     }
     let producer = Producer::start(&broker)?;
     let partitions = producer.partitions(topics::JOBS).await?;

@@ -11,6 +11,7 @@ use crate::broker::topics::{TopicSpec, ensure};
 use crate::broker::{BrokerConfig, Producer};
 use crate::config::{Config, Kafka};
 use crate::contract::{PIPELINE, Toolchain, topics, worker_group};
+use crate::retry::retry;
 use crate::site::{self, Retention, Site, SiteError};
 use crate::store::{self, Limits, Locations, ObjectStore, StoreConfig};
 use crate::telemetry::{self, Ready};
@@ -29,7 +30,11 @@ pub async fn ingest(_args: Role, config: Config, stop: CancellationToken) -> Res
         provider: config.worker.provider.clone(),
         limits: media::Limits::default(),
     };
-    let site = site(&config, "ingest").await?;
+    // Cancel-safe: nothing has been taken on yet.
+    let site = tokio::select! {
+        () = stop.cancelled() => return Ok(Exit::Done),
+        site = site(&config, "ingest") => site?,
+    };
     serve(&config, stop, |stop| ingester::run(site, settings, stop)).await
 }
 
@@ -52,7 +57,11 @@ pub async fn worker(args: WorkerRole, config: Config, stop: CancellationToken) -
         lane: lane::settings(&config, provider, args.swapper.into())?,
     };
     info!(group = settings.group, lanes = settings.lanes, "worker starts");
-    let site = site(&config, "worker").await?;
+    // Cancel-safe: nothing has been taken on yet.
+    let site = tokio::select! {
+        () = stop.cancelled() => return Ok(Exit::Done),
+        site = site(&config, "worker") => site?,
+    };
     serve(&config, stop, |stop| swapper::run(site, settings, Arc::default(), stop)).await
 }
 
@@ -63,7 +72,11 @@ pub async fn assemble(_args: Role, config: Config, stop: CancellationToken) -> R
         repair_after: Duration::from_secs(config.assemble.repair_after_seconds),
         grace: Duration::from_secs(config.assemble.grace_seconds),
     };
-    let site = site(&config, "assemble").await?;
+    // Cancel-safe: nothing has been taken on yet.
+    let site = tokio::select! {
+        () = stop.cancelled() => return Ok(Exit::Done),
+        site = site(&config, "assemble") => site?,
+    };
     serve(&config, stop, |stop| assembler::run(site, settings, stop)).await
 }
 
@@ -113,18 +126,20 @@ async fn serve<F: Future<Output = Result<(), SiteError>>>(
 async fn site(config: &Config, role: &str) -> Result<Site> {
     let broker = broker(config, role)?;
     let specs = TopicSpec::builtin()?;
-    ensure(&broker, &specs, config.kafka.replication).await?;
+    let patience = Duration::from_secs(config.store.patience_seconds);
+    let made = || ensure(&broker, &specs, config.kafka.replication);
+    retry(patience, "make topics at", &broker.brokers, made).await?;
     let producer = Producer::start(&broker)?;
+    let partitions = async |topic| retry(patience, "look at topic", topic, || producer.partitions(topic)).await;
     let mut job_topics = Vec::new();
     for topic in [topics::JOBS, topics::COMPLETIONS, topics::STATUS] {
-        job_topics.push((topic, producer.partitions(topic).await?));
+        job_topics.push((topic, partitions(topic).await?));
     }
-    let chunk_partitions = producer.partitions(topics::CHUNKS).await?;
+    let chunk_partitions = partitions(topics::CHUNKS).await?;
 
     let store = store(config).await?;
     store::probe(&*store).await?;
     let job_partitions = site::job_partitions(&*store, &job_topics).await?;
-    let patience = Duration::from_secs(config.store.patience_seconds);
     let limits = Limits { roots: config.locations.roots.clone(), buckets: Vec::new() };
     let locations = Locations::new(limits, store_config(config)).with_patience(patience);
     let scratch = config.scratch_dir();

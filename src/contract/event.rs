@@ -51,10 +51,13 @@ pub enum JobEvent {
         /// How it was settled.
         outcome: ChunkOutcome,
     },
-    /// Somebody calls the job off. It means the run that had been submitted by then, and no later one: the record's time decides.
+    /// Somebody calls the job off. It means the run that had been submitted by then, and no later one.
     Cancel {
         /// The job.
         job: JobId,
+        /// When, milliseconds since 1970; none for the time of this record.
+        #[serde(default)]
+        at: Option<i64>,
     },
 }
 
@@ -66,7 +69,7 @@ impl JobEvent {
             | Self::Refused { job, .. }
             | Self::Published { job, .. }
             | Self::Chunk { job, .. }
-            | Self::Cancel { job } => job,
+            | Self::Cancel { job, .. } => job,
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::crash;
 use crate::error::{Classify, Kind, Refusal};
 use crate::media;
 use crate::site::{Site, SiteError};
-use crate::store::{Body, Location, LocationError, Put};
+use crate::store::{Body, Location, LocationError, Put, StoreError};
 
 use super::IngestError;
 
@@ -49,7 +49,10 @@ pub enum Acceptance {
         run: u32,
     },
     /// It was called off before it came here; its marker stands for the assembler to see.
-    Cancelled,
+    Cancelled {
+        /// When, milliseconds since 1970.
+        at: i64,
+    },
     /// It asks to repair a run that has ended.
     Outdated,
 }
@@ -73,7 +76,9 @@ pub async fn accept(site: &Site, job: &Job, submission: &Submission) -> Result<A
     }
     let marker =
         OpenMarker { job: job.job.clone(), run, submission: submission.id.clone(), submitted_at: submission.at };
-    mark_open(site, marker).await?;
+    // Before the marker too: one that stands for a submission which was called off gives way to this one.
+    let before: Option<Cancellation> = site.read_json(&keys::cancelled(&job.job)).await?;
+    mark_open(site, &marker, before).await?;
     crash::point("ingest.opened");
     // After the marker: whoever calls the job off leaves word here first, and then looks for the marker once more.
     if site.store.head(&keys::manifest(&job.job, run)).await.map_err(SiteError::from)?.is_some() {
@@ -81,10 +86,10 @@ pub async fn accept(site: &Site, job: &Job, submission: &Submission) -> Result<A
         return Ok(Acceptance::Finished { run });
     }
     let cancelled: Option<Cancellation> = site.read_json(&keys::cancelled(&job.job)).await?;
-    if cancelled.is_some_and(|cancelled| cancelled.at >= submission.at) {
-        return Ok(Acceptance::Cancelled);
+    match cancelled {
+        Some(Cancellation { at }) if at >= submission.at => Ok(Acceptance::Cancelled { at }),
+        _ => Ok(Acceptance::Open { run }),
     }
-    Ok(Acceptance::Open { run })
 }
 
 /// Whether this submission asked for the run that has ended: it is the very record, or one written before the end.
@@ -92,23 +97,39 @@ fn means(submission: &Submission, ended: &Manifest) -> bool {
     submission.id == ended.submission || submission.at <= ended.ended_at
 }
 
-/// The marker names the newest run and the submission that asked for it first.
-async fn mark_open(site: &Site, marker: OpenMarker) -> Result<(), SiteError> {
+/// The marker names the newest run and the submission that asked for it first, of those that were not called off.
+async fn mark_open(site: &Site, marker: &OpenMarker, cancelled: Option<Cancellation>) -> Result<(), SiteError> {
     let key = keys::open(partition_of(&marker.job, site.job_partitions), &marker.job);
-    if site.put_json(&key, &marker).await? == Put::Created {
-        return Ok(());
+    loop {
+        if site.put_json(&key, marker).await? == Put::Created {
+            return Ok(());
+        }
+        let Some(seen) = site.store.head(&key).await? else { continue };
+        match site.read_json::<OpenMarker>(&key).await {
+            // Of a later run: whoever stood still for a while may come here late.
+            Ok(Some(there)) if there.run > marker.run => return Ok(()),
+            Ok(Some(there)) if there.run == marker.run => {
+                let is_called_off =
+                    cancelled.is_some_and(|word| there.submitted_at <= word.at && word.at < marker.submitted_at);
+                if !is_called_off {
+                    return Ok(());
+                }
+            }
+            Ok(None) => continue,
+            // Of an earlier run, or not to be read.
+            Ok(Some(_)) | Err(SiteError::BadObject { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let bytes = serde_json::to_vec(marker).map_err(std::io::Error::from)?;
+        match site.store.replace(&key, Body::Bytes(bytes.into()), Some(&seen.version)).await {
+            Err(StoreError::Changed { .. }) => {} // looked at again
+            replaced => return Ok(replaced.map(drop)?),
+        }
     }
-    match site.read_json::<OpenMarker>(&key).await {
-        Ok(Some(there)) if there.run == marker.run => return Ok(()),
-        // Of an earlier run, gone at this moment, or not to be read.
-        Ok(_) | Err(SiteError::BadObject { .. }) => {}
-        Err(error) => return Err(error),
-    }
-    let bytes = serde_json::to_vec(&marker).map_err(std::io::Error::from)?;
-    site.store.replace(&key, Body::Bytes(bytes.into()), None).await?;
-    Ok(())
 }
-async fn bind(site: &Site, job: &Job) -> Result<(), IngestError> {
+
+/// Binds the id to the content; the first one wins.
+pub async fn bind(site: &Site, job: &Job) -> Result<(), IngestError> {
     let key = keys::job(&job.job);
     loop {
         // One that is old is renewed before the runs are read: gc, which removes it last, then leaves them all alone.

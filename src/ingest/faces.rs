@@ -82,7 +82,14 @@ impl Analyst {
     pub async fn reference(&self, site: &Site, look: Look<'_>) -> Result<Option<Digest>, IngestError> {
         let Plan { source, rule, .. } = look.plan;
         let key = keys::reference(source, &rule.id(), &look.toolchain.models_digest());
-        if let Some(known) = site.read_json::<Option<Digest>>(&key).await? {
+        let known = match site.read_json::<Option<Digest>>(&key).await {
+            Err(SiteError::BadObject { .. }) => {
+                site.store.delete(&key, None).await.map_err(SiteError::from)?;
+                None
+            }
+            known => known?,
+        };
+        if let Some(known) = known {
             let is_there = match &known {
                 Some(digest) => site.ensure_fresh(&keys::blob(digest)).await?,
                 None => true,

@@ -10,7 +10,7 @@ mod publish;
 mod turns;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +31,10 @@ use accept::{Acceptance, Submission};
 pub use accept::{REPAIR, last_manifest};
 use faces::Analyst;
 use outstanding::Outstanding;
-use turns::Turns;
+use turns::{Held, Turn, Turns, Work};
+
+/// How soon a record looks again whether its job's turn is over.
+const TURN_AGAIN: Duration = Duration::from_millis(100);
 
 /// How an ingest node works.
 #[derive(Clone, Debug)]
@@ -134,10 +137,19 @@ impl Node {
         crash::point("ingest.received");
         match &delivery.record {
             Ok(job) => {
-                // Twice the same job at once would be twice the same work, and each would count the other's chunks.
-                let _turn = self.turns.take(&job.job).await;
                 let span = info_span!("job", job = %job.job);
-                self.ingest(&delivery, job).instrument(span).await?;
+                async {
+                    loop {
+                        match self.turns.take(&job.job) {
+                            Turn::Ours(turn) => return self.ingest(&delivery, job, &turn).await,
+                            Turn::Taken(work) if self.join_in(&delivery, job, &work).await? => return Ok(()),
+                            // Its run has ended, and whoever does it is about to hear so.
+                            Turn::Taken(_) => tokio::time::sleep(TURN_AGAIN).await,
+                        }
+                    }
+                }
+                .instrument(span)
+                .await?;
             }
             Err(malformed) => self.bury(&delivery, "Malformed", &malformed.to_string()).await?,
         }
@@ -151,7 +163,27 @@ impl Node {
         self.site.bury(delivery, Reason::new("ingest", module_path!(), error, reason)).await
     }
 
-    async fn ingest(&self, delivery: &Delivery<Job>, job: &Job) -> Result<(), SiteError> {
+    /// Another record of a job that is in work here: the same job, which is being done; or asking for what is missing of it.
+    /// `false` if it asks for the run after the one in work, which has ended.
+    async fn join_in(&self, delivery: &Delivery<Job>, job: &Job, work: &Work) -> Result<bool, SiteError> {
+        match accept::bind(&self.site, job).await {
+            Ok(()) => {}
+            Err(IngestError::Site(error)) if error.kind() != Kind::Poison => return Err(error),
+            Err(refused) => {
+                self.bury(delivery, refused.name(), &refused.to_string()).await?;
+                return Ok(true);
+            }
+        }
+        let submission = Submission::of(delivery);
+        if submission.repair.is_some() {
+            work.ask_again();
+            return Ok(true);
+        }
+        let last = accept::last_manifest(&self.site, &job.job).await?;
+        Ok(last.is_none_or(|ended| ended.run < work.run() || submission.at <= ended.ended_at))
+    }
+
+    async fn ingest(&self, delivery: &Delivery<Job>, job: &Job, turn: &Held) -> Result<(), SiteError> {
         let submission = Submission::of(delivery);
         let accepted = match accept::accept(&self.site, job, &submission).await {
             Ok(accepted) => accepted,
@@ -167,20 +199,25 @@ impl Node {
                 info!("asked to make something again for a run that has ended");
                 return Ok(());
             }
-            Acceptance::Cancelled => {
+            Acceptance::Cancelled { at } => {
                 info!("called off before it was taken in");
-                return self.site.tell(&JobEvent::Cancel { job: job.job.clone() }).await;
+                return self.site.tell(&JobEvent::Cancel { job: job.job.clone(), at: Some(at) }).await;
             }
             Acceptance::Open { run } => run,
         };
+        turn.works_on(run);
         self.outstanding.begin(&job.job, run);
         // Cancel-safe: what is not published then is not wanted any more; files in work are removed with their folder.
-        let planned = tokio::select! {
-            // The assembler tells the end once more, so that it is the last word, whatever was said of the plan meanwhile.
-            () = self.outstanding.ended(&job.job) => {
-                self.site.tell(&JobEvent::Accepted { job: job.job.clone(), run }).await.map_err(IngestError::from)
+        let planned = loop {
+            tokio::select! {
+                // The assembler tells the end once more, so that it is the last word, whatever was said of the plan meanwhile.
+                () = self.outstanding.ended(&job.job) => {
+                    break self.site.tell(&JobEvent::Accepted { job: job.job.clone(), run }).await.map_err(IngestError::from);
+                }
+                // Everything that is there is found; what is missing is made, and all is published again.
+                () = turn.asked_again() => info!(run, "something has been lost meanwhile; beginning anew"),
+                planned = self.plan_and_publish(job, run) => break planned,
             }
-            planned = self.plan_and_publish(job, run) => planned,
         };
         self.outstanding.end(&job.job);
         let refusal = match planned {
@@ -238,6 +275,17 @@ impl Node {
         let key = keys::run(&job.job, run.run);
         self.site.put_json(&key, &run).await?;
         let run: Run = self.site.read_json(&key).await?.unwrap_or(run);
+        if run.clip != plan.source {
+            let found = "another content than when this run was accepted";
+            return Err(Refusal::new("target", found, "the same file until the job has ended: submit it again").into());
+        }
+        let plan = match run.rule == plan.rule {
+            true => plan,
+            // Accepted by another version, which cut it otherwise.
+            false => self.site.read_json(&keys::plan(&run.clip, &run.rule.id())).await?.ok_or_else(|| {
+                Refusal::new("target", "the plan of this run is gone", "a plan that is kept: submit the job again")
+            })?,
+        };
         crash::point("ingest.run.put");
         self.site.tell(&JobEvent::Accepted { job: job.job.clone(), run: run.run }).await?;
         telemetry::job(telemetry::JobOutcome::Accepted);

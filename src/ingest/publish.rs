@@ -50,7 +50,12 @@ impl Publisher<'_> {
     /// The digests of the clip's slices, if every one of them is in the store.
     async fn slices_in_store(&self) -> Result<Option<SliceIndex>, SiteError> {
         let (clip, cut) = (&self.plan.source, self.plan.rule.id());
-        let Some(index) = self.site.read_json::<SliceIndex>(&keys::slices(clip, &cut)).await? else { return Ok(None) };
+        let index = match self.site.read_json::<SliceIndex>(&keys::slices(clip, &cut)).await {
+            Ok(Some(index)) => index,
+            // What cannot be read is written again when all is cut.
+            Ok(None) | Err(SiteError::BadObject { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
         let listed = self.site.store.list(&keys::cut(clip, &cut)).await?;
         let there: HashMap<String, SystemTime> =
             listed.into_iter().map(|object| (object.key, object.modified)).collect();

@@ -188,6 +188,17 @@ pub enum MediaError {
         reason: String,
     },
 
+    /// FFmpeg takes what is to be written for wrong: times of a stream that go back, a stream of which nothing is known.
+    #[error(
+        "cannot {action} the output: {reason} (expected streams whose packets have rising times and known parameters)"
+    )]
+    Unwritable {
+        /// `create`, `write`, `copy a packet into`.
+        action: &'static str,
+        /// What FFmpeg said, and of which stream.
+        reason: String,
+    },
+
     /// The caller asked to stop.
     #[error("cancelled")]
     Cancelled,
@@ -242,6 +253,23 @@ pub enum ChunkProblem {
 }
 
 impl MediaError {
+    /// A failure to write `path`: the content's own fault where FFmpeg calls it invalid, else this machine's.
+    pub(super) fn writing(
+        action: &'static str,
+        path: &std::path::Path,
+        stream: &str,
+        error: ffmpeg_next::Error,
+    ) -> Self {
+        use ffmpeg_next::Error;
+        let reason = format!("{stream}{}", error.to_string().to_lowercase());
+        match error {
+            Error::Other { errno: libc::EINVAL | libc::ENOSYS | libc::ERANGE }
+            | Error::InvalidData
+            | Error::PatchWelcome => Self::Unwritable { action, reason },
+            _ => Self::File { action, path: path.to_owned(), reason },
+        }
+    }
+
     /// Wraps an error of the caller's own, so that it can pass through a callback.
     pub fn caller<E: std::error::Error + Classify + Send + Sync + 'static>(error: E) -> Self {
         Self::Caller { kind: error.kind(), source: Box::new(error) }

@@ -217,7 +217,7 @@ impl<'a> Joiner<'a> {
             output.write_header_with(options)?;
             Ok((output, video))
         };
-        let (output, video) = open().map_err(|error| failed(error.to_string().to_lowercase()))?;
+        let (output, video) = open().map_err(|error| MediaError::writing("create", spec.path, "", error))?;
         Ok(Self {
             output,
             path: spec.path.to_owned(),
@@ -295,7 +295,7 @@ impl<'a> Joiner<'a> {
     }
 
     fn failed(&self, error: ffmpeg::Error) -> MediaError {
-        MediaError::File { action: "write", path: self.path.clone(), reason: error.to_string().to_lowercase() }
+        MediaError::writing("write", &self.path, "", error)
     }
 }
 

@@ -195,10 +195,8 @@ impl OtherStreams {
                 _ => false,
             };
             if !is_past_end {
-                write(output, packet, target, base, self.shift).map_err(|error| MediaError::File {
-                    action: "copy a packet from",
-                    path: self.path.clone(),
-                    reason: format!("stream {index}: {}", error.to_string().to_lowercase()),
+                write(output, packet, target, base, self.shift).map_err(|error| {
+                    MediaError::writing("copy a packet into", &self.path, &format!("stream {index}: "), error)
                 })?;
             }
         }

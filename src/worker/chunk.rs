@@ -145,17 +145,15 @@ async fn make(
     let started = Instant::now();
     let bytes = tokio::fs::metadata(&made.result).await?.len();
     let key = keys::result(fingerprint);
-    let put = worker.site.store.put_new(&key, Body::File(made.result.clone())).await?;
+    while worker.site.store.put_new(&key, Body::File(made.result.clone())).await? == Put::Exists {
+        // First writer wins. Who loses goes on with the winner's result as with its own, if that is whole.
+        if let Some(winner) = find(worker, record, fingerprint).await? {
+            debug!(chunk = record.index, "another worker was first");
+            return Ok(Made::Settled(winner));
+        }
+    }
     spend(&mut seconds, Stage::Upload, started);
     crash::point("worker.uploaded");
-
-    // First writer wins. Who loses goes on with the winner's result as with its own.
-    if put == Put::Exists
-        && let Some(winner) = find(worker, record, fingerprint).await?
-    {
-        debug!(chunk = record.index, "another worker was first");
-        return Ok(Made::Settled(winner));
-    }
     Ok(Made::Settled(ChunkOutcome::Done { reused: false, bytes, counts: made.counts, seconds }))
 }
 

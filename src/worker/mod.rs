@@ -48,6 +48,9 @@ pub struct Settings {
 /// Records looked at beside those at work: most of a second run, or of a log that is read again, needs no lane, only the store's answer.
 const LOOKED_AT: usize = 8;
 
+/// How long handing back may take: a lane leaves its chunk within two seconds, and its attempt is taken back in the store.
+const HAND_BACK: Duration = Duration::from_secs(5);
+
 /// Swaps chunks until `stop`, then finishes those in work as far as the grace period allows.
 pub async fn run(site: Site, settings: Settings, meter: Arc<Meter>, stop: CancellationToken) -> Result<(), SiteError> {
     let options = Options { in_flight: settings.lanes + LOOKED_AT };
@@ -103,7 +106,15 @@ async fn drain(
     loop {
         // Cancel-safe, as above. What is delivered now is handed back by dropping it.
         tokio::select! {
-            () = &mut over, if !worker.give_up.is_cancelled() => worker.give_up.cancel(),
+            () = &mut over => {
+                if worker.give_up.is_cancelled() {
+                    // A store or broker that is away must not keep a worker from ending: what it could not say comes again.
+                    tasks.shutdown().await;
+                    return drained;
+                }
+                worker.give_up.cancel();
+                over.set(tokio::time::sleep(HAND_BACK));
+            }
             task = tasks.join_next() => match task {
                 Some(task) => drained = drained.and(task.map_err(SiteError::from).flatten()),
                 None => return drained,
