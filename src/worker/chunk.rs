@@ -53,7 +53,7 @@ pub(super) async fn settle(
     } else if let Some(outcome) = find(worker, record, &fingerprint).await? {
         Made::Settled(outcome)
     } else {
-        match make(worker, record, &fingerprint, run.ended()).await {
+        match make(worker, delivery, record, &fingerprint, run.ended()).await {
             // An object of ours that cannot be read: this chunk's trouble, and nobody else's.
             Err(error) if error.kind() == Kind::Poison => Made::Poison { error: "Site", reason: error.to_string() },
             made => made?,
@@ -110,6 +110,7 @@ async fn find(
 /// Fetches, swaps, uploads.
 async fn make(
     worker: &Worker,
+    delivery: &Delivery<ChunkRecord>,
     record: &ChunkRecord,
     fingerprint: &Fingerprint,
     ended: &CancellationToken,
@@ -120,6 +121,10 @@ async fn make(
         () = ended.cancelled() => return Ok(Made::Settled(ChunkOutcome::Skipped)),
         place = worker.places.acquire() => place.map_err(|error| SiteError::Work(error.to_string()))?,
     };
+    if delivery.claim.ensure_live().is_err() {
+        // Its partition went to another worker while it waited, who has it by now.
+        return Ok(Made::HandedBack);
+    }
     let scratch = worker.site.scratch("chunk")?;
     let mut seconds = StageSeconds::new();
 
