@@ -224,11 +224,11 @@ impl Desk {
 
     /// Ends the run that was submitted before `at`, milliseconds since 1970.
     async fn cancel(&mut self, job: &JobId, at: i64) -> Result<(), SiteError> {
-        if let Some(open) = self.open.get(job).filter(|open| open.submitted_at <= at) {
-            let run = open.run.run;
-            return self.end(job, run, Ending::cancelled(at)).await;
-        }
-        let mut marker = marker_of(&self.site, job).await?;
+        let mut marker = match marker_of(&self.site, job).await {
+            // It cannot be read; what was read when the run was opened counts.
+            Err(SiteError::BadObject { .. }) => self.open.get(job).map(OpenJob::marker),
+            marker => marker?,
+        };
         if marker.is_none() {
             // It may be on its way to ingest, which looks for this word after it has made the marker.
             let word = serde_json::to_vec(&Cancellation { at }).map_err(std::io::Error::from)?;
@@ -244,6 +244,9 @@ impl Desk {
         };
         if marker.submitted_at > at {
             return Ok(());
+        }
+        if self.open.get(job).is_some_and(|open| open.run.run == marker.run) {
+            return self.end(job, marker.run, Ending::cancelled(at)).await;
         }
         let manifest = bare_manifest(&self.site, job, marker.run, State::Cancelled).await?;
         let Ending { reason, ended_at, .. } = Ending::cancelled(at);

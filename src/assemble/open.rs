@@ -78,6 +78,12 @@ impl OpenJob {
         Ok(Some(open))
     }
 
+    /// The marker by which it was found.
+    pub fn marker(&self) -> OpenMarker {
+        let (submission, submitted_at) = (self.submission.clone(), self.submitted_at);
+        OpenMarker { job: self.run.job.job.clone(), run: self.run.run, submission, submitted_at }
+    }
+
     /// Counts every chunk whose result is in the store.
     async fn count_results(&mut self, site: &Site) -> Result<(), SiteError> {
         for (index, made_at) in results_in_store(site, &self.run, &self.plan).await? {
