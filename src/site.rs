@@ -20,11 +20,13 @@ use crate::store::{Body, LocationError, Locations, ObjectStore, Put, StoreError}
 mod keep;
 mod layout;
 mod metered;
+mod news;
 mod patient;
 
 pub use keep::{CheckError, Retention};
 pub use layout::{LayoutError, job_partitions};
 pub use metered::Metered;
+pub use news::Following;
 pub use patient::Patient;
 
 /// Largest JSON object that is read, bytes: the plan of a clip of ten hours at 60 frames per second is half of it.

@@ -3,13 +3,9 @@
 use std::collections::HashMap;
 
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
-use crate::broker::{News, Reader, StartAt};
-use crate::contract::{JobId, Status, topics};
-use crate::site::{Site, SiteError};
+use crate::contract::JobId;
+use crate::site::{Following, Site, SiteError};
 
 /// What is known of a job in work.
 #[derive(Clone, Copy, Default)]
@@ -32,40 +28,26 @@ pub enum Admission {
 pub struct Outstanding {
     limit: u32,
     jobs: watch::Sender<HashMap<JobId, Progress>>,
-    follower: JoinHandle<()>,
-    /// Cancelled when the follower has ended.
-    lost: CancellationToken,
+    news: Following,
 }
 
 impl Outstanding {
     /// Starts following.
     pub async fn follow(site: &Site, limit: u32) -> Result<Self, SiteError> {
-        let mut news = Reader::<Status>::start(&site.broker, topics::STATUS, StartAt::End).await?;
         let (jobs, _) = watch::channel(HashMap::<JobId, Progress>::new());
         let told = jobs.clone();
-        let lost = CancellationToken::new();
-        let ended = lost.clone().drop_guard();
-        let follower = tokio::spawn(async move {
-            let _ended = ended;
-            while let Some(next) = news.next().await {
-                let status = match next {
-                    Ok(News::Record(delivery)) => delivery.record,
-                    Ok(News::CaughtUp) => continue,
-                    Err(error) => return warn!(%error, "status can no longer be followed"),
+        let news = site.follow_status(move |status| {
+            told.send_if_modified(|jobs| {
+                let Some(progress) = jobs.get_mut(&status.job).filter(|job| job.run == status.run) else {
+                    return false;
                 };
-                let Ok(status) = status else { continue };
-                told.send_if_modified(|jobs| {
-                    let Some(progress) = jobs.get_mut(&status.job).filter(|job| job.run == status.run) else {
-                        return false;
-                    };
-                    let settled = status.totals.chunks_done + status.totals.chunks_reused;
-                    progress.settled = progress.settled.max(settled);
-                    progress.ended |= status.state.is_final();
-                    true
-                });
-            }
+                let settled = status.totals.chunks_done + status.totals.chunks_reused;
+                progress.settled = progress.settled.max(settled);
+                progress.ended |= status.state.is_final();
+                true
+            });
         });
-        Ok(Self { limit, jobs, follower, lost })
+        Ok(Self { limit, jobs, news: news.await? })
     }
 
     /// Waits until the run of a job that was begun has ended; for ever if it is not known to. Cancel-safe.
@@ -92,7 +74,7 @@ impl Outstanding {
         let free = |progress: Progress| progress.ended || published - progress.settled.min(published) < self.limit;
         // Cancel-safe: both only look.
         let progress = tokio::select! {
-            () = self.lost.cancelled() => return Err(SiteError::Work("topic status can no longer be followed".into())),
+            error = self.news.lost() => return Err(error),
             // The sender lives in `self`, so the channel cannot close while this waits.
             jobs = jobs.wait_for(|jobs| free(now(jobs))) => jobs.map_or(Progress::default(), |jobs| now(&jobs)),
         };
@@ -104,11 +86,5 @@ impl Outstanding {
         self.jobs.send_modify(|jobs| {
             jobs.remove(job);
         });
-    }
-}
-
-impl Drop for Outstanding {
-    fn drop(&mut self) {
-        self.follower.abort();
     }
 }

@@ -5,13 +5,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
-use crate::broker::{News, Reader, StartAt};
-use crate::contract::{JobId, Status, topics};
-use crate::site::{Site, SiteError};
+use crate::contract::JobId;
+use crate::site::{Following, Site, SiteError};
 
 type RunName = (JobId, u32);
 
@@ -28,9 +25,7 @@ impl InWork {
 /// Follows topic `status` for the runs whose chunks are in work here.
 pub struct Endings {
     in_work: Arc<InWork>,
-    follower: JoinHandle<()>,
-    /// Cancelled when the topic can no longer be followed.
-    lost: CancellationToken,
+    news: Following,
 }
 
 /// A chunk's run, as long as the chunk is in work.
@@ -43,26 +38,17 @@ pub struct Watched {
 impl Endings {
     /// Starts following.
     pub async fn follow(site: &Site) -> Result<Self, SiteError> {
-        let mut news = Reader::<Status>::start(&site.broker, topics::STATUS, StartAt::End).await?;
         let in_work = Arc::new(InWork::default());
         let told = in_work.clone();
-        let lost = CancellationToken::new();
-        let ended = lost.clone().drop_guard();
-        let follower = tokio::spawn(async move {
-            let _ended = ended;
-            while let Some(next) = news.next().await {
-                let status = match next {
-                    Ok(News::Record(delivery)) => delivery.record,
-                    Ok(News::CaughtUp) => continue,
-                    Err(error) => return warn!(%error, "status can no longer be followed"),
-                };
-                let Some(status) = status.ok().filter(|status| status.state.is_final()) else { continue };
-                if let Some((ended, _)) = told.lock().get(&(status.job, status.run)) {
-                    ended.cancel();
-                }
+        let news = site.follow_status(move |status| {
+            if !status.state.is_final() {
+                return;
+            }
+            if let Some((ended, _)) = told.lock().get(&(status.job, status.run)) {
+                ended.cancel();
             }
         });
-        Ok(Self { in_work, follower, lost })
+        Ok(Self { in_work, news: news.await? })
     }
 
     /// Begins to watch a run. Ask for its manifest after this: an ending before it is not told again.
@@ -79,14 +65,7 @@ impl Endings {
 
     /// Waits until the topic can no longer be followed. Cancel-safe.
     pub async fn lost(&self) -> SiteError {
-        self.lost.cancelled().await;
-        SiteError::Work("topic status can no longer be followed".to_owned())
-    }
-}
-
-impl Drop for Endings {
-    fn drop(&mut self) {
-        self.follower.abort();
+        self.news.lost().await
     }
 }
 
