@@ -3,13 +3,24 @@
 mod support;
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use support::{Bench, Ran, Running, demo_clip, frame_digests, portrait, run, times};
 
 const PASS: [&str; 4] = ["--swapper", "none", "--output-video-crf", "0"];
+
+/// All files in a folder and below.
+fn files_in(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { files.extend(files_in(&path)) } else { files.push(path) }
+    }
+    files.sort();
+    files
+}
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("temporary paths are UTF-8")
@@ -64,6 +75,58 @@ fn a_second_run_reuses_everything_and_a_lost_output_is_joined_again() {
     let third = Ran::from(&mut command());
     assert_eq!((&third.done()["chunks_done"], &third.done()["chunks_reused"]), (&Value::from(0), &Value::from(3)));
     assert_eq!(std::fs::read(bench.path("out.mp4")).unwrap(), made);
+}
+
+/// Every object of a job, one after the other: what cannot be read is made again, or the job fails and names it.
+#[test]
+fn no_damaged_object_keeps_a_job_waiting() {
+    let bench = Bench::new();
+    let (clip, photo) = (demo_clip(), portrait());
+    let arguments = ["-s", text(&photo), "-t", text(&clip), "-o", "out.mp4", "--frame-limit", "32"];
+    let again = || {
+        let _ = std::fs::remove_file(bench.path("out.mp4")); // a job that has failed leaves none
+        Ran::from(bench.swap(&arguments).args(["--chunk-frames", "16..16"]))
+    };
+    again().done();
+    let made = std::fs::read(bench.path("out.mp4")).unwrap();
+    let store = bench.path("data/store");
+    let mut objects = files_in(&store);
+    objects.retain(|path| path.file_name().is_some_and(|name| name != ".tmp-lock"));
+    assert!(
+        objects.len() >= 11,
+        "job, run, manifest, plan, two slices and their index, look, photo, two results: {objects:?}"
+    );
+    let mut failed = Vec::new();
+    for object in objects {
+        let key = text(object.strip_prefix(&store).unwrap()).to_owned();
+        let whole = std::fs::read(&object).unwrap();
+        std::fs::write(&object, "{}").unwrap();
+        let ran = again();
+        if ran.exit == Some(0) {
+            assert_eq!(std::fs::read(bench.path("out.mp4")).unwrap(), made, "after {key} was damaged");
+            continue;
+        }
+        assert!(ran.told().contains(&key), "{key}: {}", ran.told());
+        failed.push(key.rsplit('/').next().unwrap().to_owned());
+        std::fs::write(&object, whole).unwrap();
+        again().done();
+    }
+    assert_eq!(failed, ["job.json"], "only what the id means cannot be found out again");
+}
+
+#[test]
+fn a_job_of_an_earlier_version_is_done_again() {
+    let bench = Bench::new();
+    let clip = bench.test_clip("clip.mp4", 20, 10);
+    let again = || Ran::from(bench.swap(&["-t", text(&clip), "-o", "out.mp4"]).args(PASS));
+    again().done();
+    let manifest = files_in(&bench.path("data/store/jobs")).into_iter().find(|path| path.ends_with("manifest.json"));
+    let manifest = manifest.expect("the run has ended");
+    let mut before: Value = serde_json::from_slice(&std::fs::read(&manifest).unwrap()).unwrap();
+    before.as_object_mut().unwrap().remove("ended_at").expect("versions before the first cancellation did not say");
+    std::fs::write(&manifest, before.to_string()).unwrap();
+    std::fs::remove_file(bench.path("out.mp4")).unwrap();
+    assert_eq!(again().done()["chunks_reused"], 1);
 }
 
 #[test]

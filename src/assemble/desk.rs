@@ -17,7 +17,7 @@ use crate::contract::{
 use crate::crash;
 use crate::dead_letters::Reason;
 use crate::error::{Classify, Kind};
-use crate::ingest::last_manifest;
+use crate::ingest::last_ended;
 use crate::site::{Site, SiteError, unix_millis};
 use crate::store::Body;
 
@@ -237,7 +237,7 @@ impl Desk {
         }
         let Some(marker) = marker else {
             info!(%job, "cancelled while not open: it means what was submitted before");
-            return match last_manifest(&self.site, job).await? {
+            return match last_ended(&self.site, job).await?.and_then(|ended| ended.manifest) {
                 Some(manifest) => self.site.announce(&Status::of(&manifest, true)).await,
                 None => Ok(()),
             };

@@ -67,9 +67,13 @@ impl Progress {
             }
             Face::Lines { last } => {
                 let is_due = last.is_none_or(|last| last.elapsed() >= LINE_EVERY);
-                if is_due && self.totals.frames > 0 {
+                // The first moments need no line of their own.
+                if is_due && (self.totals.frames > 0 || self.started.elapsed() >= LINE_EVERY) {
                     *last = Some(Instant::now());
-                    eprintln!("{stage}: {done} of {} frames, {rate:.0} frames/s", self.totals.frames);
+                    match self.totals.frames {
+                        0 => eprintln!("{stage}"),
+                        frames => eprintln!("{stage}: {done} of {frames} frames, {rate:.0} frames/s"),
+                    }
                 }
             }
             Face::Json => {}

@@ -142,7 +142,9 @@ pub struct OpenMarker {
     pub run: u32,
     /// Which record asked for it; see [`Manifest::submission`].
     pub submission: String,
-    /// When that record was written, milliseconds since 1970: a cancellation means what was submitted before it.
+    /// When that record was written, milliseconds since 1970: a cancellation means what was submitted before it. 0 in markers of
+    /// versions that did not know it.
+    #[serde(default)]
     pub submitted_at: i64,
 }
 
@@ -222,5 +224,7 @@ pub struct Manifest {
     /// The job's labels.
     pub labels: BTreeMap<String, String>,
     /// When the run ended, milliseconds since 1970. The same job published before that is this run, published after it a new one.
+    /// 0 in manifests of versions that did not know it.
+    #[serde(default)]
     pub ended_at: i64,
 }

@@ -8,6 +8,8 @@ use crate::media;
 use crate::site::{Site, SiteError};
 use crate::store::{Body, Location, LocationError, Put, StoreError};
 
+use tracing::warn;
+
 use super::IngestError;
 
 /// Header of a job record by which the assembler asks for what is missing of a run: its value is the run's number.
@@ -61,12 +63,16 @@ pub enum Acceptance {
 pub async fn accept(site: &Site, job: &Job, submission: &Submission) -> Result<Acceptance, IngestError> {
     bind(site, job).await?;
     crash::point("ingest.bound");
-    let last = last_manifest(site, &job.job).await?;
-    let run = match &last {
+    let run = match last_ended(site, &job.job).await? {
         None => 1,
-        Some(manifest) if means(submission, manifest) => return Ok(Acceptance::Finished { run: manifest.run }),
-        Some(manifest) if is_whole(site, manifest).await => return Ok(Acceptance::Finished { run: manifest.run }),
-        Some(manifest) => manifest.run + 1,
+        Some(Ended { run, manifest: Some(manifest) }) => {
+            if means(submission, &manifest) || is_whole(site, &manifest).await {
+                return Ok(Acceptance::Finished { run });
+            }
+            run + 1
+        }
+        // Nobody can tell what it was asked for; what it has made is reused.
+        Some(Ended { run, manifest: None }) => run + 1,
     };
     match submission.repair {
         // The marker stays as it is: it names the submission that asked for the run.
@@ -146,18 +152,31 @@ pub async fn bind(site: &Site, job: &Job) -> Result<(), IngestError> {
     }
 }
 
-/// The manifest of the job's last ended run.
-pub async fn last_manifest(site: &Site, job: &JobId) -> Result<Option<Manifest>, SiteError> {
-    let listed = site.store.list(&keys::runs(job)).await?;
+/// The last run of a job that has ended.
+pub struct Ended {
+    /// Its number.
+    pub run: u32,
+    /// How it ended; none if its manifest cannot be read.
+    pub manifest: Option<Manifest>,
+}
+
+/// The job's last run that has ended; none if none has.
+pub async fn last_ended(site: &Site, job: &JobId) -> Result<Option<Ended>, SiteError> {
     let prefix = keys::runs(job);
+    let listed = site.store.list(&prefix).await?;
     let ended = listed.iter().filter_map(|object| {
         let (run, file) = object.key.strip_prefix(&prefix)?.split_once('/')?;
         (file == "manifest.json").then(|| run.parse::<u32>().ok())?
     });
-    match ended.max() {
-        Some(run) => site.read_json(&keys::manifest(job, run)).await,
-        None => Ok(None),
-    }
+    let Some(run) = ended.max() else { return Ok(None) };
+    let manifest = match site.read_json(&keys::manifest(job, run)).await {
+        Err(error @ SiteError::BadObject { .. }) => {
+            warn!(%job, run, %error, "how the last run ended cannot be read");
+            None
+        }
+        read => read?,
+    };
+    Ok(Some(Ended { run, manifest }))
 }
 
 /// The run is done, and its output is where and what it was.

@@ -18,7 +18,8 @@ use tracing::{Instrument, info, info_span, warn};
 
 use crate::broker::{Consumer, Delivery, Event, Options};
 use crate::contract::{
-    Digest, Job, JobEvent, JobId, Run, StageSeconds, State, Status, Swapper, Toolchain, VERSION, keys, topics,
+    Digest, Job, JobEvent, JobId, Run, StageSeconds, State, Status, Swapper, Toolchain, VERSION, keys, partition_of,
+    topics,
 };
 use crate::crash;
 use crate::dead_letters::Reason;
@@ -28,7 +29,7 @@ use crate::site::{Site, SiteError};
 use crate::telemetry;
 use crate::toolchain;
 use accept::{Acceptance, Submission};
-pub use accept::{REPAIR, last_manifest};
+pub use accept::{Ended, REPAIR, last_ended};
 use faces::Analyst;
 use outstanding::Outstanding;
 use turns::{Held, Turn, Turns, Work};
@@ -179,8 +180,9 @@ impl Node {
             work.ask_again();
             return Ok(true);
         }
-        let last = accept::last_manifest(&self.site, &job.job).await?;
-        Ok(last.is_none_or(|ended| ended.run < work.run() || submission.at <= ended.ended_at))
+        let last = accept::last_ended(&self.site, &job.job).await?;
+        let is_meant = |ended: Ended| ended.manifest.is_some_and(|manifest| submission.at <= manifest.ended_at);
+        Ok(last.is_none_or(|ended| ended.run < work.run() || is_meant(ended)))
     }
 
     async fn ingest(&self, delivery: &Delivery<Job>, job: &Job, turn: &Held) -> Result<(), SiteError> {
@@ -188,7 +190,7 @@ impl Node {
         let accepted = match accept::accept(&self.site, job, &submission).await {
             Ok(accepted) => accepted,
             Err(IngestError::Site(error)) if error.kind() != Kind::Poison => return Err(error),
-            Err(refused) => return self.bury(delivery, refused.name(), &refused.to_string()).await,
+            Err(refused) => return self.turn_away(delivery, job, submission, refused).await,
         };
         let run = match accepted {
             Acceptance::Finished { run } => {
@@ -229,6 +231,27 @@ impl Node {
         };
         // Before the news of it: once the run has failed, nobody would look at this record again.
         self.bury(delivery, "Refused", &refusal.to_string()).await?;
+        let (job, content) = (job.job.clone(), job.digest());
+        self.site.tell(&JobEvent::Refused { job, run, content, submission: submission.id, refusal }).await
+    }
+
+    /// A job that cannot be taken in. One that is open, or was another job first, goes on as if nothing had been asked.
+    async fn turn_away(
+        &self,
+        delivery: &Delivery<Job>,
+        job: &Job,
+        submission: Submission,
+        refused: IngestError,
+    ) -> Result<(), SiteError> {
+        self.bury(delivery, refused.name(), &refused.to_string()).await?;
+        let is_open =
+            self.site.store.head(&keys::open(partition_of(&job.job, self.site.job_partitions), &job.job)).await?;
+        if matches!(refused, IngestError::OtherContent { .. }) || is_open.is_some() {
+            return Ok(());
+        }
+        let run = accept::last_ended(&self.site, &job.job).await?.map_or(1, |ended| ended.run + 1);
+        let expected = "an id whose objects in the store are whole: submit it under another id";
+        let refusal = Refusal::new("job", refused.to_string(), expected);
         let (job, content) = (job.job.clone(), job.digest());
         self.site.tell(&JobEvent::Refused { job, run, content, submission: submission.id, refusal }).await
     }

@@ -4,8 +4,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use serde_json::Value;
+
+/// How long one run of the program may take, however busy the machine is.
+const RUN_LIMIT: Duration = Duration::from_secs(300);
 
 /// A folder of one test, with its own data folder.
 pub struct Bench {
@@ -87,8 +92,18 @@ impl Ran {
         }
     }
 
+    /// Runs the program to its end, which must come.
     pub fn from(command: &mut Command) -> Self {
-        Self::of(&command.output().expect("the program can be started"))
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program can be started");
+        let id = child.id();
+        let (ended, end) = mpsc::channel();
+        std::thread::spawn(move || ended.send(child.wait_with_output()));
+        let is_over = |output: std::io::Result<Output>| Self::of(&output.expect("its output can be read"));
+        end.recv_timeout(RUN_LIMIT).map(is_over).unwrap_or_else(|_| {
+            run(Command::new("kill").args(["-KILL", &id.to_string()]));
+            let told = end.recv().map(is_over).map(|ran| ran.told()).unwrap_or_default();
+            panic!("{command:?} was still at work after {RUN_LIMIT:?}: {told}")
+        })
     }
 
     /// The last event, which must be `done`.
