@@ -88,7 +88,8 @@ impl Cluster {
         for partition in found.partitions() {
             ends.add_partition_offset(topic, partition.id(), Offset::End).expect("an offset");
         }
-        let deleted = futures::executor::block_on(admin.delete_records(&ends, &AdminOptions::new()));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let deleted = runtime.block_on(admin.delete_records(&ends, &AdminOptions::new()));
         deleted.expect("records can be deleted");
     }
 
