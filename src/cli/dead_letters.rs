@@ -141,11 +141,17 @@ async fn replay(args: ReplayLetters, broker: &BrokerConfig) -> Result<Exit> {
         eprintln!("facemill: no dead letter at {position}");
     }
     let mut exit = if wanted.is_empty() { Exit::Done } else { Exit::Failed };
+    let mut of_failed_jobs = BTreeSet::new();
     let producer = Producer::start(broker)?;
     for (found, letter) in chosen {
         let at = position(&found);
         match letter.replay(&producer, (at.partition, at.offset)).await {
-            Ok((partition, offset)) => println!("{at} is {}[{partition}]@{offset}", letter.origin.topic),
+            Ok((partition, offset)) => {
+                println!("{at} is {}[{partition}]@{offset}", letter.origin.topic);
+                if letter.origin.topic == topics::CHUNKS {
+                    of_failed_jobs.extend(letter.key);
+                }
+            }
             Err(ReplayError::Letter(error)) => {
                 eprintln!("facemill: {at} was not published again: {error}");
                 exit = Exit::Failed;
@@ -154,6 +160,14 @@ async fn replay(args: ReplayLetters, broker: &BrokerConfig) -> Result<Exit> {
                 return Err(error).with_context(|| format!("publish {at} again (those printed before it were)"));
             }
         }
+    }
+    if !of_failed_jobs.is_empty() {
+        let jobs: Vec<String> = of_failed_jobs.into_iter().collect();
+        eprintln!(
+            "note: a job fails with its chunk, and workers pass over the chunks of a job that has; `facemill resubmit JOB` does it \
+             again: {}",
+            jobs.join(", ")
+        );
     }
     Ok(exit)
 }
