@@ -7,6 +7,7 @@ mod follow;
 mod gc;
 mod lane;
 mod models;
+mod probe;
 mod progress;
 mod resubmit;
 mod role;
@@ -95,6 +96,7 @@ pub fn main() -> ExitCode {
                 () = stop.cancelled() => Ok(Exit::Interrupted),
                 outcome = gc::run(args, config) => outcome,
             },
+            Command::Probe(args) => probe::run(&args),
             Command::Models(args) => models::run(args, &config),
             Command::Lane(_) => unreachable!("a lane needs none of this and has its own way"),
         }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use support::{Bench, Ran, Running, demo_clip, frame_digests, portrait, run, times};
+use support::{Bench, Ran, Running, demo_clip, facemill, frame_digests, portrait, run, times};
 
 const PASS: [&str; 4] = ["--swapper", "none", "--output-video-crf", "0"];
 
@@ -215,6 +215,47 @@ fn a_frame_limit_ends_the_sound_with_its_last_frame() {
     assert_eq!(audio, whole[..audio.len()]);
     let last: f64 = audio.last().unwrap().0.parse().unwrap();
     assert!((1.5..1.6).contains(&last), "the last audio packet starts at {last} s of 1.6 s");
+}
+
+#[test]
+fn a_part_of_the_clip_as_hevc_in_a_mov() {
+    let bench = Bench::new();
+    let clip = bench.test_clip("clip.mp4", 90, 25);
+    let arguments =
+        ["-t", text(&clip), "-o", "out.mov", "--chunk-frames", "16..16", "--trim-start", "10", "--trim-end", "2.4s"];
+    let mut command = bench.swap(&arguments);
+    command.args(PASS).args(["--output-video-encoder", "libx265", "--output-video-preset", "ultrafast"]);
+    assert_eq!(Ran::from(&mut command).done()["frames"], 50);
+    assert_eq!(frame_digests(&bench.path("out.mov")), frame_digests(&clip)[10..60]);
+    let codec = run(Command::new("ffprobe").args(["-v", "error", "-select_streams", "v", "-of", "csv=p=0"]).args([
+        "-show_entries",
+        "stream=codec_name,codec_tag_string",
+        text(&bench.path("out.mov")),
+    ]));
+    assert_eq!(String::from_utf8(codec).unwrap().trim(), "hevc,hvc1");
+}
+
+#[test]
+fn a_probe_tells_what_is_kept_and_what_would_be_refused() {
+    let bench = Bench::new();
+    let clip = bench.test_clip("clip.mp4", 90, 25);
+    let probe = |clip: &Path, more: &[&str]| Ran::from(facemill().args(["probe", "--json", text(clip)]).args(more));
+    let told = probe(&clip, &["--chunk-frames", "16..32"]);
+    assert_eq!((told.exit, told.events.len()), (Some(0), 1), "{}", told.told());
+    let report = &told.events[0];
+    assert_eq!((&report["video"]["frames"], &report["video"]["constant_rate"]), (&90.into(), &true.into()), "{report}");
+    assert_eq!((&report["chunks"]["count"], &report["streams"][0]["codec"]), (&4.into(), &"aac".into()), "{report}");
+    assert!(report["refused"].is_null() && report["streams"][0]["left_out"].is_null(), "{report}");
+    let deep = bench.clip("deep.mkv", "-f lavfi -i testsrc2=s=64x64:r=25:d=1 -c:v libx264 -pix_fmt yuv420p10le");
+    let refused = probe(&deep, &[]);
+    assert_eq!(refused.exit, Some(3));
+    assert!(refused.events[0]["refused"].as_str().is_some_and(|why| why.contains("yuv420p10le")), "{}", refused.told());
+    assert_eq!(probe(&deep, &["--swapper", "none"]).exit, Some(0));
+    let broken = bench.path("broken.mp4");
+    std::fs::write(&broken, "not a video").unwrap();
+    let refused = probe(&broken, &[]);
+    assert_eq!(refused.exit, Some(3));
+    assert!(refused.told().contains("is not a video file"), "{}", refused.told());
 }
 
 #[test]

@@ -9,7 +9,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use crate::contract::{Cut, Fingerprint, Output, Plan, ResultFooter, Run, SliceIndex, StageSeconds, keys};
+use crate::contract::{Cut, Fingerprint, Output, Plan, ResultFooter, Run, StageSeconds, keys};
 use crate::crash;
 use crate::error::{Classify, Kind};
 use crate::media::{self, ChunkFile, JoinRequest, MediaError};
@@ -17,6 +17,8 @@ use crate::seal::{self, SealError};
 use crate::site::{Site, SiteError};
 use crate::store::{Expected, Location, LocationError, StoreError, Version};
 use crate::telemetry::{self, Stage};
+
+use super::open::slice_digests;
 
 /// Footers read at once.
 const REQUESTS: usize = 16;
@@ -97,7 +99,7 @@ pub async fn join(site: &Site, run: &Run, plan: &Plan, stop: Arc<AtomicBool>) ->
     let (ready, mut files) = mpsc::channel::<Result<ChunkFile, JoinError>>(2); // one being joined, one ready
     let joiner = {
         let (plan, output) = (plan.clone(), output.clone());
-        let (reorder_depth, limited) = (results.reorder_depth(), run.job.frame_limit.is_some());
+        let (reorder_depth, keep) = (results.reorder_depth(), run.job.keep());
         tokio::task::spawn_blocking(move || {
             let mut failed = None;
             let mut chunks = std::iter::from_fn(|| match files.blocking_recv()? {
@@ -114,7 +116,8 @@ pub async fn join(site: &Site, run: &Run, plan: &Plan, stop: Arc<AtomicBool>) ->
                 reorder_depth,
                 output: &output,
                 container,
-                trim_to_last_frame: limited,
+                trim_to_first_frame: keep.start.is_some(),
+                trim_to_last_frame: keep.has_end(),
                 cancelled: &|| stop.load(Ordering::Relaxed),
                 progress: &mut |_| crash::point("assemble.join.mux"),
             });
@@ -178,12 +181,12 @@ struct Results {
 impl Results {
     /// Reads every footer: the join needs the largest reorder depth before its first packet.
     async fn of(site: &Site, run: &Run, plan: &Plan) -> Result<Self, JoinError> {
-        let key = keys::slices(&run.clip, &run.rule.id());
-        let Some(index) = site.read_json::<SliceIndex>(&key).await? else {
-            let error = "it is missing".to_owned();
+        let slices = slice_digests(site, run, plan).await?;
+        if slices.len() != plan.chunks.len() {
+            let (key, error) = (keys::slices(&run.clip, &run.rule.id()), "slices are missing".to_owned());
             return Err(SiteError::BadObject { key, error }.into());
-        };
-        let names = index.slices.iter().zip(&plan.chunks).map(|(slice, cut)| run.spec(plan, cut, *slice).fingerprint());
+        }
+        let names = slices.iter().map(|(chunk, slice)| run.spec(plan, &plan.chunks[*chunk], *slice).fingerprint());
         let names: Vec<Fingerprint> = names.collect();
         let footers = stream::iter(names.clone().into_iter().enumerate())
             .map(|(chunk, name)| async move { read_footer(site, chunk, &name).await })

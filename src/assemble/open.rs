@@ -8,6 +8,7 @@ use std::time::UNIX_EPOCH;
 use tokio::task::AbortHandle;
 
 use futures::{StreamExt, TryStreamExt, stream};
+use tracing::warn;
 
 use crate::contract::{
     Digest, FrameCounts, JobId, OpenMarker, Plan, Run, SliceIndex, StageSeconds, keys, partition_of,
@@ -117,10 +118,18 @@ async fn results_in_store(site: &Site, run: &Run, plan: &Plan) -> Result<Vec<(us
         .await
 }
 
-/// The slices that are in the store, by chunk. While ingest is still cutting there is no index of them: then they are read.
-async fn slice_digests(site: &Site, run: &Run, plan: &Plan) -> Result<Vec<(usize, Digest)>, SiteError> {
+/// The slices that are in the store, by chunk. While ingest is still cutting there is no index of them: then they are read. So they are
+/// if the index cannot be: ingest writes it again.
+pub async fn slice_digests(site: &Site, run: &Run, plan: &Plan) -> Result<Vec<(usize, Digest)>, SiteError> {
     let cut = run.rule.id();
-    if let Some(index) = site.read_json::<SliceIndex>(&keys::slices(&run.clip, &cut)).await? {
+    let index = match site.read_json::<SliceIndex>(&keys::slices(&run.clip, &cut)).await {
+        Err(error @ SiteError::BadObject { .. }) => {
+            warn!(job = %run.job.job, %error, "reading the slices themselves");
+            None
+        }
+        read => read?,
+    };
+    if let Some(index) = index {
         return Ok(index.slices.into_iter().enumerate().take(plan.chunks.len()).collect());
     }
     let listed = site.store.list(&keys::cut(&run.clip, &cut)).await?;

@@ -232,7 +232,13 @@ impl Desk {
 /// Publishes chunks of a run again, as far as their slices have been cut.
 pub async fn order(site: &Site, run: &Run, plan: &Plan, chunks: &[u32]) -> Result<(), SiteError> {
     let key = keys::slices(&run.clip, &run.rule.id());
-    let Some(index) = site.read_json::<SliceIndex>(&key).await? else { return Ok(()) };
+    let index = match site.read_json::<SliceIndex>(&key).await {
+        Ok(Some(index)) => index,
+        Ok(None) => return Ok(()),
+        // It is written again with whatever else is missing.
+        Err(SiteError::BadObject { .. }) => return ask_ingest(site, &run.job.job, run.run).await,
+        Err(error) => return Err(error),
+    };
     for &chunk in chunks {
         let Some(slice) = index.slices.get(chunk as usize) else { continue };
         site.order(&run.chunk(plan, chunk as usize, *slice)).await?;

@@ -39,22 +39,23 @@ pub(super) struct Returned {
 /// One partition's assignment to this process. Ends for good with the revocation, and at once when the process turns out
 /// to have stood still for longer than its session.
 #[derive(Clone, Debug)]
-pub(super) struct Lease {
-    pub epoch: u64,
+pub struct Lease {
+    pub(super) epoch: u64,
     live: Arc<AtomicBool>,
     pulse: Arc<Pulse>,
 }
 
 impl Lease {
-    pub fn new(epoch: u64, pulse: Arc<Pulse>) -> Self {
+    pub(super) fn new(epoch: u64, pulse: Arc<Pulse>) -> Self {
         Self { epoch, live: Arc::new(AtomicBool::new(true)), pulse }
     }
 
-    pub fn end(&self) {
+    pub(super) fn end(&self) {
         self.live.store(false, Ordering::Release);
     }
 
-    fn is_live(&self) -> bool {
+    /// Whether the partition is still ours.
+    pub fn is_live(&self) -> bool {
         // In this order: the poll thread ends leases before it beats again, so whoever sees the new beat sees them ended.
         !self.pulse.is_late() && self.live.load(Ordering::Acquire)
     }
@@ -95,6 +96,11 @@ impl Claim {
             return Ok(());
         }
         Err(LeaseLost { topic: self.topic.clone(), partition: self.partition, offset: self.offset })
+    }
+
+    /// What it is good for as long as: to look at when the claim itself is elsewhere.
+    pub fn lease(&self) -> Lease {
+        self.lease.clone()
     }
 
     #[cfg(test)]

@@ -29,7 +29,7 @@ pub mod topics;
 mod watch;
 mod window;
 
-pub use claim::{Claim, LeaseLost};
+pub use claim::{Claim, Lease, LeaseLost};
 pub use consumer::{Consumer, Event, Options};
 pub use delivery::{Delivery, Headers, Malformed};
 pub use embedded::EmbeddedBroker;

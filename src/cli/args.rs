@@ -7,7 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::config::{LANE_MEMORY_MB, LANES, LogFormat, THREADS};
-use crate::contract::{Faces, JobId, Swapper};
+use crate::contract::{Faces, JobId, Moment, Swapper};
+use crate::error::Refusal;
 use crate::vision::Provider;
 
 use super::Exit;
@@ -41,6 +42,8 @@ pub struct Cli {
 pub enum Command {
     /// Swap a face in a clip, on this machine
     Swap(Box<Swap>),
+    /// Tell what a clip is, how it would be cut, and what of it would be kept
+    Probe(Probe),
     /// Take jobs in: plan their clips, cut them into chunks (a service)
     Ingest(Role),
     /// Swap chunks (a service)
@@ -108,7 +111,13 @@ pub struct Swap {
     /// Quality, 0..51: lower is better and larger, 0 is lossless
     #[arg(long, default_value_t = 18, value_name = "CRF", value_parser = clap::value_parser!(u8).range(0..=51), help_heading = "Output")]
     pub output_video_crf: u8,
-    /// Only the first N frames; the audio ends with the last of them
+    /// From this frame (250, counted from 0) or time (12.5s, 1:02.5) of the clip on; sound and subtitles begin with it
+    #[arg(long, value_name = "FRAME|TIME", value_parser = moment, help_heading = "Output")]
+    pub trim_start: Option<Moment>,
+    /// Up to this frame or time of the clip, which is left out
+    #[arg(long, value_name = "FRAME|TIME", value_parser = moment, help_heading = "Output")]
+    pub trim_end: Option<Moment>,
+    /// Only the first N frames of what is not trimmed; the audio ends with the last of them
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Output")]
     pub frame_limit: Option<u64>,
 
@@ -126,6 +135,40 @@ pub struct Swap {
     pub execution_provider: Option<String>,
 
     /// Events as JSON lines on standard output instead of a progress bar; the last one is {"event":"done", …}
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Tell what a clip is, how it would be cut, and what of it would be kept. Nothing is decoded or written.
+///
+/// Exit code 3 if a job with this clip would be refused.
+#[derive(Debug, Args)]
+pub struct Probe {
+    /// The clip
+    #[arg(value_name = "CLIP")]
+    pub clip: PathBuf,
+    /// The name that the finished clip would have (.mp4, .m4v, .mov, .mkv); only its ending counts
+    #[arg(short, long, value_name = "FILE", default_value = "out.mp4")]
+    pub output_path: PathBuf,
+    /// Who would swap
+    #[arg(long, default_value = "mesh")]
+    pub swapper: SwapperArg,
+    /// Encoder
+    #[arg(long, default_value = "libx264", value_name = "ENCODER", value_parser = crate::contract::ENCODERS)]
+    pub output_video_encoder: String,
+    /// From this frame (250, counted from 0) or time (12.5s, 1:02.5) of the clip on
+    #[arg(long, value_name = "FRAME|TIME", value_parser = moment)]
+    pub trim_start: Option<Moment>,
+    /// Up to this frame or time of the clip, which is left out
+    #[arg(long, value_name = "FRAME|TIME", value_parser = moment)]
+    pub trim_end: Option<Moment>,
+    /// Only the first N frames of what is not trimmed
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub frame_limit: Option<u64>,
+    /// Shortest and longest chunk, frames, 1..1000000
+    #[arg(long, default_value = "64..128", value_name = "MIN..MAX", value_parser = chunk_frames)]
+    pub chunk_frames: ChunkFrames,
+    /// A JSON object
     #[arg(long)]
     pub json: bool,
 }
@@ -437,6 +480,10 @@ fn chunk_frames(text: &str) -> Result<ChunkFrames, String> {
     Err(expected.to_owned())
 }
 
+fn moment(text: &str) -> Result<Moment, String> {
+    text.parse().map_err(|refusal: Refusal| format!("expected {}", refusal.expected))
+}
+
 fn blend_ratio(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
@@ -475,7 +522,7 @@ impl Command {
                 "store": { "url": resubmit.store, "endpoint_url": resubmit.store_endpoint },
             }),
             Self::Gc(gc) => json!({ "store": { "url": gc.store, "endpoint_url": gc.store_endpoint } }),
-            Self::Models(_) | Self::Lane(_) => json!({}),
+            Self::Probe(_) | Self::Models(_) | Self::Lane(_) => json!({}),
         }
     }
 

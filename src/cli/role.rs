@@ -46,7 +46,7 @@ pub async fn worker(args: WorkerRole, config: Config, stop: CancellationToken) -
     if !models.is_empty() {
         vision::model::init(&config.onnxruntime_library())?;
     }
-    // A group is told apart by pipeline and models alone.
+    // Of the encoder, a group is told apart by the version of its library alone: one worker runs all of them.
     let encoder = media::encoder_version("libx264")?;
     let named = if models.is_empty() { String::new() } else { config.worker.provider.clone() };
     let toolchain = Toolchain { pipeline: PIPELINE, encoder, provider: named, models };

@@ -133,6 +133,8 @@ fn build_job(args: &Swap, swapper: Swapper) -> Result<Job, Refusal> {
             crf: args.output_video_crf,
         },
         chunk_frames: args.chunk_frames.0,
+        trim_start: args.trim_start,
+        trim_end: args.trim_end,
         frame_limit: args.frame_limit,
         labels: Default::default(),
     };

@@ -36,6 +36,10 @@ pub struct Clip {
     pub pts: Vec<i64>,
     /// How long the last frame is shown, ticks.
     pub last_duration: i64,
+    /// Presentation time of every packet in decode order, ticks, where the container's own are missing or double; else
+    /// none, and the container's count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packet_pts: Vec<i64>,
 }
 
 impl Clip {

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, JobId, VERSION};
+use super::{Digest, JobId, Keep, Moment, VERSION};
 use crate::error::Refusal;
 
 /// How many photos of one person a job may name.
@@ -17,13 +17,13 @@ const LABELS_MAX: usize = 32;
 const TEXT_MAX: usize = 2048;
 /// Accepted chunk bounds, frames.
 pub const CHUNK_FRAMES: RangeInclusive<u64> = 1..=1_000_000;
-/// Accepted constant rate factors of libx264; 0 is lossless.
+/// Accepted constant rate factors; 0 is lossless.
 pub const CRF: RangeInclusive<u8> = 0..=51;
-/// Presets of libx264, fastest first.
+/// Presets of both encoders, fastest first.
 pub const PRESETS: [&str; 10] =
     ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"];
 /// Encoders that can be named.
-pub const ENCODERS: [&str; 1] = ["libx264"];
+pub const ENCODERS: [&str; 2] = ["libx264", "libx265"];
 
 /// One record of topic `jobs`. Unknown fields are refused, so that a misspelt option is not silently ignored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -49,7 +49,13 @@ pub struct Job {
     /// Shortest and longest chunk, frames; default 64 and 128.
     #[serde(default = "chunk_frames")]
     pub chunk_frames: [u64; 2],
-    /// Only the first so many frames; the audio ends with the last of them. Default: all.
+    /// From this frame or time on; the output's time begins with it, sound and subtitles too. Default: from the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trim_start: Option<Moment>,
+    /// Up to this frame or time, which is left out, of the clip before anything is trimmed. Default: to the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trim_end: Option<Moment>,
+    /// Only the first so many frames of what is not trimmed; the audio ends with the last of them. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frame_limit: Option<u64>,
     /// Free text for the producer's own use; carried into the manifest.
@@ -113,7 +119,7 @@ pub enum Faces {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Video {
-    /// FFmpeg's name of the encoder: `libx264`.
+    /// FFmpeg's name of the encoder: `libx264` or `libx265`.
     pub encoder: String,
     /// Speed against size, `ultrafast` … `placebo`.
     pub preset: String,
@@ -141,6 +147,11 @@ impl Job {
         Digest::of_json(self)
     }
 
+    /// Which frames of the clip are wanted.
+    pub fn keep(&self) -> Keep {
+        Keep { start: self.trim_start, end: self.trim_end, limit: self.frame_limit }
+    }
+
     /// Refuses what can be seen to be wrong from the record alone.
     pub fn validate(&self) -> Result<(), Refusal> {
         let refuse = |field: &str, found: String, expected: &str| Err(Refusal::new(field, found, expected));
@@ -150,6 +161,16 @@ impl Job {
         let [min, max] = self.chunk_frames;
         if !CHUNK_FRAMES.contains(&min) || !CHUNK_FRAMES.contains(&max) || min > max {
             return refuse("chunk_frames", format!("{min}..{max}"), "MIN..MAX with 1 <= MIN <= MAX <= 1000000");
+        }
+        let is_empty = match (self.trim_start, self.trim_end) {
+            (Some(Moment::Frame(start)), Some(Moment::Frame(end))) => end <= start,
+            (Some(Moment::Time(start)), Some(Moment::Time(end))) => end <= start,
+            (_, Some(Moment::Frame(0) | Moment::Time(0))) => true,
+            _ => false,
+        };
+        if is_empty {
+            let end = self.trim_end.map(|end| end.to_string()).unwrap_or_default();
+            return refuse("trim_end", end, "a place behind trim_start");
         }
         if self.frame_limit == Some(0) {
             return refuse("frame_limit", "0".into(), "1 or more frames");
@@ -251,12 +272,14 @@ mod tests {
     #[test]
     fn each_refusal_names_its_field() {
         type Change = fn(&mut Job);
-        let cases: [(&str, Change); 13] = [
+        let cases: [(&str, Change); 15] = [
             ("v", |j| j.v = 2),
             ("chunk_frames", |j| j.chunk_frames = [0, 8]),
             ("chunk_frames", |j| j.chunk_frames = [9, 8]),
             ("chunk_frames", |j| j.chunk_frames = [1, 1_000_001]),
             ("frame_limit", |j| j.frame_limit = Some(0)),
+            ("trim_end", |j| j.trim_end = Some(Moment::Time(0))),
+            ("trim_end", |j| (j.trim_start, j.trim_end) = (Some(Moment::Frame(9)), Some(Moment::Frame(9)))),
             ("swap.blend_ratio", |j| j.swap.blend_ratio = 7.0),
             ("swap.blend_ratio", |j| j.swap.blend_ratio = f64::NAN),
             ("sources", |j| j.sources.clear()),

@@ -5,7 +5,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ChunkRecord, ChunkSpec, Clip, Cut, Digest, Job, JobId, Span, StageSeconds, State, Toolchain};
+use super::{
+    ChunkRecord, ChunkSpec, Clip, Cut, Digest, Job, JobId, Keep, Moment, Span, StageSeconds, State, Toolchain,
+};
 use crate::frame::FrameIndex;
 
 /// Raised whenever the same clip and rule are cut differently.
@@ -21,12 +23,24 @@ pub struct CutRule {
     pub roll: String,
     /// Only the first so many frames.
     pub frame_limit: Option<u64>,
+    /// From this one on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trim_start: Option<Moment>,
+    /// Up to this one, which is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trim_end: Option<Moment>,
 }
 
 impl CutRule {
     /// The rule of this version of the planner.
-    pub fn new(chunk_frames: [u64; 2], roll: String, frame_limit: Option<u64>) -> Self {
-        Self { planner: PLANNER, chunk_frames, roll, frame_limit }
+    pub fn new(chunk_frames: [u64; 2], roll: String, keep: Keep) -> Self {
+        let Keep { start: trim_start, end: trim_end, limit: frame_limit } = keep;
+        Self { planner: PLANNER, chunk_frames, roll, frame_limit, trim_start, trim_end }
+    }
+
+    /// Which frames of the clip are kept.
+    pub fn keep(&self) -> Keep {
+        Keep { start: self.trim_start, end: self.trim_end, limit: self.frame_limit }
     }
 
     /// The name under which clips cut by this rule are kept.

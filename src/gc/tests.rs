@@ -10,8 +10,8 @@ use serde_json::json;
 
 use super::*;
 use crate::contract::{
-    Clip, Cut, CutRule, Digest, Job, OpenMarker, PIPELINE, Plan, Ratio, Run, SliceIndex, Toolchain, VERSION, keys,
-    partition_of,
+    Clip, Cut, CutRule, Digest, Job, Keep, OpenMarker, PIPELINE, Plan, Ratio, Run, SliceIndex, Toolchain, VERSION,
+    keys, partition_of,
 };
 use crate::store::{Attempt, Body, FsStore, Listed, Meta, Put, Version};
 
@@ -47,10 +47,11 @@ impl Planned {
             frame_rate: Ratio { num: 25, den: 1 },
             pts: (0..8).collect(),
             last_duration: 1,
+            packet_pts: Vec::new(),
         };
         let chunk =
             |start, end| Cut { start, end, lo: start, hi: end, first_packet: start, last_packet: end - 1, base_pts: 0 };
-        let (source, rule) = (Digest::of(name.as_bytes()), CutRule::new([4, 4], "none".into(), None));
+        let (source, rule) = (Digest::of(name.as_bytes()), CutRule::new([4, 4], "none".into(), Keep::default()));
         let plan = Plan {
             v: VERSION,
             source,

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use tracing::warn;
 
-use crate::contract::{CutRule, Digest, Job, Plan, Swapper, VERSION, keys};
+use crate::contract::{CutRule, Digest, Job, Keep, Plan, Swapper, VERSION, keys};
 use crate::error::{Classify, Kind, Refusal};
-use crate::media;
+use crate::media::{self, Probe};
 use crate::plan;
 use crate::seal;
 use crate::site::{Site, SiteError};
@@ -50,12 +50,7 @@ pub async fn bring(site: &Site, field: &str, location: &str, to: &Path) -> Resul
 
 /// The plan of the clip: the one that is in the store, or a new one. A clip planned before is not read again.
 pub async fn plan(site: &Site, job: &Job, target: &Target, limits: &media::Limits) -> Result<Plan, IngestError> {
-    let tracked = job.swap.swapper != Swapper::None;
-    let roll = match tracked {
-        true => format!("track-{}-{}", track::SEGMENT, smooth::RADIUS),
-        false => "none".to_owned(),
-    };
-    let rule = CutRule::new(job.chunk_frames, roll, job.frame_limit);
+    let rule = cut_rule(job.swap.swapper, job.chunk_frames, job.keep());
     let key = keys::plan(&target.digest, &rule.id());
     match site.read_json(&key).await {
         Ok(Some(plan)) if site.ensure_fresh(&key).await? => return Ok(plan),
@@ -68,27 +63,35 @@ pub async fn plan(site: &Site, job: &Job, target: &Target, limits: &media::Limit
         Err(error) => return Err(error.into()),
     }
     let (path, limits, source) = (target.path.clone(), *limits, target.digest);
-    let made = tokio::task::spawn_blocking(move || make(&path, source, rule, tracked, &limits));
+    let swapper = job.swap.swapper;
+    let made = tokio::task::spawn_blocking(move || {
+        let probe = media::probe(&path, &rule.keep(), &limits).map_err(|error| unusable(&error))?;
+        Ok(planned(probe, source, rule, swapper)?)
+    });
     let plan = made.await.map_err(SiteError::from)?.map_err(|error| named(error, &target.path, &job.target))?;
     site.put_json(&key, &plan).await?;
     Ok(plan)
 }
 
-fn make(
-    path: &Path,
-    source: Digest,
-    rule: CutRule,
-    tracked: bool,
-    limits: &media::Limits,
-) -> Result<Plan, IngestError> {
-    let probe = media::probe(path, rule.frame_limit, limits).map_err(|error| unusable(&error))?;
-    let frames = probe.clip.frames();
-    let window = |span: std::ops::Range<u64>| if tracked { track::window(span, frames) } else { span };
+/// How a clip is cut for a swapper.
+pub fn cut_rule(swapper: Swapper, chunk_frames: [u64; 2], keep: Keep) -> CutRule {
+    let roll = match swapper {
+        Swapper::None => "none".to_owned(),
+        Swapper::Mesh => format!("track-{}-{}", track::SEGMENT, smooth::RADIUS),
+    };
+    CutRule::new(chunk_frames, roll, keep)
+}
+
+/// The plan of a clip that has been read through; `source` is its file's digest.
+pub fn planned(probe: Probe, source: Digest, rule: CutRule, swapper: Swapper) -> Result<Plan, Refusal> {
+    let tracked = swapper != Swapper::None;
+    let Probe { clip, packets, warnings, .. } = probe;
+    let window = |span: std::ops::Range<u64>| if tracked { track::window(span, clip.frames()) } else { span };
     let unplannable =
         |error: plan::PlanError| Refusal::new("target", error.to_string(), "a clip that starts with a keyframe");
-    let chunks = plan::cut(&probe.clip.pts, &probe.packets, rule.chunk_frames, &window).map_err(unplannable)?;
-    let looks = if tracked { plan::looks(&probe.clip.pts, &probe.packets).map_err(unplannable)? } else { Vec::new() };
-    Ok(Plan { v: VERSION, source, rule, clip: probe.clip, chunks, looks, warnings: probe.warnings })
+    let chunks = plan::cut(&clip.pts, &packets, rule.chunk_frames, &window).map_err(unplannable)?;
+    let looks = if tracked { plan::looks(&clip.pts, &packets).map_err(unplannable)? } else { Vec::new() };
+    Ok(Plan { v: VERSION, source, rule, clip, chunks, looks, warnings })
 }
 
 /// A clip that was fetched is called by its own name, and not by that of its copy.
@@ -101,10 +104,10 @@ fn named(error: IngestError, local: &Path, location: &str) -> IngestError {
 }
 
 /// Refuses clips whose pixels the encoder or the swapper cannot work on.
-pub fn check_pixels(plan: &Plan, job: &Job) -> Result<(), Refusal> {
+pub fn check_pixels(plan: &Plan, encoder: &str, swapper: Swapper) -> Result<(), Refusal> {
     let found = &plan.clip.pixel_format;
-    media::check_encodable(&job.video.encoder, found).map_err(|error| refusal_of(&error))?;
-    if job.swap.swapper == Swapper::None || media::pixels_supported(found) {
+    media::check_encodable(encoder, found).map_err(|error| refusal_of(&error))?;
+    if swapper == Swapper::None || media::pixels_supported(found) {
         return Ok(());
     }
     Err(Refusal::new("target", format!("pixel format {found}"), "8-bit planar YUV (yuv420p, yuv422p, yuv444p)"))

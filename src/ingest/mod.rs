@@ -30,6 +30,7 @@ use crate::telemetry;
 use crate::toolchain;
 use accept::{Acceptance, Submission};
 pub use accept::{Ended, REPAIR, last_ended};
+pub use clip::{check_pixels, cut_rule, planned};
 use faces::Analyst;
 use outstanding::Outstanding;
 use turns::{Held, Turn, Turns, Work};
@@ -141,10 +142,12 @@ impl Node {
                 let span = info_span!("job", job = %job.job);
                 async {
                     loop {
-                        match self.turns.take(&job.job) {
+                        let lease = delivery.claim.lease();
+                        match self.turns.take(&job.job, move || lease.is_live()) {
                             Turn::Ours(turn) => return self.ingest(&delivery, job, &turn).await,
                             Turn::Taken(work) if self.join_in(&delivery, job, &work).await? => return Ok(()),
-                            // Its run has ended, and whoever does it is about to hear so.
+                            // Its run has ended, and whoever does it is about to hear so; or its record is no longer ours, and this
+                            // one does what is left then.
                             Turn::Taken(_) => tokio::time::sleep(TURN_AGAIN).await,
                         }
                     }
@@ -165,7 +168,7 @@ impl Node {
     }
 
     /// Another record of a job that is in work here: the same job, which is being done; or asking for what is missing of it.
-    /// `false` if it asks for the run after the one in work, which has ended.
+    /// `false` if it asks for the run after the one in work, which has ended, or if no offset waits for the work any more.
     async fn join_in(&self, delivery: &Delivery<Job>, job: &Job, work: &Work) -> Result<bool, SiteError> {
         match accept::bind(&self.site, job).await {
             Ok(()) => {}
@@ -175,6 +178,9 @@ impl Node {
                 return Ok(true);
             }
         }
+        if !work.is_ours() {
+            return Ok(false);
+        }
         let submission = Submission::of(delivery);
         if submission.repair.is_some() {
             work.ask_again();
@@ -182,7 +188,8 @@ impl Node {
         }
         let last = accept::last_ended(&self.site, &job.job).await?;
         let is_meant = |ended: Ended| ended.manifest.is_some_and(|manifest| submission.at <= manifest.ended_at);
-        Ok(last.is_none_or(|ended| ended.run < work.run() || is_meant(ended)))
+        let is_the_same = last.is_none_or(|ended| ended.run < work.run() || is_meant(ended));
+        Ok(is_the_same && work.is_ours())
     }
 
     async fn ingest(&self, delivery: &Delivery<Job>, job: &Job, turn: &Held) -> Result<(), SiteError> {
@@ -267,7 +274,7 @@ impl Node {
         let plan =
             timed(&mut seconds, telemetry::Stage::Probe, clip::plan(&self.site, job, &target, &self.settings.limits))
                 .await?;
-        clip::check_pixels(&plan, job)?;
+        clip::check_pixels(&plan, &job.video.encoder, job.swap.swapper)?;
         crash::point("ingest.planned");
         let toolchain: Toolchain = toolchain::of(job, &self.settings.provider)?;
         let (portraits, reference) = timed(&mut seconds, telemetry::Stage::Analyse, async {

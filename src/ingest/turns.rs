@@ -1,5 +1,6 @@
-//! One job at a time. Another record of a job that is in work here does not wait in its slot: the first one's offset, on the same
-//! partition, is committed only after its work, so nothing is lost when the second is finished at once.
+//! One job at a time. Another record of a job that is in work here does not wait in its slot: the first one's offset is committed only
+//! after its work, so nothing is lost when the second is finished at once. Unless the first one's partition has been taken away and come
+//! back meanwhile: then the second may be the very record that it was, and nothing else holds the offset back.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,14 +13,20 @@ use crate::contract::JobId;
 type InWork = Arc<Mutex<HashMap<JobId, Arc<Work>>>>;
 
 /// A job in work.
-#[derive(Default)]
 pub struct Work {
+    /// The record by which it is done is still ours.
+    is_ours: Box<dyn Fn() -> bool + Send + Sync>,
     again: Notify,
     /// The run that is in work; 0 while that is not known.
     run: AtomicU32,
 }
 
 impl Work {
+    /// Whether its record's offset waits for it.
+    pub fn is_ours(&self) -> bool {
+        (self.is_ours)()
+    }
+
     /// Asks whoever does it to begin anew.
     pub fn ask_again(&self) {
         self.again.notify_one();
@@ -55,13 +62,13 @@ fn lock(turns: &InWork) -> MutexGuard<'_, HashMap<JobId, Arc<Work>>> {
 }
 
 impl Turns {
-    /// Takes the job's turn, if it is free.
-    pub fn take(&self, job: &JobId) -> Turn {
+    /// Takes the job's turn, if it is free, for a record that is ours as long as `is_ours`.
+    pub fn take(&self, job: &JobId, is_ours: impl Fn() -> bool + Send + Sync + 'static) -> Turn {
         let mut turns = lock(&self.0);
         if let Some(taken) = turns.get(job) {
             return Turn::Taken(taken.clone());
         }
-        let work = Arc::new(Work::default());
+        let work = Arc::new(Work { is_ours: Box::new(is_ours), again: Notify::new(), run: AtomicU32::new(0) });
         turns.insert(job.clone(), work.clone());
         Turn::Ours(Held { turns: self.0.clone(), job: job.clone(), work })
     }
@@ -87,20 +94,30 @@ impl Drop for Held {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+
     use super::*;
 
     #[tokio::test]
     async fn the_second_of_a_job_does_not_wait_and_can_be_heard() {
         let turns = Turns::default();
         let (one, other): (JobId, JobId) = ("one".parse().unwrap(), "other".parse().unwrap());
-        let Turn::Ours(held) = turns.take(&one) else { panic!("the first has the turn") };
-        assert!(matches!(turns.take(&other), Turn::Ours(_)));
-        let Turn::Taken(work) = turns.take(&one) else { panic!("the turn is taken") };
+        let lease = Arc::new(AtomicBool::new(true));
+        let is_ours = {
+            let lease = lease.clone();
+            move || lease.load(Ordering::Relaxed)
+        };
+        let Turn::Ours(held) = turns.take(&one, is_ours) else { panic!("the first has the turn") };
+        assert!(matches!(turns.take(&other, || true), Turn::Ours(_)));
+        let Turn::Taken(work) = turns.take(&one, || true) else { panic!("the turn is taken") };
+        assert!(work.is_ours());
+        lease.store(false, Ordering::Relaxed);
+        assert!(!work.is_ours(), "the first one's, whoever asks");
         work.ask_again();
         held.works_on(3);
         assert_eq!(work.run(), 3);
         held.asked_again().await;
         drop(held);
-        assert!(matches!(turns.take(&one), Turn::Ours(_)));
+        assert!(matches!(turns.take(&one, || true), Turn::Ours(_)));
     }
 }

@@ -209,7 +209,9 @@ fn options(settings: &EncodeSettings, properties: &PictureProperties) -> ffmpeg:
     options.set("preset", &settings.preset);
     let lossless = settings.crf == 0;
     if settings.encoder == "libx265" {
-        let mut parameters = "open-gop=0:log-level=error:info=0:repeat-headers=0".to_owned();
+        // A lane has its threads and not all of the machine's.
+        let mut parameters =
+            format!("open-gop=0:log-level=error:info=0:repeat-headers=0:pools={}", settings.threads.max(1));
         if lossless {
             parameters += ":lossless=1";
         } else {

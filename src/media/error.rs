@@ -54,21 +54,17 @@ pub enum MediaError {
         last_good: Option<f64>,
     },
 
-    /// Frames without a presentation time, as in AVI.
+    /// A frame without any time, in a clip that does not tell its frame rate either.
     #[error(
-        "packet {packet} of the video has no presentation time; such clips are not supported yet \
-         (remux it to mp4 or mkv first)"
+        "packet {packet} of the video has no time, and the clip tells no frame rate (remux it to mp4 or mkv first)"
     )]
     MissingTimes {
         /// Counted in decode order.
         packet: u64,
     },
 
-    /// Two shown frames at one time.
-    #[error(
-        "two frames are shown at {seconds:.3} s; such clips are not supported yet \
-         (re-encode it with a constant frame rate first)"
-    )]
+    /// More shown frames at one time than can be moved apart without losing the sound.
+    #[error("too many frames are shown at {seconds:.3} s (expected a time of its own for each: re-encode the clip)")]
     DuplicateTimes {
         /// Seconds from the clip's first frame.
         seconds: f64,
@@ -79,6 +75,15 @@ pub enum MediaError {
     NoFrames {
         /// The file.
         path: PathBuf,
+    },
+
+    /// No frame lies between where the clip is to be trimmed.
+    #[error("nothing is left of the clip's {frames} frames ({seconds:.3} s) between trim_start and trim_end")]
+    NothingKept {
+        /// All frames of the clip.
+        frames: u64,
+        /// From its first frame to its last.
+        seconds: f64,
     },
 
     /// The clip is larger than this installation accepts.

@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 
 use ffmpeg::format::context::{Input, StreamIo};
-use ffmpeg::{Discard, Packet};
+use ffmpeg::{Discard, Packet, ffi};
 use ffmpeg_next as ffmpeg;
 
 use super::error::MediaError;
@@ -73,6 +73,13 @@ pub(super) fn read_only(input: &mut Input, wanted: impl Fn(usize) -> bool) {
         // SAFETY: the stream belongs to `input`, which nothing else uses meanwhile.
         unsafe { (*stream.as_mut_ptr()).discard = Discard::All.into() };
     }
+}
+
+/// Decoded because others need it, but cut off by an edit list.
+pub(super) fn is_hidden(packet: &Packet) -> bool {
+    use ffmpeg::packet::Ref as _;
+    // SAFETY: the packet is valid as long as it is borrowed.
+    unsafe { (*packet.as_ptr()).flags & ffi::AV_PKT_FLAG_DISCARD != 0 }
 }
 
 /// What FFmpeg says about a failure, without the noise of its numbers.

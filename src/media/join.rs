@@ -15,7 +15,7 @@ use super::container::Container;
 use super::error::{ChunkProblem, MediaError};
 use super::nut::{self, NutReader};
 use super::properties::PictureProperties;
-use super::streams::{self, OtherStreams, Time};
+use super::streams::{self, OtherStreams, Part, Time};
 use super::timeline::Timeline;
 use crate::contract::{Clip, Ratio};
 use crate::frame::FrameIndex;
@@ -54,7 +54,9 @@ pub struct JoinRequest<'a> {
     pub output: &'a Path,
     /// Of the output, whatever its name.
     pub container: Container,
-    /// The clip was limited to its first frames: the other streams end with the last of them.
+    /// The clip was trimmed at its start: time begins with its first frame, and the other streams do, too.
+    pub trim_to_first_frame: bool,
+    /// The clip was trimmed at its end: the other streams end with its last frame.
     pub trim_to_last_frame: bool,
     /// Asked between packets.
     pub cancelled: &'a dyn Fn() -> bool,
@@ -90,7 +92,8 @@ pub fn join(request: JoinRequest<'_>) -> Result<Joined, MediaError> {
         return Err(MediaError::NoFrames { path: source.to_owned() });
     };
     let first_frame = Time { ticks: first_pts, base };
-    let mut others = OtherStreams::open(source, clip.stream, first_frame, spec.container, end)?;
+    let part = Part { start: request.trim_to_first_frame.then_some(first_frame), end };
+    let mut others = OtherStreams::open(source, clip.stream, first_frame, spec.container, part)?;
 
     let mut joiner: Option<Joiner<'_>> = None;
     let mut next_frame: FrameIndex = 0;

@@ -22,6 +22,7 @@ mod properties;
 mod slice;
 mod streams;
 mod timeline;
+mod times;
 mod version;
 
 #[cfg(test)]
@@ -34,8 +35,9 @@ pub use encode::{ChunkEncoder, EncodeSettings, Encoded, Timing, check_encodable}
 pub use error::{ChunkProblem, MediaError};
 pub use join::{ChunkFile, JoinRequest, Joined, join};
 pub use probe::{Limits, Probe, probe};
+pub use properties::Appearance;
 pub use slice::slice;
-pub use streams::streams_left_out;
+pub use streams::{OtherStream, other_streams};
 pub use version::encoder_version;
 
 /// Prepares FFmpeg; call once at the start of the program. Its messages go to `tracing` (target `ffmpeg`, level debug).

@@ -7,12 +7,14 @@ use std::path::Path;
 
 use ffmpeg::format::context::Input;
 use ffmpeg::format::stream::Disposition;
-use ffmpeg::{Packet, ffi, media};
+use ffmpeg::packet::side_data;
+use ffmpeg::{ffi, media};
 use ffmpeg_next as ffmpeg;
 
 use super::error::MediaError;
-use super::{input, integrity};
-use crate::contract::{Clip, PacketInfo, Ratio};
+use super::properties::{Appearance, PictureProperties};
+use super::{input, integrity, times};
+use crate::contract::{Clip, Keep, PacketInfo, Ratio};
 
 /// How large a clip may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,50 +40,77 @@ impl Default for Limits {
 pub struct Probe {
     /// The video stream and the time of its frames.
     pub clip: Clip,
-    /// Every packet of the video stream, in decode order, also past a frame limit.
+    /// What it says about its pictures.
+    pub appearance: Appearance,
+    /// Every packet of the video stream, in decode order, also of frames that are not kept.
     pub packets: Vec<PacketInfo>,
     /// What the clip's owner should know: streams that stay behind, damaged packets.
     pub warnings: Vec<String>,
 }
 
-/// Reads the clip at `path`. With `frame_limit`, only its first frames are kept in [`Clip::pts`].
+/// Reads the clip at `path`. Only the frames of `keep` are kept in [`Clip::pts`].
 ///
 /// # Errors
 /// Each says what was found and what is expected: [`MediaError::Unreadable`], [`Empty`](MediaError::Empty),
 /// [`NotVideo`](MediaError::NotVideo), [`NoVideoStream`](MediaError::NoVideoStream),
 /// [`Truncated`](MediaError::Truncated), [`MissingTimes`](MediaError::MissingTimes),
 /// [`DuplicateTimes`](MediaError::DuplicateTimes), [`NoFrames`](MediaError::NoFrames),
+/// [`NothingKept`](MediaError::NothingKept),
 /// [`OverLimit`](MediaError::OverLimit), [`UnsupportedCodec`](MediaError::UnsupportedCodec).
-pub fn probe(path: &Path, frame_limit: Option<u64>, limits: &Limits) -> Result<Probe, MediaError> {
+pub fn probe(path: &Path, keep: &Keep, limits: &Limits) -> Result<Probe, MediaError> {
     let mut input = input::open_clip(path)?;
     let stream = VideoStream::choose(&input, path)?;
     stream.check(limits)?;
     let mut warnings = stream.warnings(&input);
 
     input::read_only(&mut input, |index| index == stream.index);
-    let read = read_packets(&mut input, &stream, path, limits)?;
+    let mut read = read_packets(&mut input, &stream, path, limits)?;
     refuse_truncated(&input, &stream, path, &read)?;
+    let packet_pts = match read.is_timed() {
+        true => Vec::new(),
+        false => {
+            let made = times::made_anew(path, stream.index, stream.time_base, stream.average_rate)?;
+            if made.len() != read.packets.len() {
+                let detail = format!("{} video packets, then {}", read.packets.len(), made.len());
+                return Err(MediaError::SourceChanged { path: path.to_owned(), detail });
+            }
+            read.packets.iter_mut().zip(&made).for_each(|(packet, pts)| packet.pts = *pts);
+            read.last_shown_duration = 0;
+            let what = if read.untimed { "has frames without a time" } else { "shows frames at the same time" };
+            warnings.push(format!("the video {what}; they are shown in their order, one after the other"));
+            made
+        }
+    };
     if read.damaged > 0 {
         warnings.push(format!("{} video packets are marked as damaged", read.damaged));
     }
 
-    let shown = display_times(&read.packets, stream.time_base, path)?;
+    let mut shown: Vec<i64> = read.shown().collect();
+    shown.sort_unstable();
+    if shown.is_empty() {
+        return Err(MediaError::NoFrames { path: path.to_owned() });
+    }
     let ticks_per_second = f64::from(stream.time_base.den) / f64::from(stream.time_base.num);
     let seconds = (shown[shown.len() - 1] - shown[0]) as f64 / ticks_per_second;
     over_limit("number of frames", shown.len() as u64, limits.max_frames)?;
     over_limit("length in seconds", seconds.ceil() as u64, limits.max_seconds)?;
 
     let frame_rate = stream.frame_rate(&shown, seconds);
-    let kept = frame_limit.map_or(shown.len(), |limit| shown.len().min(usize::try_from(limit).unwrap_or(usize::MAX)));
-    if kept == 0 {
-        return Err(MediaError::NoFrames { path: path.to_owned() });
+    let kept = keep.of(&shown, stream.time_base.num, stream.time_base.den);
+    if kept.is_empty() {
+        return Err(MediaError::NothingKept { frames: shown.len() as u64, seconds });
     }
-    let last_duration = match shown.get(kept) {
-        Some(next) => next - shown[kept - 1],
-        None => stream.last_duration(shown[kept - 1], read.last_shown_duration, frame_rate),
+    let last = kept.end - 1;
+    let last_duration = match shown.get(kept.end) {
+        Some(next) => next - shown[last],
+        None => stream.last_duration(shown[last], read.last_shown_duration, frame_rate),
     };
     let mut pts = shown;
-    pts.truncate(kept);
+    pts.truncate(kept.end);
+    pts.drain(..kept.start);
+    let source = input.stream(stream.index).expect("the stream was found in this input");
+    // SAFETY: the stream lives as long as `input`.
+    let appearance = unsafe { PictureProperties::of_stream(source.as_ptr()) }.in_words(rotation(&source));
     let clip = Clip {
         format: input.format().name().to_owned(),
         stream: stream.index,
@@ -93,8 +122,9 @@ pub fn probe(path: &Path, frame_limit: Option<u64>, limits: &Limits) -> Result<P
         frame_rate,
         pts,
         last_duration,
+        packet_pts,
     };
-    Ok(Probe { clip, packets: read.packets, warnings })
+    Ok(Probe { clip, appearance, packets: read.packets, warnings })
 }
 
 /// What the container says about the video stream.
@@ -216,6 +246,22 @@ struct ReadPackets {
     /// Time of the last packet that is whole.
     last_good: Option<i64>,
     damaged: u64,
+    /// Packets without a time are among them.
+    untimed: bool,
+}
+
+impl ReadPackets {
+    /// Whether every shown frame has a time of its own.
+    fn is_timed(&self) -> bool {
+        let mut shown: Vec<i64> = self.shown().collect();
+        shown.sort_unstable();
+        !self.untimed && shown.is_sorted_by(|a, b| a < b)
+    }
+
+    /// The times of shown frames, in decode order.
+    fn shown(&self) -> impl Iterator<Item = i64> {
+        self.packets.iter().filter(|packet| !packet.hidden).map(|packet| packet.pts)
+    }
 }
 
 fn read_packets(
@@ -224,7 +270,8 @@ fn read_packets(
     path: &Path,
     limits: &Limits,
 ) -> Result<ReadPackets, MediaError> {
-    let mut read = ReadPackets { packets: Vec::new(), last_shown_duration: 0, last_good: None, damaged: 0 };
+    let mut read =
+        ReadPackets { packets: Vec::new(), last_shown_duration: 0, last_good: None, damaged: 0, untimed: false };
     let mut last_shown = i64::MIN;
     loop {
         let packet = match input::next_packet(input) {
@@ -237,10 +284,9 @@ fn read_packets(
                 return Err(MediaError::Truncated { path: path.to_owned(), detail, last_good });
             }
         };
-        let Some(pts) = packet.pts() else {
-            return Err(MediaError::MissingTimes { packet: read.packets.len() as u64 });
-        };
-        let hidden = is_hidden(&packet);
+        read.untimed |= packet.pts().is_none();
+        let pts = packet.pts().unwrap_or_default();
+        let hidden = input::is_hidden(&packet);
         if packet.is_corrupt() {
             read.damaged += 1;
         } else {
@@ -254,13 +300,6 @@ fn read_packets(
         // Twice: hidden packets count too, but a file that never ends must not fill the memory.
         over_limit("number of frames", read.packets.len() as u64 / 2, limits.max_frames)?;
     }
-}
-
-/// Decoded because others need it, but cut off by an edit list.
-fn is_hidden(packet: &Packet) -> bool {
-    use ffmpeg::packet::Ref as _;
-    // SAFETY: the packet is valid as long as it is borrowed.
-    unsafe { (*packet.as_ptr()).flags & ffi::AV_PKT_FLAG_DISCARD != 0 }
 }
 
 fn refuse_truncated(input: &Input, stream: &VideoStream, path: &Path, read: &ReadPackets) -> Result<(), MediaError> {
@@ -302,21 +341,6 @@ fn seconds_into(read: &ReadPackets, time_base: Ratio) -> Option<f64> {
     Some(ticks * f64::from(time_base.num) / f64::from(time_base.den))
 }
 
-/// The times of shown frames, in order.
-fn display_times(packets: &[PacketInfo], time_base: Ratio, path: &Path) -> Result<Vec<i64>, MediaError> {
-    let mut shown: Vec<i64> = packets.iter().filter(|packet| !packet.hidden).map(|packet| packet.pts).collect();
-    shown.sort_unstable();
-    let Some(&first) = shown.first() else { return Err(MediaError::NoFrames { path: path.to_owned() }) };
-    match shown.windows(2).find(|pair| pair[0] == pair[1]) {
-        None => Ok(shown),
-        Some(pair) => {
-            let ticks = (pair[0] - first) as f64;
-            let seconds = ticks * f64::from(time_base.num) / f64::from(time_base.den);
-            Err(MediaError::DuplicateTimes { seconds })
-        }
-    }
-}
-
 fn over_limit(what: &'static str, found: u64, limit: u64) -> Result<(), MediaError> {
     if found > limit { Err(MediaError::OverLimit { what, found, limit }) } else { Ok(()) }
 }
@@ -346,6 +370,19 @@ fn pixel_format_name(format: std::ffi::c_int) -> String {
         }
     }
     String::new()
+}
+
+/// Degrees clockwise, of its display matrix.
+fn rotation(stream: &ffmpeg::Stream<'_>) -> i32 {
+    let Some(data) = stream.side_data().find(|data| data.kind() == side_data::Type::DisplayMatrix) else { return 0 };
+    let numbers: Vec<i32> =
+        data.data().chunks_exact(4).map(|bytes| i32::from_ne_bytes(bytes.try_into().expect("four bytes"))).collect();
+    if numbers.len() != 9 {
+        return 0;
+    }
+    // SAFETY: a display matrix has nine numbers.
+    let turned = unsafe { ffi::av_display_rotation_get(numbers.as_ptr()) };
+    if turned.is_finite() { (-turned.round() as i32).rem_euclid(360) } else { 0 }
 }
 
 fn ratio(value: ffmpeg::Rational) -> Ratio {

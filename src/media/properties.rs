@@ -7,6 +7,7 @@ use std::ffi::c_int;
 use std::fmt;
 
 use ffmpeg_next::ffi;
+use serde::Serialize;
 
 /// Codes as in ITU-T H.273 and, for fields and chroma location, FFmpeg's `AVFieldOrder` and `AVChromaLocation`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +27,64 @@ pub(super) struct PictureProperties {
     /// 0 unknown, 1 left, 2 centre, …
     pub chroma_location: c_int,
 }
+
+/// What a clip says about its pictures, in words; colour as FFmpeg calls it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Appearance {
+    /// By how many degrees players turn it, clockwise.
+    pub rotation: i32,
+    /// Width to height of a sample; `1:1` also where nothing is said.
+    pub sample_aspect: String,
+    /// `progressive` (also where nothing is said) or `interlaced, … field first`.
+    pub fields: &'static str,
+    /// `limited`, `full` or `unknown`.
+    pub range: String,
+    /// Matrix coefficients.
+    pub matrix: String,
+    /// Transfer characteristics.
+    pub transfer: String,
+    /// Primaries.
+    pub primaries: String,
+}
+
+/// ITU-T H.273, table 4.
+const MATRICES: [(c_int, &str); 9] = [
+    (0, "gbr"),
+    (1, "bt709"),
+    (2, "unknown"),
+    (4, "fcc"),
+    (5, "bt470bg"),
+    (6, "smpte170m"),
+    (7, "smpte240m"),
+    (9, "bt2020nc"),
+    (10, "bt2020c"),
+];
+/// ITU-T H.273, table 3.
+const TRANSFERS: [(c_int, &str); 11] = [
+    (1, "bt709"),
+    (2, "unknown"),
+    (4, "gamma22"),
+    (5, "gamma28"),
+    (6, "smpte170m"),
+    (8, "linear"),
+    (13, "iec61966-2-1"),
+    (14, "bt2020-10"),
+    (15, "bt2020-12"),
+    (16, "smpte2084"),
+    (18, "arib-std-b67"),
+];
+/// ITU-T H.273, table 2.
+const PRIMARIES: [(c_int, &str); 9] = [
+    (1, "bt709"),
+    (2, "unknown"),
+    (4, "bt470m"),
+    (5, "bt470bg"),
+    (6, "smpte170m"),
+    (7, "smpte240m"),
+    (9, "bt2020"),
+    (11, "smpte431"),
+    (12, "smpte432"),
+];
 
 impl PictureProperties {
     /// As the container and the codec's headers say.
@@ -91,6 +150,31 @@ impl PictureProperties {
         match self.sample_aspect {
             (num, den) if num > 0 && den > 0 => ffi::AVRational { num, den },
             _ => ffi::AVRational { num: 0, den: 1 },
+        }
+    }
+
+    /// The same in words.
+    pub(super) fn in_words(&self, rotation: i32) -> Appearance {
+        let named = |names: &[(c_int, &str)], code: c_int| match names.iter().find(|(known, _)| *known == code) {
+            Some((_, name)) => (*name).to_owned(),
+            None => format!("code {code}"),
+        };
+        let fields = match self.field_order {
+            0 | 1 => "progressive",
+            _ if self.top_field_first() => "interlaced, top field first",
+            _ => "interlaced, bottom field first",
+        };
+        Appearance {
+            rotation,
+            sample_aspect: match self.sample_aspect {
+                (num, den) if num > 0 && den > 0 => format!("{num}:{den}"),
+                _ => "1:1".to_owned(),
+            },
+            fields,
+            range: named(&[(0, "unknown"), (1, "limited"), (2, "full")], self.range),
+            matrix: named(&MATRICES, self.matrix),
+            transfer: named(&TRANSFERS, self.transfer),
+            primaries: named(&PRIMARIES, self.primaries),
         }
     }
 

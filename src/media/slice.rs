@@ -101,7 +101,8 @@ fn pass(
             }
             open.push_back(start(&input, clip, index, cut, dir)?);
         }
-        let Some(pts) = packet.pts() else { return Err(changed(format!("video packet {number} has no time"))) };
+        let own = clip.packet_pts.get(number as usize).copied();
+        let Some(pts) = own.or(packet.pts()) else { return Err(changed(format!("video packet {number} has no time"))) };
         for slice in &mut open {
             slice.write(&mut packet, number, pts).map_err(|error| {
                 error.unwrap_or_else(|| changed(format!("video packet {number} lies before its slice's first time")))

@@ -1,5 +1,6 @@
 //! Audio, subtitles, chapters and metadata: copied from the source as they are, packet by packet.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::ptr;
 
@@ -8,6 +9,7 @@ use ffmpeg::format::stream::Disposition;
 use ffmpeg::packet::Mut as _;
 use ffmpeg::{Packet, Stream, codec, ffi, media};
 use ffmpeg_next as ffmpeg;
+use serde::Serialize;
 
 use super::container::Container;
 use super::error::MediaError;
@@ -32,6 +34,15 @@ impl Time {
     }
 }
 
+/// The part of the source that the output shows.
+#[derive(Clone, Copy)]
+pub(super) struct Part {
+    /// Becomes the output's time 0; what ends before stays behind.
+    pub start: Option<Time>,
+    /// What begins here or later stays behind.
+    pub end: Option<Time>,
+}
+
 /// What becomes of a source's stream.
 enum Fate {
     /// The video: its place in the output is kept for the joined chunks.
@@ -51,25 +62,53 @@ pub(super) struct OtherStreams {
     next: Option<Packet>,
     /// Subtracted from every time in the output.
     pub shift: Time,
-    /// Packets that begin here or later stay behind.
-    end: Option<Time>,
+    part: Part,
 }
 
-/// Names the streams of `source` that cannot be taken into an output of this kind, each with its reason.
+/// A stream beside the video, and what becomes of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OtherStream {
+    /// Its number in the source.
+    pub index: usize,
+    /// `audio`, `subtitle`, `video`, `data` or `attachment`.
+    pub kind: String,
+    /// FFmpeg's name.
+    pub codec: String,
+    /// As the source tags it, e.g. `eng`.
+    pub language: Option<String>,
+    /// Why it is not in the output; none if it is copied.
+    pub left_out: Option<String>,
+}
+
+impl fmt::Display for OtherStream {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { index, kind, codec, left_out, .. } = self;
+        write!(out, "stream {index} ({kind}, {codec}): {}", left_out.as_deref().unwrap_or("copied"))
+    }
+}
+
+/// What becomes of the streams of `source` beside stream `video`, in an output of this kind.
 ///
 /// # Errors
 /// As [`super::probe()`] for a file that cannot be opened.
-pub fn streams_left_out(source: &Path, video: usize, container: Container) -> Result<Vec<String>, MediaError> {
+pub fn other_streams(source: &Path, video: usize, container: Container) -> Result<Vec<OtherStream>, MediaError> {
     let input = input::open_clip(source)?;
-    Ok(left_out(&fates(&input, video, container)))
+    Ok(others(&input, &fates(&input, video, container)))
 }
 
-fn left_out(fates: &[Fate]) -> Vec<String> {
-    let reasons = fates.iter().filter_map(|fate| match fate {
-        Fate::LeftOut(reason) => Some(reason.clone()),
-        _ => None,
-    });
-    reasons.collect()
+fn others(input: &Input, fates: &[Fate]) -> Vec<OtherStream> {
+    let with_fates = input.streams().zip(fates).filter(|(_, fate)| !matches!(fate, Fate::Video));
+    let other = |(stream, fate): (Stream<'_>, &Fate)| OtherStream {
+        index: stream.index(),
+        kind: format!("{:?}", stream.parameters().medium()).to_lowercase(),
+        codec: stream.parameters().id().name().to_owned(),
+        language: stream.metadata().get("language").map(str::to_owned),
+        left_out: match fate {
+            Fate::LeftOut(reason) => Some(reason.clone()),
+            Fate::Video | Fate::Copied => None,
+        },
+    };
+    with_fates.map(other).collect()
 }
 
 fn fates(input: &Input, video: usize, container: Container) -> Vec<Fate> {
@@ -79,15 +118,15 @@ fn fates(input: &Input, video: usize, container: Container) -> Vec<Fate> {
 fn fate(stream: &Stream<'_>, container: Container) -> Fate {
     let parameters = stream.parameters();
     let (medium, codec) = (parameters.medium(), parameters.id());
-    let leave = |why: &str| {
-        let medium = format!("{medium:?}").to_lowercase();
-        Fate::LeftOut(format!("stream {} ({medium}, {}): {why}", stream.index(), codec.name()))
-    };
-    if stream.disposition().contains(Disposition::ATTACHED_PIC) {
-        return leave("cover art is not copied");
-    }
-    if !matches!(medium, media::Type::Audio | media::Type::Subtitle) {
-        return leave("only audio and subtitles are copied");
+    let leave = |why: &str| Fate::LeftOut(why.to_owned());
+    match is_cover(stream) {
+        true if container == Container::Matroska => {
+            return leave("matroska keeps cover art as a file, which is not written yet");
+        }
+        false if !matches!(medium, media::Type::Audio | media::Type::Subtitle) => {
+            return leave("only audio, subtitles and cover art are copied");
+        }
+        _ => {}
     }
     let muxer = std::ffi::CString::new(container.muxer()).expect("muxer names have no zero byte");
     // SAFETY: the format is a constant of FFmpeg's.
@@ -98,14 +137,19 @@ fn fate(stream: &Stream<'_>, container: Container) -> Fate {
     if fits { Fate::Copied } else { leave(&format!("{} cannot hold it", container.muxer())) }
 }
 
+/// A picture of the whole clip: one packet, which is shown at no time.
+fn is_cover(stream: &Stream<'_>) -> bool {
+    stream.disposition().contains(Disposition::ATTACHED_PIC)
+}
+
 impl OtherStreams {
-    /// Opens the source. `end`: see [`super::JoinRequest::trim_to_last_frame`].
+    /// Opens the source. `part`: see [`super::JoinRequest`].
     pub(super) fn open(
         source: &Path,
         video: usize,
         first_frame: Time,
         container: Container,
-        end: Option<Time>,
+        part: Part,
     ) -> Result<Self, MediaError> {
         let input = input::open_clip(source)?;
         let fates = fates(&input, video, container);
@@ -113,9 +157,9 @@ impl OtherStreams {
             let detail = format!("it has no stream {video}");
             return Err(MediaError::SourceChanged { path: source.to_owned(), detail });
         }
-        let shift = shift(&input, &fates, first_frame);
+        let shift = part.start.unwrap_or_else(|| shift(&input, &fates, first_frame));
         let targets = vec![None; fates.len()];
-        Ok(Self { input, path: source.to_owned(), fates, targets, next: None, shift, end })
+        Ok(Self { input, path: source.to_owned(), fates, targets, next: None, shift, part })
     }
 
     /// Adds the output's streams in the source's order; `add_video` adds the joined one. Returns its index.
@@ -142,7 +186,7 @@ impl OtherStreams {
                 }
             }
         }
-        copy_container_facts(&self.input, output, self.shift, self.end);
+        copy_container_facts(&self.input, output, self.shift, self.part);
         let copied: Vec<bool> = self.fates.iter().map(|fate| matches!(fate, Fate::Copied)).collect();
         input::read_only(&mut self.input, |index| copied[index]);
         Ok(video)
@@ -190,16 +234,27 @@ impl OtherStreams {
                 self.next = Some(packet);
                 return Ok(());
             }
-            let is_past_end = match (begins, self.end) {
+            let is_past_end = match (begins, self.part.end) {
                 (Some(begins), Some(end)) => !begins.is_before(end),
                 _ => false,
             };
-            if !is_past_end {
+            if !is_past_end && !self.is_over(&packet, base) {
                 write(output, packet, target, base, self.shift).map_err(|error| {
                     MediaError::writing("copy a packet into", &self.path, &format!("stream {index}: "), error)
                 })?;
             }
         }
+    }
+
+    /// Whether all that a packet is for lies before the output's first frame. A packet of sound that does stays if the next one does
+    /// not: decoders need it to begin with, and containers hide what lies before their time 0.
+    fn is_over(&self, packet: &Packet, base: ffmpeg::Rational) -> bool {
+        let (Some(start), Some(begins)) = (self.part.start, packet.pts().or(packet.dts())) else { return false };
+        let Some(stream) = self.input.stream(packet.stream()).filter(|stream| !is_cover(stream)) else { return false };
+        let lasts = packet.duration().max(0);
+        let is_sound = stream.parameters().medium() == media::Type::Audio;
+        let needed_until = begins + if is_sound { 2 * lasts } else { lasts };
+        !start.is_before(Time { ticks: needed_until, base })
     }
 
     /// How many streams are copied.
@@ -209,7 +264,8 @@ impl OtherStreams {
 
     /// The streams that are not, each with its reason.
     pub(super) fn left_out(&self) -> Vec<String> {
-        left_out(&self.fates)
+        let others = others(&self.input, &self.fates);
+        others.iter().filter(|stream| stream.left_out.is_some()).map(OtherStream::to_string).collect()
     }
 }
 
@@ -271,13 +327,19 @@ pub(super) unsafe fn copy_stream_facts(target: *mut ffi::AVStream, source: *cons
     }
 }
 
-fn copy_container_facts(input: &Input, output: &mut Output, shift: Time, end: Option<Time>) {
+fn copy_container_facts(input: &Input, output: &mut Output, shift: Time, part: Part) {
     // SAFETY: both contexts are valid and ours.
     unsafe { copy_metadata(&mut (*output.as_mut_ptr()).metadata, (*input.as_ptr()).metadata) };
     for chapter in input.chapters() {
         let base = chapter.time_base();
-        let (start, mut stop) = (chapter.start(), chapter.end());
-        if let Some(end) = end {
+        let (mut start, mut stop) = (chapter.start(), chapter.end());
+        if let Some(first) = part.start {
+            if !first.is_before(Time { ticks: stop, base }) {
+                continue;
+            }
+            start = start.max(first.in_base(base));
+        }
+        if let Some(end) = part.end {
             if !(Time { ticks: start, base }).is_before(end) {
                 continue;
             }

@@ -73,6 +73,7 @@ mod tests {
             frame_rate: Ratio { num: 25, den: 1 },
             pts: pts.to_vec(),
             last_duration: 40,
+            packet_pts: Vec::new(),
         }
     }
 

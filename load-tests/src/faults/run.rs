@@ -92,6 +92,8 @@ impl Run {
             swap: Swap { swapper: Swapper::None, blend_ratio, ..Swap::default() },
             video: Video { encoder: "libx264".to_owned(), preset: preset.to_owned(), crf: 0 },
             chunk_frames,
+            trim_start: None,
+            trim_end: None,
             frame_limit,
             labels: [("seed".to_owned(), seed.to_string())].into(),
         };

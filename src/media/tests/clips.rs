@@ -56,6 +56,14 @@ full-range.mp4
     -colorspace smpte170m -color_primaries smpte170m -color_trc smpte170m
 clock-wraps.ts
     -copyts -itsoffset 95442 -i {dir}/cfr.mp4 -map 0 -c copy -copyts -muxdelay 0
+xvid.avi
+    {V} {A} -c:v mpeg4 -vtag xvid -b:v 1M -g 25 -bf 2 -c:a libmp3lame -shortest
+h264.avi
+    {V} {A} {X264} -g 30 -x264-params bframes=3:b-pyramid=normal:open-gop=1 -c:a libmp3lame -shortest
+mjpeg.avi
+    {V} {A} -c:v mjpeg -pix_fmt yuvj422p -c:a libmp3lame -shortest
+bare.h264
+    {V} {X264} -g 30 -x264-params bframes=3:b-pyramid=normal
 mpeg2.ts
     -f lavfi -i testsrc2=s=176x144:r=24000/1001:d=2 -c:v mpeg2video -b:v 2M -g 15 -bf 2
 ";
@@ -69,6 +77,8 @@ pub struct Recipe {
     pub gops_before: usize,
     /// Applied to both clips before their frames are compared.
     pub filter: &'static str,
+    /// Its container has no presentation times: a frame is shown every 1/25 s.
+    pub is_untimed: bool,
     /// FFmpeg's own bitstream filter rewrites audio packets (ADTS headers go), so their bytes differ.
     pub audio_rewritten: bool,
 }
@@ -83,6 +93,7 @@ pub fn recipes() -> Vec<Recipe> {
                 arguments: String::new(),
                 gops_before: usize::from(line == "intra-refresh.mp4"),
                 filter: if line == "odd-vp9.webm" { "crop=107:61:0:0:exact=1" } else { "null" },
+                is_untimed: ["xvid.avi", "h264.avi", "bare.h264"].contains(&line),
                 audio_rewritten: line.ends_with(".ts"),
             }),
             Some(arguments) => {

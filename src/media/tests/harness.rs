@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::contract::{Clip, Cut};
+use crate::contract::{Clip, Cut, Keep};
 use crate::media::{
     ChunkEncoder, ChunkFile, Container, EncodeSettings, JoinRequest, Joined, Limits, MediaError, Probe, SliceDecoder,
     Timing, container_of, join, probe, slice,
@@ -34,7 +34,7 @@ pub struct Trip {
     pub chunk: usize,
     /// GOPs to decode before the one that a chunk begins in.
     pub gops_before: usize,
-    pub frame_limit: Option<u64>,
+    pub keep: Keep,
     pub settings: EncodeSettings,
     /// Bytes of rubbish behind each chunk's payload.
     pub footer: usize,
@@ -42,7 +42,7 @@ pub struct Trip {
 
 impl Default for Trip {
     fn default() -> Self {
-        Self { chunk: 16, gops_before: 0, frame_limit: None, settings: lossless(1), footer: 0 }
+        Self { chunk: 16, gops_before: 0, keep: Keep::default(), settings: lossless(1), footer: 0 }
     }
 }
 
@@ -102,7 +102,7 @@ pub fn encode_chunk(clip: &Clip, cut: &Cut, slice: &Path, trip: &Trip) -> Result
 
 /// Cuts a clip and encodes its chunks.
 pub fn chunks(source: &Path, dir: &Path, trip: &Trip) -> Result<(Clip, Vec<ChunkFile>), MediaError> {
-    let probe = probe(source, trip.frame_limit, &Limits::default())?;
+    let probe = probe(source, &trip.keep, &Limits::default())?;
     let cuts = plan(&probe, trip);
     let mut slices = vec![PathBuf::new(); cuts.len()];
     slice(source, &probe.clip, &cuts, dir, &mut |index, path| {
@@ -120,7 +120,7 @@ pub fn join_all(
     clip: &Clip,
     chunks: &[ChunkFile],
     output: &Path,
-    trim: bool,
+    keep: &Keep,
 ) -> Result<Joined, MediaError> {
     join(JoinRequest {
         source,
@@ -129,7 +129,8 @@ pub fn join_all(
         reorder_depth: chunks.iter().map(|chunk| chunk.reorder_depth).max().unwrap_or(0),
         output,
         container: container_of(output).unwrap_or(Container::Mp4),
-        trim_to_last_frame: trim,
+        trim_to_first_frame: keep.start.is_some(),
+        trim_to_last_frame: keep.has_end(),
         cancelled: &|| false,
         progress: &mut |_| {},
     })
@@ -140,8 +141,8 @@ pub fn round_trip(source: &Path, extension: &str, trip: &Trip) -> (PathBuf, Join
     let dir = tempfile::tempdir().unwrap();
     let (clip, chunks) = chunks(source, dir.path(), trip).unwrap_or_else(|error| panic!("{source:?}: {error}"));
     let output = source.with_extension(format!("out.{extension}"));
-    let joined = join_all(source, &clip, &chunks, &output, trip.frame_limit.is_some())
-        .unwrap_or_else(|error| panic!("{source:?}: {error}"));
+    let joined =
+        join_all(source, &clip, &chunks, &output, &trip.keep).unwrap_or_else(|error| panic!("{source:?}: {error}"));
     assert_eq!(joined.packets, clip.frames());
     (output, joined)
 }

@@ -6,6 +6,7 @@ use super::clips::{Recipe, recipe, recipes};
 use super::harness::{
     Trip, chunks, ffprobe, frame_hashes, frame_times, join_all, lossless, make, packets, plan, round_trip, value,
 };
+use crate::contract::Keep;
 use crate::error::Classify as _;
 use crate::frame::Pixels as _;
 use crate::media::{ChunkProblem, EncodeSettings, Limits, MediaError, SliceDecoder, probe, slice};
@@ -28,7 +29,12 @@ fn times(packets: &[(String, f64)]) -> Vec<f64> {
 fn compare(recipe: &Recipe, source: &Path, output: &Path) {
     let name = recipe.name;
     assert_eq!(frame_hashes(source, recipe.filter), frame_hashes(output, recipe.filter), "{name}: frames");
-    let (before, after) = (frame_times(source), frame_times(output));
+    let after = frame_times(output);
+    let before = match recipe.is_untimed {
+        // FFmpeg has the first frame wait for as long as the decoder holds it back.
+        true => (0..after.len()).map(|frame| frame as f64 / 25.0 + after[0].min(0.04)).collect(),
+        false => frame_times(source),
+    };
     // Broadcasts are moved to 0; all else stays where it was.
     let shift = if name.ends_with(".ts") { before[0] - after[0] } else { 0.0 };
     let before: Vec<f64> = before.iter().map(|time| time - shift).collect();
@@ -53,6 +59,20 @@ fn every_recipe_comes_out_as_it_went_in() {
         compare(&recipe, &source, &output);
         assert_eq!(joined.dropped, [""; 0], "{}", recipe.name);
     }
+}
+
+#[test]
+fn frames_at_one_time_are_shown_one_after_the_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = make(
+        dir.path(),
+        "twice.mkv",
+        "-f lavfi -i testsrc2=s=64x64:r=25:d=1 -vf settb=1/25,setpts='floor(N/2)*2' -vsync passthrough -c:v libx264 -bf 0",
+    );
+    let (output, _) = round_trip(&source, "mp4", &Trip { chunk: 7, ..Trip::default() });
+    assert_eq!(frame_hashes(&source, "null"), frame_hashes(&output, "null"));
+    let expected: Vec<f64> = (0..25).map(|frame| f64::from(frame / 2) * 0.08 + f64::from(frame % 2) * 0.001).collect();
+    assert!(close(&frame_times(&output), &expected), "{:?}", frame_times(&output));
 }
 
 #[test]
@@ -154,18 +174,96 @@ fn a_film_keeps_its_languages_subtitles_and_chapters() {
 }
 
 #[test]
+fn cover_art_comes_along_where_the_container_has_a_place_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    make(dir.path(), "cfr.mp4", &recipe("cfr.mp4").arguments);
+    make(dir.path(), "cover.png", "-f lavfi -i testsrc2=s=64x64:d=0.04 -frames:v 1");
+    let source = make(
+        dir.path(),
+        "covered.mp4",
+        "-i {dir}/cfr.mp4 -i {dir}/cover.png -map 0 -map 1 -c copy -disposition:v:1 attached_pic",
+    );
+    let entries = "-select_streams v:1 -show_data_hash MD5 -show_entries \
+                   packet=size,data_hash:stream=codec_name,width:stream_disposition=attached_pic";
+    for keep in [Keep::default(), Keep { start: "20".parse().ok(), ..Keep::default() }] {
+        let (mp4, joined) = round_trip(&source, "mp4", &Trip { keep, ..Trip::default() });
+        assert_eq!((joined.copied_streams, joined.dropped), (2, vec![]));
+        assert_eq!(ffprobe(&mp4, entries), ffprobe(&source, entries));
+    }
+    let (_, joined) = round_trip(&source, "mkv", &Trip::default());
+    assert!(joined.dropped[0].starts_with("stream 2 (video, png): "), "{:?}", joined.dropped);
+}
+
+fn limit(frames: u64) -> Keep {
+    Keep { limit: Some(frames), ..Keep::default() }
+}
+
+/// Decoded sound, one sample after the other.
+fn samples(path: &Path) -> Vec<i16> {
+    let mut ffmpeg = std::process::Command::new("ffmpeg");
+    ffmpeg
+        .args(["-v", "error", "-i"])
+        .arg(path)
+        .args(["-map", "0:a:0", "-ac", "1", "-ar", "48000", "-f", "s16le", "-"]);
+    let decoded = ffmpeg.output().expect("ffmpeg is installed");
+    assert!(decoded.status.success(), "{path:?}: {}", String::from_utf8_lossy(&decoded.stderr));
+    decoded.stdout.chunks_exact(2).map(|sample| i16::from_le_bytes([sample[0], sample[1]])).collect()
+}
+
+#[test]
+fn a_trimmed_clip_begins_with_its_first_frame_and_keeps_the_sound_in_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    // Sound that is nowhere the same.
+    let source = make(
+        dir.path(),
+        "sweep.mp4",
+        "-f lavfi -i testsrc2=s=160x96:r=25:d=4 -f lavfi -i aevalsrc=0.4*sin(2*PI*(200+300*t)*t):s=48000:d=4 -c:v libx264 \
+         -preset veryfast -pix_fmt yuv420p -g 30 -bf 3 -c:a aac -b:a 128k",
+    );
+    let all = samples(&source);
+    for (start, end, frames) in [("27", "80", 27..80), ("1.08s", "3.2s", 27..80), ("33", "34", 33..34)] {
+        let keep = Keep { start: start.parse().ok(), end: end.parse().ok(), limit: None };
+        for extension in ["mp4", "mkv"] {
+            let (output, _) = round_trip(&source, extension, &Trip { keep, ..Trip::default() });
+            assert_eq!(
+                frame_hashes(&output, "null"),
+                frame_hashes(&source, "null")[frames.clone()],
+                "{extension} {start}"
+            );
+            let times = frame_times(&output);
+            let shift = times[0]; // Matroska has no times before 0
+            assert!(if extension == "mp4" { shift == 0.0 } else { shift < 0.05 }, "{times:?}");
+            let expected: Vec<f64> = frames.clone().map(|frame| (frame - frames.start) as f64 * 0.04 + shift).collect();
+            assert!(times.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 0.0011), "{extension}: {times:?}");
+            if extension == "mp4" {
+                let heard = samples(&output);
+                let first = frames.start * 48_000 / 25;
+                let wanted = &all[first..(frames.end * 48_000 / 25).min(first + heard.len())];
+                // The last packet may hold less than it did.
+                assert!(heard.len() + 1024 >= wanted.len(), "{} of {}", heard.len(), wanted.len());
+                let length = heard.len().min(wanted.len()) - 1024.min(wanted.len() / 2);
+                assert!(heard[..length] == wanted[..length], "{start}: the sound is not in its place");
+            }
+        }
+    }
+    let nothing = Keep { start: "100".parse().ok(), ..Keep::default() };
+    let error = probe(&source, &nothing, &Limits::default()).unwrap_err();
+    assert!(matches!(error, MediaError::NothingKept { frames: 100, .. }), "{error}");
+}
+
+#[test]
 fn a_frame_limit_takes_the_audio_along() {
     let dir = tempfile::tempdir().unwrap();
     let source = make(dir.path(), "cfr.mp4", &recipe("cfr.mp4").arguments);
-    let trip = Trip { frame_limit: Some(40), ..Trip::default() };
+    let trip = Trip { keep: limit(40), ..Trip::default() };
     let (output, joined) = round_trip(&source, "mp4", &trip);
     assert_eq!((joined.packets, joined.seconds), (40, 1.6));
     assert_eq!(frame_hashes(&output, "null"), frame_hashes(&source, "null")[..40]);
     let expected: Vec<_> = packets(&source, "a:0").into_iter().filter(|packet| packet.1 < 1.6 - 0.1 * TICK).collect();
     assert_eq!(contents(&expected), contents(&packets(&output, "a:0")));
     // Longer than the clip: no limit at all.
-    let probed = probe(&source, Some(1000), &Limits::default()).unwrap();
-    assert_eq!(probed.clip, probe(&source, None, &Limits::default()).unwrap().clip);
+    let probed = probe(&source, &limit(1000), &Limits::default()).unwrap();
+    assert_eq!(probed.clip, probe(&source, &Keep::default(), &Limits::default()).unwrap().clip);
 }
 
 #[test]
@@ -177,7 +275,7 @@ fn the_same_packets_make_the_same_bytes_and_the_index_lies_in_front() {
         std::fs::create_dir(&dir).unwrap();
         let (clip, chunks) = chunks(&source, &dir, &Trip::default()).unwrap();
         let output = dir.join("out.mp4");
-        join_all(&source, &clip, &chunks, &output, false).unwrap();
+        join_all(&source, &clip, &chunks, &output, &Keep::default()).unwrap();
         let mut files: Vec<_> = dir.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
         files.sort();
         files
@@ -200,7 +298,7 @@ fn many_chunks_in_one_gop_are_cut_in_several_passes() {
     let dir = tempfile::tempdir().unwrap();
     let recipe = recipe("one-gop.mp4");
     let source = make(dir.path(), recipe.name, &recipe.arguments);
-    let probed = probe(&source, None, &Limits::default()).unwrap();
+    let probed = probe(&source, &Keep::default(), &Limits::default()).unwrap();
     let cuts = plan(&probed, &Trip { chunk: 1, ..Trip::default() });
     let mut done = Vec::new();
     slice(&source, &probed.clip, &cuts, dir.path(), &mut |index, path| {
@@ -217,7 +315,7 @@ fn many_chunks_in_one_gop_are_cut_in_several_passes() {
 fn a_callback_ends_the_slicing_with_its_own_error() {
     let dir = tempfile::tempdir().unwrap();
     let source = make(dir.path(), "cfr.mp4", &recipe("cfr.mp4").arguments);
-    let probed = probe(&source, None, &Limits::default()).unwrap();
+    let probed = probe(&source, &Keep::default(), &Limits::default()).unwrap();
     let cuts = plan(&probed, &Trip::default());
     let mut calls = 0;
     let stopped = slice(&source, &probed.clip, &cuts, dir.path(), &mut |_, _| {
@@ -232,7 +330,7 @@ fn a_callback_ends_the_slicing_with_its_own_error() {
 fn skipping_saves_frames_and_changes_none() {
     let dir = tempfile::tempdir().unwrap();
     let source = make(dir.path(), "cfr.mp4", &recipe("cfr.mp4").arguments);
-    let probed = probe(&source, None, &Limits::default()).unwrap();
+    let probed = probe(&source, &Keep::default(), &Limits::default()).unwrap();
     let cuts = plan(&probed, &Trip { chunk: 75, ..Trip::default() });
     slice(&source, &probed.clip, &cuts, dir.path(), &mut |_, _| Ok(())).unwrap();
     let wanted_from = probed.clip.pts[50] - cuts[0].base_pts;
@@ -269,7 +367,7 @@ fn decoders_and_encoders_move_between_threads() {
 fn written_samples_are_the_frame_s_own() {
     let dir = tempfile::tempdir().unwrap();
     let source = make(dir.path(), "cfr.mp4", &recipe("cfr.mp4").arguments);
-    let probed = probe(&source, None, &Limits::default()).unwrap();
+    let probed = probe(&source, &Keep::default(), &Limits::default()).unwrap();
     let cuts = plan(&probed, &Trip { chunk: 75, ..Trip::default() });
     slice(&source, &probed.clip, &cuts, dir.path(), &mut |_, _| Ok(())).unwrap();
     let hash = |edit: bool| {
@@ -325,7 +423,7 @@ fn chunks_that_do_not_fit_are_named() {
         ("the last missing", good[..2].to_vec(), (75, 75), "gap"),
     ];
     for (name, chunks, place, expected) in cases {
-        let found = join_all(&source, &clip, &chunks, &dir.path().join("bad.mp4"), false);
+        let found = join_all(&source, &clip, &chunks, &dir.path().join("bad.mp4"), &Keep::default());
         let Err(MediaError::Chunk { start, end, problem }) = &found else {
             panic!("{name}: {found:?}");
         };
@@ -344,7 +442,7 @@ fn chunks_that_do_not_fit_are_named() {
     // The last chunk's file in the place of a longer one: its packets are too few.
     let mut short = good.clone();
     short[1] = crate::media::ChunkFile { start: 30, end: 60, ..good[2].clone() };
-    let found = join_all(&source, &clip, &short, &dir.path().join("bad.mp4"), false);
+    let found = join_all(&source, &clip, &short, &dir.path().join("bad.mp4"), &Keep::default());
     let expected = ChunkProblem::Packets { found: 15, expected: 30 };
     assert!(matches!(&found, Err(MediaError::Chunk { start: 30, problem, .. }) if *problem == expected), "{found:?}");
 }
