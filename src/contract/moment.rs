@@ -118,7 +118,7 @@ impl Keep {
         self.end.is_some() || self.limit.is_some()
     }
 
-    /// The frames that are kept of those shown at `pts`, increasing ticks of `seconds` each.
+    /// The frames that are kept of those shown at `pts`: increasing, in ticks of `num`/`den` seconds.
     pub fn of(&self, pts: &[i64], num: i32, den: i32) -> std::ops::Range<usize> {
         let place = |moment: Moment| match moment {
             Moment::Frame(frame) => usize::try_from(frame).unwrap_or(usize::MAX).min(pts.len()),

@@ -123,5 +123,9 @@ pub fn unusable(error: &media::MediaError) -> IngestError {
 
 /// What is wrong with a clip, in the words of a job.
 pub fn refusal_of(error: &media::MediaError) -> Refusal {
-    Refusal::new("target", error.to_string(), "a video file that can be read to its end")
+    let (field, expected) = match error {
+        media::MediaError::NothingKept { .. } => ("trim_start", "a place before trim_end and the clip's end"),
+        _ => ("target", "a video file that can be read to its end"),
+    };
+    Refusal::new(field, error.to_string(), expected)
 }
