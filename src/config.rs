@@ -193,6 +193,10 @@ pub struct Worker {
     pub chunk_seconds: u64,
     /// Seconds that a frame may take, 0.001 to 3,600. Default: 2.
     pub frame_seconds: f64,
+    /// Encoders in hardware that every worker has, by FFmpeg's names (`h264_nvenc`, `hevc_nvenc`, `h264_qsv`, `hevc_qsv`, `h264_vaapi`,
+    /// `hevc_vaapi`): ingest chooses no others, and a worker on which one does not open does not start. Default: none, so that jobs that
+    /// ask for one get software of the same codec, and a warning. `facemill swap` goes by what opens, and not by this.
+    pub hardware_encoders: Vec<String>,
     /// Chunks after which a lane's process is replaced by a fresh one, against leaks of drivers and libraries. Default: 500.
     pub chunks_per_lane: u64,
 }
@@ -208,6 +212,7 @@ impl Default for Worker {
             lane_memory_mb: 4096,
             chunk_seconds: 60,
             frame_seconds: 2.0,
+            hardware_encoders: Vec::new(),
             chunks_per_lane: 500,
         }
     }

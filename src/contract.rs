@@ -17,7 +17,7 @@ pub use chunk::{ChunkRecord, ChunkSpec, Fingerprint, PIPELINE, Span, Toolchain, 
 pub use clip::{Clip, Cut, PacketInfo, Ratio};
 pub use event::{ChunkOutcome, JobEvent, State, Status, StatusChunk};
 pub use id::{Digest, JobId, partition_of};
-pub use job::{CHUNK_FRAMES, CRF, ENCODERS, Faces, Job, PRESETS, Swap, Swapper, Video};
+pub use job::{AUTO, CHUNK_FRAMES, CRF, ENCODERS, Faces, Job, PRESETS, Swap, Swapper, Video};
 pub use moment::{Keep, Moment};
 pub use run::{Cancellation, CutId, CutRule, Layout, Manifest, OpenMarker, Output, Plan, Run, SliceIndex, Totals};
 pub use sealed::{FrameCounts, ResultFooter};

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::topics::TopicSpec;
 use crate::broker::{EmbeddedBroker, News, Outgoing, Producer, Reader, StartAt};
-use crate::contract::{Job, Status, topics, worker_group};
+use crate::contract::{Job, Status, topics};
 use crate::ingest;
 use crate::site::{Retention, Site, SiteError, patient};
 use crate::store::{self, Limits, Location, Locations, StoreConfig};
@@ -134,8 +134,8 @@ fn spawn_roles(
     let ingest = ingest::run(site.clone(), settings.ingest.clone(), stop.clone());
     roles.spawn(async move { ("ingest", ingest.await) });
 
-    let group = match toolchain::of(job, &settings.ingest.provider) {
-        Ok(toolchain) => worker_group(&toolchain),
+    let group = match toolchain::group(job.swap.swapper, &settings.ingest.provider) {
+        Ok(group) => group,
         // Ingest refuses the job for the same reason, and says so.
         Err(_) => "workers".to_owned(),
     };

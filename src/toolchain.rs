@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::contract::{Digest, Job, PIPELINE, Swapper, Toolchain};
+use crate::contract::{Digest, PIPELINE, Swapper, Toolchain, worker_group};
 use crate::error::Refusal;
 use crate::media;
 use crate::vision::{Catalog, VisionError};
@@ -10,14 +10,22 @@ use crate::vision::{Catalog, VisionError};
 /// Cards of the networks that `mesh` runs: boxes, 468 points, eyes.
 const MESH_MODELS: [&str; 3] = ["yunet_2023mar", "face_mesh_468", "iris_landmark"];
 
-/// The toolchain of this build for `job`.
-pub fn of(job: &Job, provider: &str) -> Result<Toolchain, Refusal> {
-    let encoder = media::encoder_version(&job.video.encoder)
+/// The toolchain of this build for a swapper and an encoder, by FFmpeg's name.
+pub fn of(swapper: Swapper, encoder: &str, provider: &str) -> Result<Toolchain, Refusal> {
+    let encoder = media::encoder_version(encoder)
         .map_err(|error| Refusal::new("video.encoder", error.to_string(), "an encoder that opens here"))?;
-    let models = models(job.swap.swapper)
+    let models = models(swapper)
         .map_err(|error| Refusal::new("swap.swapper", error.to_string(), "a swapper whose models are here"))?;
     let provider = if models.is_empty() { String::new() } else { provider.to_owned() };
     Ok(Toolchain { pipeline: PIPELINE, encoder, provider, models })
+}
+
+/// The consumer group of this build's workers for a swapper: one worker runs all encoders of its library.
+pub fn group(swapper: Swapper, provider: &str) -> Result<String, VisionError> {
+    let models = models(swapper)?;
+    let provider = if models.is_empty() { String::new() } else { provider.to_owned() };
+    let encoder = format!("any {}", media::library_version());
+    Ok(worker_group(&Toolchain { pipeline: PIPELINE, encoder, provider, models }))
 }
 
 /// The networks that a swapper runs: card id → digest of the file.

@@ -412,7 +412,7 @@ impl Desk {
         let Some(open) = self.leave(job, run) else { return Ok(()) };
         let mut totals = open.ledger.totals().clone();
         totals.frames_without_face = open.frames_without_face.max(totals.frames_without_face);
-        let mut warnings = open.plan.warnings.clone();
+        let mut warnings = open.warnings();
         warnings.extend(ending.warnings);
         let manifest = Manifest {
             v: VERSION,
@@ -468,7 +468,7 @@ impl Desk {
         let status = Status {
             totals: open.ledger.totals().clone(),
             chunk,
-            warnings: open.plan.warnings.clone(),
+            warnings: open.warnings(),
             waiting: open.idle.waiting.clone(),
             ..Status::new(open.run.job.job.clone(), open.run.run, state)
         };

@@ -53,6 +53,11 @@ pub struct OpenJob {
 }
 
 impl OpenJob {
+    /// What the user should know, as far as it is known before the end.
+    pub fn warnings(&self) -> Vec<String> {
+        self.plan.warnings.iter().chain(&self.run.warnings).cloned().collect()
+    }
+
     /// Reads a run from the store; `None` while ingest has not accepted it yet.
     pub async fn load(site: &Site, job: &JobId, run: u32) -> Result<Option<Self>, SiteError> {
         let Some(run) = site.read_json::<Run>(&keys::run(job, run)).await? else { return Ok(None) };

@@ -78,7 +78,7 @@ pub struct Swap {
     /// The clip
     #[arg(short, long, value_name = "CLIP")]
     pub target_path: PathBuf,
-    /// Where the finished clip goes (.mp4, .m4v, .mov, .mkv); an existing file is replaced, and only by a finished one
+    /// Where the finished clip goes (.mp4, .m4v, .mov, .mkv, .webm); an existing file is replaced, and only by a finished one
     #[arg(short, long, value_name = "FILE")]
     pub output_path: PathBuf,
     /// Where work is kept so that a rerun goes on where it was stopped, up to 20 GB, least recently used goes first
@@ -102,13 +102,14 @@ pub struct Swap {
     #[arg(long, value_name = "N", help_heading = "Face")]
     pub source_face: Option<u32>,
 
-    /// Encoder
+    /// Encoder; auto keeps the clip's codec where it can be encoded, and its depth. Hardware (nvenc, qsv, vaapi) that does not open is stood in
+    /// for by software of the same codec, with a warning
     #[arg(long, default_value = "libx264", value_name = "ENCODER", value_parser = crate::contract::ENCODERS, help_heading = "Output")]
     pub output_video_encoder: String,
-    /// Speed against size
+    /// Speed against size, on x264's scale for every encoder
     #[arg(long, default_value = "veryfast", value_name = "PRESET", value_parser = crate::contract::PRESETS, help_heading = "Output")]
     pub output_video_preset: String,
-    /// Quality, 0..51: lower is better and larger, 0 is lossless
+    /// Quality, 0..51 on x264's scale for every encoder: lower is better and larger, 0 is lossless (H.264 and HEVC)
     #[arg(long, default_value_t = 18, value_name = "CRF", value_parser = clap::value_parser!(u8).range(0..=51), help_heading = "Output")]
     pub output_video_crf: u8,
     /// From this frame (250, counted from 0) or time (12.5s, 1:02.5) of the clip on; sound and subtitles begin with it
@@ -147,7 +148,7 @@ pub struct Probe {
     /// The clip
     #[arg(value_name = "CLIP")]
     pub clip: PathBuf,
-    /// The name that the finished clip would have (.mp4, .m4v, .mov, .mkv); only its ending counts
+    /// The name that the finished clip would have (.mp4, .m4v, .mov, .mkv, .webm); only its ending counts
     #[arg(short, long, value_name = "FILE", default_value = "out.mp4")]
     pub output_path: PathBuf,
     /// Who would swap

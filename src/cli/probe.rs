@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::contract::{Clip, Digest, Keep, Plan, Swapper};
+use crate::contract::{self, Clip, Digest, Keep, Plan, Swapper};
 use crate::ingest;
 use crate::media::{self, Appearance, Limits, OtherStream};
 use crate::seal;
@@ -47,6 +47,8 @@ struct Report {
     /// Beside the video.
     streams: Vec<OtherStream>,
     chunks: Chunks,
+    /// The encoder that the output would be made with.
+    encoder: Option<String>,
     warnings: Vec<String>,
     /// Why a job with this clip would be refused; none if it would not.
     refused: Option<String>,
@@ -87,7 +89,14 @@ fn look(args: &Probe) -> Result<Report> {
     let (picture, sha256) = (probe.appearance.clone(), seal::digest_file(&args.clip)?);
     let rule = ingest::cut_rule(swapper, args.chunk_frames.0, keep);
     let plan = ingest::planned(probe, sha256, rule, swapper)?;
-    let refused = ingest::check_pixels(&plan, &args.output_video_encoder, swapper).err();
+    let wanted = contract::Video { encoder: args.output_video_encoder.clone(), ..contract::Video::default() };
+    let output = args.output_path.to_string_lossy();
+    let chosen = ingest::check_pixels(&plan, swapper)
+        .and_then(|()| ingest::choose_encoder(&wanted, &output, &plan, &media::HardwareEncoders::Tried));
+    let (encoder, warning, refused) = match chosen {
+        Ok(chosen) => (Some(chosen.name), chosen.warning, None),
+        Err(refusal) => (None, None, Some(refusal.to_string())),
+    };
     Ok(Report {
         clip: args.clip.clone(),
         sha256,
@@ -96,8 +105,9 @@ fn look(args: &Probe) -> Result<Report> {
         picture,
         streams,
         chunks: Chunks::of(&plan),
-        warnings: plan.warnings,
-        refused: refused.map(|refusal| refusal.to_string()),
+        encoder,
+        warnings: plan.warnings.into_iter().chain(warning).collect(),
+        refused,
     })
 }
 
@@ -166,6 +176,9 @@ fn print(report: &Report) {
         "  chunks      {} of {} to {} frames; {:.2} packets are decoded for each frame",
         chunks.count, chunks.shortest, chunks.longest, chunks.packets_per_frame
     );
+    if let Some(encoder) = &report.encoder {
+        println!("  encoder     {encoder}");
+    }
     for warning in &report.warnings {
         println!("  warning     {warning}");
     }

@@ -10,7 +10,7 @@ use tracing::info;
 use crate::broker::topics::{TopicSpec, ensure};
 use crate::broker::{BrokerConfig, Producer};
 use crate::config::{Config, Kafka};
-use crate::contract::{PIPELINE, Toolchain, topics, worker_group};
+use crate::contract::topics;
 use crate::retry::retry;
 use crate::site::{self, Retention, Site, SiteError};
 use crate::store::{self, Limits, Locations, ObjectStore, StoreConfig};
@@ -29,6 +29,7 @@ pub async fn ingest(_args: Role, config: Config, stop: CancellationToken) -> Res
         outstanding_chunks: config.ingest.outstanding_chunks as u32,
         provider: config.worker.provider.clone(),
         limits: media::Limits::default(),
+        hardware: media::HardwareEncoders::Listed(config.worker.hardware_encoders.clone()),
     };
     // Cancel-safe: nothing has been taken on yet.
     let site = tokio::select! {
@@ -46,12 +47,12 @@ pub async fn worker(args: WorkerRole, config: Config, stop: CancellationToken) -
     if !models.is_empty() {
         vision::model::init(&config.onnxruntime_library())?;
     }
-    // Of the encoder, a group is told apart by the version of its library alone: one worker runs all of them.
-    let encoder = media::encoder_version("libx264")?;
-    let named = if models.is_empty() { String::new() } else { config.worker.provider.clone() };
-    let toolchain = Toolchain { pipeline: PIPELINE, encoder, provider: named, models };
+    for encoder in &config.worker.hardware_encoders {
+        let opened = media::encoder_version(encoder);
+        opened.map_err(|error| Misconfigured(format!("worker.hardware_encoders: {error}")))?;
+    }
     let settings = swapper::Settings {
-        group: worker_group(&toolchain),
+        group: toolchain::group(args.swapper.into(), &config.worker.provider)?,
         lanes: config.worker.lanes,
         grace: Duration::from_secs(config.worker.grace_seconds),
         lane: lane::settings(&config, provider, args.swapper.into())?,

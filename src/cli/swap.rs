@@ -66,6 +66,7 @@ pub async fn run(args: Swap, config: Config, stop: CancellationToken) -> Result<
             outstanding_chunks: config.ingest.outstanding_chunks as u32,
             provider: config.worker.provider.clone(),
             limits: media::Limits::default(),
+            hardware: media::HardwareEncoders::Tried,
         },
         lanes: config.worker.lanes,
         lane: lane::settings(&config, provider, swapper)?,

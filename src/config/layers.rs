@@ -379,14 +379,14 @@ mod tests {
                 "",
                 json!({}),
                 "worker.lane is not a setting (expected one of lanes, threads, provider, grace_seconds, lane_memory_mb, \
-                 chunk_seconds, frame_seconds, chunks_per_lane), given by facemill.toml",
+                 chunk_seconds, frame_seconds, hardware_encoders, chunks_per_lane), given by facemill.toml",
             ),
             (
                 "",
                 "FACEMILL_WORKER__LANE=2",
                 json!({}),
                 "worker.lane is not a setting (expected one of lanes, threads, provider, grace_seconds, lane_memory_mb, \
-                 chunk_seconds, frame_seconds, chunks_per_lane), given by environment variable FACEMILL_WORKER__LANE",
+                 chunk_seconds, frame_seconds, hardware_encoders, chunks_per_lane), given by environment variable FACEMILL_WORKER__LANE",
             ),
             (
                 "",
@@ -463,6 +463,7 @@ mod tests {
                 "chunks_per_lane",
                 "frame_seconds",
                 "grace_seconds",
+                "hardware_encoders",
                 "lane_memory_mb",
                 "lanes",
                 "provider",

@@ -36,7 +36,7 @@ impl Span {
 pub struct Toolchain {
     /// [`PIPELINE`].
     pub pipeline: u32,
-    /// Encoder and library versions, as `media` tells them.
+    /// The encoder, the version of the library that it belongs to, and where known its own, each behind a space.
     pub encoder: String,
     /// ONNX Runtime's execution provider, e.g. `cpu`; empty where no network runs.
     pub provider: String,
@@ -50,9 +50,9 @@ impl Toolchain {
         Digest::of_json(&self.models).short(8)
     }
 
-    /// Version of the encoders' library: the last word of [`Toolchain::encoder`].
+    /// Version of the encoders' library: the second word of [`Toolchain::encoder`].
     fn library(&self) -> &str {
-        self.encoder.rsplit(' ').next().unwrap_or_default()
+        self.encoder.split(' ').nth(1).unwrap_or_default()
     }
 }
 
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn groups_differ_by_pipeline_models_provider_and_libraries() {
         let old = spec().toolchain;
-        let other_encoder = Toolchain { encoder: "libx265 59.37.100".into(), ..old.clone() };
+        let other_encoder = Toolchain { encoder: "libx265 59.37.100 x265 (build 199)".into(), ..old.clone() };
         assert_eq!(worker_group(&old), worker_group(&other_encoder), "a worker does all encoders of its library");
         let changes = [
             Toolchain { encoder: "libx264 60.1.100".into(), ..old.clone() },

@@ -19,11 +19,24 @@ const TEXT_MAX: usize = 2048;
 pub const CHUNK_FRAMES: RangeInclusive<u64> = 1..=1_000_000;
 /// Accepted constant rate factors; 0 is lossless.
 pub const CRF: RangeInclusive<u8> = 0..=51;
-/// Presets of both encoders, fastest first.
+/// Presets, fastest first: x264's and x265's own, the nearest of each other encoder.
 pub const PRESETS: [&str; 10] =
     ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"];
-/// Encoders that can be named.
-pub const ENCODERS: [&str; 2] = ["libx264", "libx265"];
+/// The encoder that is chosen by what the clip is.
+pub const AUTO: &str = "auto";
+/// Encoders that can be named, by FFmpeg's names.
+pub const ENCODERS: [&str; 10] = [
+    "libx264",
+    "libx265",
+    "libsvtav1",
+    "h264_nvenc",
+    "hevc_nvenc",
+    "h264_qsv",
+    "hevc_qsv",
+    "h264_vaapi",
+    "hevc_vaapi",
+    AUTO,
+];
 
 /// One record of topic `jobs`. Unknown fields are refused, so that a misspelt option is not silently ignored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -119,11 +132,13 @@ pub enum Faces {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Video {
-    /// FFmpeg's name of the encoder: `libx264` or `libx265`.
+    /// FFmpeg's name of the encoder: `libx264`, `libx265`, `libsvtav1`, `h264_nvenc`, `hevc_nvenc`, `h264_qsv`, `hevc_qsv`,
+    /// `h264_vaapi`, `hevc_vaapi` (hardware that is not there: software of the same codec, and a warning), or `auto`: the clip's own codec
+    /// where it can be encoded, at its own depth.
     pub encoder: String,
-    /// Speed against size, `ultrafast` … `placebo`.
+    /// Speed against size, `ultrafast` … `placebo`, on x264's scale for every encoder.
     pub preset: String,
-    /// Constant rate factor, 0 (lossless) … 51; lower is better and larger.
+    /// Quality, 0 (lossless, with H.264 and HEVC) … 51 on x264's scale for every encoder; lower is better and larger.
     pub crf: u8,
 }
 

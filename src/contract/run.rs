@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ChunkRecord, ChunkSpec, Clip, Cut, Digest, Job, JobId, Keep, Moment, Span, StageSeconds, State, Toolchain,
+    ChunkRecord, ChunkSpec, Clip, Cut, Digest, Job, JobId, Keep, Moment, Span, StageSeconds, State, Toolchain, Video,
 };
 use crate::frame::FrameIndex;
 
@@ -104,6 +104,12 @@ pub struct Run {
     pub reference: Option<Digest>,
     /// What makes the results.
     pub toolchain: Toolchain,
+    /// How the results are encoded, by the encoder that was chosen for the clip; as the job says if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub video: Option<Video>,
+    /// What the user should know about this run, beside what the plan says of the clip.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Version of the output that stood at its place when the run was accepted; none if there was none.
     pub output_before: Option<String>,
     /// Seconds spent on acceptance by stage.
@@ -141,7 +147,7 @@ impl Run {
             portraits: self.portraits.clone(),
             reference: self.reference,
             swap: self.job.swap.clone(),
-            video: self.job.video.clone(),
+            video: self.video.as_ref().unwrap_or(&self.job.video).clone(),
             toolchain: self.toolchain.clone(),
         }
     }

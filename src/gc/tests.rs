@@ -75,6 +75,8 @@ impl Planned {
                 provider: "cpu".into(),
                 models: Default::default(),
             },
+            video: None,
+            warnings: Vec::new(),
             output_before: None,
             seconds: Default::default(),
             accepted_at: 0.0,

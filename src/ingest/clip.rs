@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use tracing::warn;
 
-use crate::contract::{CutRule, Digest, Job, Keep, Plan, Swapper, VERSION, keys};
+use crate::contract::{CutRule, Digest, Job, Keep, Plan, Swapper, VERSION, Video, keys};
 use crate::error::{Classify, Kind, Refusal};
-use crate::media::{self, Probe};
+use crate::media::{self, ChosenEncoder, EncoderWish, HardwareEncoders, Probe};
 use crate::plan;
 use crate::seal;
 use crate::site::{Site, SiteError};
@@ -103,10 +103,31 @@ fn named(error: IngestError, local: &Path, location: &str) -> IngestError {
     refusal.into()
 }
 
-/// Refuses clips whose pixels the encoder or the swapper cannot work on.
-pub fn check_pixels(plan: &Plan, encoder: &str, swapper: Swapper) -> Result<(), Refusal> {
+/// Which encoder the clip gets; `output` names the container.
+pub fn choose_encoder(
+    video: &Video,
+    output: &str,
+    plan: &Plan,
+    hardware: &HardwareEncoders,
+) -> Result<ChosenEncoder, Refusal> {
+    let container = media::container_of(Path::new(output));
+    let container =
+        container.map_err(|error| Refusal::new("output", error.to_string(), "a container that is known"))?;
+    let wish = EncoderWish {
+        name: &video.encoder,
+        crf: video.crf,
+        codec: &plan.clip.codec,
+        pixel_format: &plan.clip.pixel_format,
+        container,
+        hardware,
+    };
+    media::choose_encoder(&wish)
+        .map_err(|error| Refusal::new("video.encoder", error.to_string(), "an encoder that fits clip and output"))
+}
+
+/// Refuses clips whose pixels the swapper cannot work on.
+pub fn check_pixels(plan: &Plan, swapper: Swapper) -> Result<(), Refusal> {
     let found = &plan.clip.pixel_format;
-    media::check_encodable(encoder, found).map_err(|error| refusal_of(&error))?;
     if swapper == Swapper::None || media::pixels_supported(found) {
         return Ok(());
     }

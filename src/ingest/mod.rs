@@ -18,8 +18,8 @@ use tracing::{Instrument, info, info_span, warn};
 
 use crate::broker::{Consumer, Delivery, Event, Options};
 use crate::contract::{
-    Digest, Job, JobEvent, JobId, Run, StageSeconds, State, Status, Swapper, Toolchain, VERSION, keys, partition_of,
-    topics,
+    Digest, Job, JobEvent, JobId, Run, StageSeconds, State, Status, Swapper, Toolchain, VERSION, Video, keys,
+    partition_of, topics,
 };
 use crate::crash;
 use crate::dead_letters::Reason;
@@ -30,7 +30,7 @@ use crate::telemetry;
 use crate::toolchain;
 use accept::{Acceptance, Submission};
 pub use accept::{Ended, REPAIR, last_ended};
-pub use clip::{check_pixels, cut_rule, planned};
+pub use clip::{check_pixels, choose_encoder, cut_rule, planned};
 use faces::Analyst;
 use outstanding::Outstanding;
 use turns::{Held, Turn, Turns, Work};
@@ -49,6 +49,8 @@ pub struct Settings {
     pub provider: String,
     /// What a clip may be at most.
     pub limits: media::Limits,
+    /// Which encoders in hardware may be chosen.
+    pub hardware: media::HardwareEncoders,
 }
 
 /// Why a job is not taken in.
@@ -274,9 +276,11 @@ impl Node {
         let plan =
             timed(&mut seconds, telemetry::Stage::Probe, clip::plan(&self.site, job, &target, &self.settings.limits))
                 .await?;
-        clip::check_pixels(&plan, &job.video.encoder, job.swap.swapper)?;
+        clip::check_pixels(&plan, job.swap.swapper)?;
+        let chosen = clip::choose_encoder(&job.video, &job.output, &plan, &self.settings.hardware)?;
+        chosen.warning.iter().for_each(|warning| warn!(warning, "another encoder than was asked for"));
         crash::point("ingest.planned");
-        let toolchain: Toolchain = toolchain::of(job, &self.settings.provider)?;
+        let toolchain: Toolchain = toolchain::of(job.swap.swapper, &chosen.name, &self.settings.provider)?;
         let (portraits, reference) = timed(&mut seconds, telemetry::Stage::Analyse, async {
             if job.swap.swapper == Swapper::None {
                 return Ok((Vec::new(), None));
@@ -297,6 +301,8 @@ impl Node {
             portraits,
             reference,
             toolchain,
+            video: Some(Video { encoder: chosen.name, ..job.video.clone() }).filter(|video| *video != job.video),
+            warnings: chosen.warning.into_iter().collect(),
             output_before,
             seconds,
             accepted_at: unix_seconds(),

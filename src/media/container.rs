@@ -2,10 +2,13 @@
 
 use std::path::Path;
 
+use ffmpeg::{codec, ffi};
+use ffmpeg_next as ffmpeg;
+
 use super::error::MediaError;
 
 /// The extensions that [`container_of`] knows, for messages.
-pub const NAMES: &str = "mp4, m4v, mov or mkv";
+pub const NAMES: &str = "mp4, m4v, mov, mkv or webm";
 
 /// A container that finished clips are written to.
 ///
@@ -19,6 +22,8 @@ pub enum Container {
     Mov,
     /// Matroska, `.mkv`.
     Matroska,
+    /// The part of Matroska that browsers play, `.webm`: AV1 with Opus or Vorbis.
+    WebM,
 }
 
 impl Container {
@@ -28,6 +33,7 @@ impl Container {
             "mp4" | "m4v" => Ok(Self::Mp4),
             "mov" => Ok(Self::Mov),
             "mkv" => Ok(Self::Matroska),
+            "webm" => Ok(Self::WebM),
             _ => Err(MediaError::Container { name: extension.to_owned() }),
         }
     }
@@ -38,6 +44,17 @@ impl Container {
             Self::Mp4 => "mp4",
             Self::Mov => "mov",
             Self::Matroska => "matroska",
+            Self::WebM => "webm",
+        }
+    }
+
+    /// Whether packets of a codec can be written to it.
+    pub(super) fn holds(self, codec: codec::Id) -> bool {
+        let muxer = std::ffi::CString::new(self.muxer()).expect("muxer names have no zero byte");
+        // SAFETY: the format is a constant of FFmpeg's.
+        unsafe {
+            let format = ffi::av_guess_format(muxer.as_ptr(), std::ptr::null(), std::ptr::null());
+            ffi::avformat_query_codec(format, codec.into(), ffi::FF_COMPLIANCE_NORMAL) == 1
         }
     }
 }
@@ -65,7 +82,8 @@ mod tests {
             ("a.m4v", Some(Container::Mp4)),
             ("a.mov", Some(Container::Mov)),
             ("a.MKV", Some(Container::Matroska)),
-            ("a.webm", None),
+            ("a.webm", Some(Container::WebM)),
+            ("a.avi", None),
             ("mp4", None),
             (".mp4", None),
         ] {

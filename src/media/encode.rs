@@ -8,7 +8,9 @@ use ffmpeg::{Packet, ffi, frame, picture};
 use ffmpeg_next as ffmpeg;
 
 use super::decoded::Decoded;
+use super::encoders::Encoder;
 use super::error::MediaError;
+use super::hardware::Upload;
 use super::nut::{NutHeader, NutWriter};
 use super::pad;
 use super::properties::PictureProperties;
@@ -17,11 +19,11 @@ use crate::contract::Ratio;
 /// How chunks are encoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncodeSettings {
-    /// FFmpeg's name: `libx264` or `libx265`.
+    /// FFmpeg's name, one of [`crate::contract::ENCODERS`].
     pub encoder: String,
-    /// The encoder's preset, `ultrafast` to `placebo`. Joined chunks share it.
+    /// `ultrafast` to `placebo`, on x264's scale. Joined chunks share it.
     pub preset: String,
-    /// Constant rate factor, 0 to 51; 0 is lossless.
+    /// Quality, 0 to 51 on x264's scale; 0 is lossless where the encoder can.
     pub crf: u8,
     /// Frames encoded at once. The bits differ a little with it, SPS and PPS do not.
     pub threads: usize,
@@ -48,6 +50,8 @@ pub struct Encoded {
 /// Encodes one chunk into a NUT file, writing packets as they come.
 pub struct ChunkEncoder {
     encoder: ffmpeg::encoder::video::Encoder,
+    /// The way of frames into an encoder in hardware.
+    upload: Option<Upload>,
     name: String,
     writer: NutWriter,
     path: PathBuf,
@@ -74,7 +78,7 @@ impl ChunkEncoder {
     /// encoder refuses), [`MediaError::File`].
     pub fn create(path: &Path, settings: &EncodeSettings, timing: Timing, first: &Decoded) -> Result<Self, MediaError> {
         let properties = first.properties();
-        let encoder = open(settings, timing, first.frame(), &properties)?;
+        let Opened { encoder, upload } = open(settings, timing, first.frame(), &properties)?;
         let header = NutHeader {
             parameters: codec::Parameters::from(&encoder),
             time_base: timing.time_base,
@@ -82,6 +86,7 @@ impl ChunkEncoder {
         };
         Ok(Self {
             encoder,
+            upload,
             name: settings.encoder.clone(),
             writer: NutWriter::create(path, header)?,
             path: path.to_owned(),
@@ -106,6 +111,9 @@ impl ChunkEncoder {
         match pad::to_even(frame) {
             Some(padded) => self.shell = padded,
             None => refer(&mut self.shell, frame).map_err(|error| self.failed(error))?,
+        }
+        if let Some(upload) = &self.upload {
+            self.shell = upload.frame(&self.shell).map_err(|error| self.failed(error))?;
         }
         self.shell.set_pts(Some(pts_in_chunk));
         // Otherwise the encoder repeats the source's choice of I, P and B.
@@ -158,25 +166,33 @@ impl ChunkEncoder {
     }
 }
 
+/// An encoder that takes frames.
+pub(super) struct Opened {
+    pub encoder: ffmpeg::encoder::video::Encoder,
+    pub upload: Option<Upload>,
+}
+
 /// Opens an encoder for pictures like `first`.
 pub(super) fn open(
     settings: &EncodeSettings,
     timing: Timing,
     first: &frame::Video,
     properties: &PictureProperties,
-) -> Result<ffmpeg::encoder::video::Encoder, MediaError> {
+) -> Result<Opened, MediaError> {
     let name = &settings.encoder;
-    let codec = find(name)?;
+    let (known, codec) = Encoder::named(name)?;
     check_pixels(name, first.format())?;
-    let refused = |error: ffmpeg::Error| MediaError::Encode {
-        encoder: name.clone(),
-        action: format!(
-            "open with preset {} and crf {} for {}",
-            settings.preset,
-            settings.crf,
-            describe(picture_of(first))
-        ),
-        reason: error.to_string().to_lowercase(),
+    let refused = |error: ffmpeg::Error| {
+        let reason = error.to_string().to_lowercase();
+        let picture = describe(picture_of(first));
+        match known.hardware {
+            Some(_) => MediaError::Hardware { encoder: name.clone(), reason: format!("{reason}, for {picture}") },
+            None => MediaError::Encode {
+                encoder: name.clone(),
+                action: format!("open with preset {} and crf {} for {picture}", settings.preset, settings.crf),
+                reason,
+            },
+        }
     };
     let mut context = codec::Context::new_with_codec(codec);
     context.set_threading(threading::Config {
@@ -199,39 +215,13 @@ pub(super) fn open(
     let rate = if timing.frame_rate.num > 0 { timing.frame_rate } else { Ratio { num: 30, den: 1 } };
     video.set_frame_rate(Some((rate.num, rate.den)));
     // SAFETY: the context belongs to `video` and is not opened yet.
-    unsafe { properties.mark_encoder(video.as_mut_ptr()) };
-    video.open_with(options(settings, properties)).map_err(refused)
-}
-
-/// The encoder's private options. Sources: notes on measured SPS/PPS equality; x264's `x264 --fullhelp`.
-fn options(settings: &EncodeSettings, properties: &PictureProperties) -> ffmpeg::Dictionary<'static> {
-    let mut options = ffmpeg::Dictionary::new();
-    options.set("preset", &settings.preset);
-    let lossless = settings.crf == 0;
-    if settings.encoder == "libx265" {
-        // A lane has its threads and not all of the machine's.
-        let mut parameters =
-            format!("open-gop=0:log-level=error:info=0:repeat-headers=0:pools={}", settings.threads.max(1));
-        if lossless {
-            parameters += ":lossless=1";
-        } else {
-            options.set("crf", &settings.crf.to_string());
-        }
-        options.set("x265-params", &parameters);
-        return options;
-    }
-    // `crf 0` loses nothing at 8 bits only; `qp 0` never does.
-    match lossless {
-        true => options.set("qp", "0"),
-        false => options.set("crf", &settings.crf.to_string()),
-    }
-    // `stitchable` keeps what rate control chose out of the PPS, so that chunks share it.
-    let mut parameters = "open-gop=0:stitchable=1:sliced-threads=0".to_owned();
-    if properties.interlaced() {
-        parameters += if properties.top_field_first() { ":tff=1" } else { ":bff=1" };
-    }
-    options.set("x264-params", &parameters);
-    options
+    let upload = unsafe {
+        properties.mark_encoder(video.as_mut_ptr());
+        let prepare = |hardware| Upload::prepare(hardware, video.as_mut_ptr(), first.format(), (width, height));
+        known.hardware.map(prepare).transpose().map_err(refused)?
+    };
+    let encoder = video.open_with(known.options(settings, properties)).map_err(refused)?;
+    Ok(Opened { encoder, upload })
 }
 
 /// Refuses, before any work, a pixel format that the encoder does not take. Both by FFmpeg's names.
@@ -263,15 +253,8 @@ fn unsupported(encoder: &str, pixel_format: &str, accepted: &[ffmpeg::format::Pi
 }
 
 fn accepted_pixels(encoder: &str) -> Result<Vec<ffmpeg::format::Pixel>, MediaError> {
-    let video = find(encoder)?.video().map_err(|_| MediaError::EncoderMissing { name: encoder.to_owned() })?;
-    Ok(video.formats().map(Iterator::collect).unwrap_or_default())
-}
-
-fn find(encoder: &str) -> Result<ffmpeg::Codec, MediaError> {
-    // Only encoders whose chunks are known to join are offered.
-    let known = matches!(encoder, "libx264" | "libx265");
-    let found = known.then(|| ffmpeg::encoder::find_by_name(encoder)).flatten();
-    found.ok_or_else(|| MediaError::EncoderMissing { name: encoder.to_owned() })
+    let (known, codec) = Encoder::named(encoder)?;
+    Ok(known.accepted_pixels(codec))
 }
 
 /// Makes `shell` another handle of `frame`'s buffers.

@@ -164,6 +164,33 @@ pub enum MediaError {
         reason: String,
     },
 
+    /// An encoder in hardware does not open: it is not there, or in use.
+    #[error("{encoder} does not open: {reason}")]
+    Hardware {
+        /// FFmpeg's name.
+        encoder: String,
+        /// What FFmpeg said.
+        reason: String,
+    },
+
+    /// The encoder does not make what the container can hold.
+    #[error("{container} cannot hold what {encoder} makes (expected one of {expected})")]
+    EncoderAndContainer {
+        /// FFmpeg's name.
+        encoder: String,
+        /// FFmpeg's name.
+        container: String,
+        /// The encoders whose video it holds.
+        expected: String,
+    },
+
+    /// The encoder cannot be lossless.
+    #[error("{encoder} cannot be lossless (expected crf 1..=51, or one of libx264, libx265, h264_nvenc, hevc_nvenc)")]
+    NotLossless {
+        /// FFmpeg's name.
+        encoder: String,
+    },
+
     /// A chunk's file is not what the clip needs at this place.
     #[error("chunk {start}..{end} does not fit: {problem}")]
     Chunk {
@@ -284,7 +311,7 @@ impl MediaError {
 impl Classify for MediaError {
     fn kind(&self) -> Kind {
         match self {
-            Self::File { .. } | Self::EncoderMissing { .. } => Kind::Fatal,
+            Self::File { .. } | Self::EncoderMissing { .. } | Self::Hardware { .. } => Kind::Fatal,
             Self::Cancelled => Kind::Retry,
             Self::Caller { kind, .. } => *kind,
             _ => Kind::Poison,

@@ -215,7 +215,7 @@ impl<'a> Joiner<'a> {
                     options.set("video_track_timescale", &timescale.to_string());
                     options.set("movie_timescale", &movie_timescale.to_string());
                 }
-                Container::Matroska => options.set("cues_to_front", "1"),
+                Container::Matroska | Container::WebM => options.set("cues_to_front", "1"),
             }
             output.write_header_with(options)?;
             Ok((output, video))

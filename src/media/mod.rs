@@ -5,11 +5,14 @@
 //! exactly: a *slice* holds source packets, a *chunk* encoded ones. Nothing here knows what is done to the pixels in
 //! between.
 
+mod choose;
 mod container;
 mod decode;
 mod decoded;
 mod encode;
+mod encoders;
 mod error;
+mod hardware;
 mod input;
 mod integrity;
 mod join;
@@ -28,6 +31,7 @@ mod version;
 #[cfg(test)]
 mod tests;
 
+pub use choose::{ChosenEncoder, EncoderWish, HardwareEncoders, choose_encoder};
 pub use container::{Container, container_of, extension_supported};
 pub use decode::SliceDecoder;
 pub use decoded::{Decoded, pixels_supported};
@@ -38,7 +42,7 @@ pub use probe::{Limits, Probe, probe};
 pub use properties::Appearance;
 pub use slice::slice;
 pub use streams::{OtherStream, other_streams};
-pub use version::encoder_version;
+pub use version::{encoder_version, library_version};
 
 /// Prepares FFmpeg; call once at the start of the program. Its messages go to `tracing` (target `ffmpeg`, level debug).
 pub fn init() {

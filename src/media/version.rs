@@ -17,14 +17,19 @@ use crate::contract::Ratio;
 /// # Errors
 /// [`MediaError::EncoderMissing`], [`MediaError::Encode`].
 pub fn encoder_version(name: &str) -> Result<String, MediaError> {
-    let libavcodec = codec::version();
-    let (major, minor, micro) = (libavcodec >> 16, libavcodec >> 8 & 0xFF, libavcodec & 0xFF);
-    let lavc = format!("{name} lavc{major}.{minor}.{micro}");
+    let lavc = format!("{name} {}", library_version());
     let packet = encode_one(name)?;
     Ok(match packet.data().and_then(library) {
         Some(library) => format!("{lavc} {library}"),
         None => lavc,
     })
+}
+
+/// FFmpeg's codec library, e.g. `lavc59.37.100`.
+pub fn library_version() -> String {
+    let libavcodec = codec::version();
+    let (major, minor, micro) = (libavcodec >> 16, libavcodec >> 8 & 0xFF, libavcodec & 0xFF);
+    format!("lavc{major}.{minor}.{micro}")
 }
 
 fn encode_one(name: &str) -> Result<Packet, MediaError> {
@@ -39,14 +44,18 @@ fn encode_one(name: &str) -> Result<Packet, MediaError> {
         primaries: 2,
         chroma_location: 1,
     };
-    let mut frame = frame::Video::new(Pixel::YUV420P, 128, 128);
+    let mut frame = frame::Video::new(Pixel::YUV420P, 256, 256);
     (0..3).for_each(|plane| frame.data_mut(plane).fill(128));
     frame.set_pts(Some(0));
 
-    let mut encoder = encode::open(&settings, timing, &frame, &properties)?;
+    let encode::Opened { mut encoder, upload } = encode::open(&settings, timing, &frame, &properties)?;
     let mut packet = Packet::empty();
-    encoder
-        .send_frame(&frame)
+    let frame = match &upload {
+        Some(upload) => upload.frame(&frame),
+        None => Ok(frame),
+    };
+    frame
+        .and_then(|frame| encoder.send_frame(&frame))
         .and_then(|()| encoder.send_eof())
         .and_then(|()| encoder.receive_packet(&mut packet))
         .map_err(|error| MediaError::Encode {

@@ -15,6 +15,7 @@ use tracing::{debug, warn};
 
 use crate::contract::Fingerprint;
 use crate::error::Classify;
+use crate::media::MediaError;
 
 use super::lane::{Lane, LaneOrder, Means, WorkError};
 use super::protocol::{self, Ask, Tell};
@@ -119,8 +120,9 @@ fn work(lane: &mut Lane, inbox: &Receiver<Order>, shared: &Shared) -> Result<(),
 /// Tells why there is no result; an error if the lane is not to be used any more.
 fn fail(error: &WorkError) -> Result<(), ServeError> {
     let reason = error.to_string();
-    if matches!(error, WorkError::Panicked) {
-        // The panic's own message is on standard error; the worker sees the end of this process.
+    if matches!(error, WorkError::Panicked | WorkError::Media(MediaError::Hardware { .. })) {
+        // A panic's own message is on standard error; a driver that fails may do better with another process. The worker sees the end
+        // of this one.
         return Err(ServeError::Spent(reason));
     }
     let out_of_memory = speaks_of_memory(&reason);

@@ -98,14 +98,19 @@ fn lossy_chunks_keep_b_frames_and_every_time() {
         crf: 20,
         threads: 2,
     };
-    for (settings, codec) in [(settings("libx264", "veryfast"), "h264"), (settings("libx265", "ultrafast"), "hevc")] {
+    for (settings, codec) in [
+        (settings("libx264", "veryfast"), "h264"),
+        (settings("libx265", "ultrafast"), "hevc"),
+        (settings("libsvtav1", "ultrafast"), "av1"),
+    ] {
         let (output, _) = round_trip(&source, "mp4", &Trip { settings, ..Trip::default() });
         assert!(close(&frame_times(&source), &frame_times(&output)), "{codec}");
         assert_eq!(frame_hashes(&output, "null").len(), 75, "{codec}");
         let found = ffprobe(&output, "-select_streams v -show_entries stream=codec_name");
         assert_eq!(value(&found[0], "codec_name"), codec);
         let kinds = ffprobe(&output, "-select_streams v -show_entries frame=pict_type");
-        assert!(kinds.iter().any(|line| value(line, "pict_type") == "B"), "{codec}: {kinds:?}");
+        // AV1 has other names for its frames, and hides those that it decodes early.
+        assert!(codec == "av1" || kinds.iter().any(|line| value(line, "pict_type") == "B"), "{codec}: {kinds:?}");
     }
 }
 
