@@ -148,7 +148,7 @@ pub async fn join(site: &Site, run: &Run, plan: &Plan, stop: Arc<AtomicBool>) ->
     Ok(Joined {
         output: Output { location: run.job.output.clone(), version: version.map(|version| version.to_string()), bytes },
         frames_without_face: results.footers.iter().map(|footer| footer.counts.without_face).sum(),
-        warnings: joined.dropped,
+        warnings: joined.others.iter().filter(|other| !other.is_copied()).map(ToString::to_string).collect(),
         seconds: StageSeconds::from([(Stage::Join.as_str().to_owned(), started.elapsed().as_secs_f64())]),
     })
 }

@@ -13,6 +13,7 @@ use ffmpeg_next as ffmpeg;
 
 use super::container::Container;
 use super::error::{ChunkProblem, MediaError};
+use super::fates::OtherStream;
 use super::nut::{self, NutReader};
 use super::properties::PictureProperties;
 use super::streams::{self, OtherStreams, Part, Time};
@@ -71,10 +72,8 @@ pub struct Joined {
     pub packets: u64,
     /// From the first frame's start to the last one's end.
     pub seconds: f64,
-    /// Streams beside the video.
-    pub copied_streams: usize,
-    /// The source's streams that are not in the output, each with its reason.
-    pub dropped: Vec<String>,
+    /// The source's streams beside the video, and what became of each.
+    pub others: Vec<OtherStream>,
 }
 
 /// Writes the finished clip.
@@ -120,12 +119,7 @@ pub fn join(request: JoinRequest<'_>) -> Result<Joined, MediaError> {
         return Err(MediaError::Chunk { start: clip.frames(), end: clip.frames(), problem: missing });
     };
     joiner.finish(&mut others)?;
-    Ok(Joined {
-        packets: next_frame,
-        seconds: clip.seconds(),
-        copied_streams: others.copied(),
-        dropped: others.left_out(),
-    })
+    Ok(Joined { packets: next_frame, seconds: clip.seconds(), others: others.list() })
 }
 
 struct OutputSpec<'a> {

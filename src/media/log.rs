@@ -6,6 +6,9 @@ use ffmpeg_next::ffi;
 
 /// Routes FFmpeg's messages; see [`super::init`].
 pub(super) fn install() {
+    // SVT-AV1 writes to stderr by itself, as much as this variable says: 1 is errors only. One that is set already stays.
+    // SAFETY: both are strings of C's; this is called before there are other threads.
+    unsafe { libc::setenv(c"SVT_LOG".as_ptr(), c"1".as_ptr(), 0) };
     #[cfg(target_arch = "x86_64")]
     // SAFETY: `forward` is a function for the whole life of the program and may be called from any thread.
     unsafe {

@@ -7,11 +7,13 @@
 
 mod choose;
 mod container;
+mod convert;
 mod decode;
 mod decoded;
 mod encode;
 mod encoders;
 mod error;
+mod fates;
 mod hardware;
 mod input;
 mod integrity;
@@ -37,11 +39,11 @@ pub use decode::SliceDecoder;
 pub use decoded::{Decoded, pixels_supported};
 pub use encode::{ChunkEncoder, EncodeSettings, Encoded, Timing, check_encodable};
 pub use error::{ChunkProblem, MediaError};
+pub use fates::{OtherStream, other_streams};
 pub use join::{ChunkFile, JoinRequest, Joined, join};
 pub use probe::{Limits, Probe, probe};
 pub use properties::Appearance;
 pub use slice::slice;
-pub use streams::{OtherStream, other_streams};
 pub use version::{encoder_version, library_version};
 
 /// Prepares FFmpeg; call once at the start of the program. Its messages go to `tracing` (target `ffmpeg`, level debug).

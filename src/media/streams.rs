@@ -1,18 +1,18 @@
-//! Audio, subtitles, chapters and metadata: copied from the source as they are, packet by packet.
+//! Audio, subtitles, chapters and metadata: copied from the source as they are, packet by packet, where the output's
+//! container can hold them.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::ptr;
 
 use ffmpeg::format::context::{Input, Output};
-use ffmpeg::format::stream::Disposition;
 use ffmpeg::packet::Mut as _;
 use ffmpeg::{Packet, Stream, codec, ffi, media};
 use ffmpeg_next as ffmpeg;
-use serde::Serialize;
 
 use super::container::Container;
+use super::convert::Converter;
 use super::error::MediaError;
+use super::fates::{Fate, OtherStream, fates, is_cover, others};
 use super::input;
 
 /// A time with its time base, compared and moved between time bases exactly as FFmpeg does it.
@@ -43,103 +43,20 @@ pub(super) struct Part {
     pub end: Option<Time>,
 }
 
-/// What becomes of a source's stream.
-enum Fate {
-    /// The video: its place in the output is kept for the joined chunks.
-    Video,
-    Copied,
-    LeftOut(String),
-}
-
 /// The streams of the source beside its video, read in the file's order.
 pub(super) struct OtherStreams {
     input: Input,
     path: PathBuf,
     fates: Vec<Fate>,
-    /// Index in the output of each copied stream of the source.
+    /// Index in the output of each stream of the source whose packets go there.
     targets: Vec<Option<usize>>,
+    /// For each stream of the source that is converted.
+    converters: Vec<Option<Converter>>,
     /// Read, but not due yet.
     next: Option<Packet>,
     /// Subtracted from every time in the output.
     pub shift: Time,
     part: Part,
-}
-
-/// A stream beside the video, and what becomes of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct OtherStream {
-    /// Its number in the source.
-    pub index: usize,
-    /// `audio`, `subtitle`, `video`, `data` or `attachment`.
-    pub kind: String,
-    /// FFmpeg's name.
-    pub codec: String,
-    /// As the source tags it, e.g. `eng`.
-    pub language: Option<String>,
-    /// Why it is not in the output; none if it is copied.
-    pub left_out: Option<String>,
-}
-
-impl fmt::Display for OtherStream {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { index, kind, codec, left_out, .. } = self;
-        write!(out, "stream {index} ({kind}, {codec}): {}", left_out.as_deref().unwrap_or("copied"))
-    }
-}
-
-/// What becomes of the streams of `source` beside stream `video`, in an output of this kind.
-///
-/// # Errors
-/// As [`super::probe()`] for a file that cannot be opened.
-pub fn other_streams(source: &Path, video: usize, container: Container) -> Result<Vec<OtherStream>, MediaError> {
-    let input = input::open_clip(source)?;
-    Ok(others(&input, &fates(&input, video, container)))
-}
-
-fn others(input: &Input, fates: &[Fate]) -> Vec<OtherStream> {
-    let with_fates = input.streams().zip(fates).filter(|(_, fate)| !matches!(fate, Fate::Video));
-    let other = |(stream, fate): (Stream<'_>, &Fate)| OtherStream {
-        index: stream.index(),
-        kind: format!("{:?}", stream.parameters().medium()).to_lowercase(),
-        codec: stream.parameters().id().name().to_owned(),
-        language: stream.metadata().get("language").map(str::to_owned),
-        left_out: match fate {
-            Fate::LeftOut(reason) => Some(reason.clone()),
-            Fate::Video | Fate::Copied => None,
-        },
-    };
-    with_fates.map(other).collect()
-}
-
-fn fates(input: &Input, video: usize, container: Container) -> Vec<Fate> {
-    input.streams().map(|stream| if stream.index() == video { Fate::Video } else { fate(&stream, container) }).collect()
-}
-
-fn fate(stream: &Stream<'_>, container: Container) -> Fate {
-    let parameters = stream.parameters();
-    let (medium, codec) = (parameters.medium(), parameters.id());
-    let leave = |why: &str| Fate::LeftOut(why.to_owned());
-    match is_cover(stream) {
-        true if container == Container::Matroska => {
-            return leave("matroska keeps cover art as a file, which is not written yet");
-        }
-        false if !matches!(medium, media::Type::Audio | media::Type::Subtitle) => {
-            return leave("only audio, subtitles and cover art are copied");
-        }
-        _ => {}
-    }
-    let muxer = std::ffi::CString::new(container.muxer()).expect("muxer names have no zero byte");
-    // SAFETY: the format is a constant of FFmpeg's.
-    let fits = unsafe {
-        let format = ffi::av_guess_format(muxer.as_ptr(), ptr::null(), ptr::null());
-        ffi::avformat_query_codec(format, codec.into(), ffi::FF_COMPLIANCE_NORMAL) == 1
-    };
-    if fits { Fate::Copied } else { leave(&format!("{} cannot hold it", container.muxer())) }
-}
-
-/// A picture of the whole clip: one packet, which is shown at no time.
-fn is_cover(stream: &Stream<'_>) -> bool {
-    stream.disposition().contains(Disposition::ATTACHED_PIC)
 }
 
 impl OtherStreams {
@@ -158,8 +75,19 @@ impl OtherStreams {
             return Err(MediaError::SourceChanged { path: source.to_owned(), detail });
         }
         let shift = part.start.unwrap_or_else(|| shift(&input, &fates, first_frame));
+        let mut converters = Vec::new();
+        for (stream, fate) in input.streams().zip(&fates) {
+            let converter = match fate {
+                Fate::Converted(to) => Some(Converter::open(&stream, *to).map_err(|error| {
+                    let reason = format!("stream {}: {}", stream.index(), error.to_string().to_lowercase());
+                    MediaError::Unwritable { action: "convert a stream for", reason }
+                })?),
+                _ => None,
+            };
+            converters.push(converter);
+        }
         let targets = vec![None; fates.len()];
-        Ok(Self { input, path: source.to_owned(), fates, targets, next: None, shift, part })
+        Ok(Self { input, path: source.to_owned(), fates, targets, converters, next: None, shift, part })
     }
 
     /// Adds the output's streams in the source's order; `add_video` adds the joined one. Returns its index.
@@ -174,7 +102,7 @@ impl OtherStreams {
             let source = self.input.stream(index).expect("there is a fate for each stream");
             let target = output.nb_streams() as usize;
             match fate {
-                Fate::LeftOut(_) => continue,
+                Fate::LeftOut(_) | Fate::Chapters => continue,
                 Fate::Video => {
                     video = target;
                     let add = add_video.take().expect("a source has one chosen video stream");
@@ -182,20 +110,29 @@ impl OtherStreams {
                 }
                 Fate::Copied => {
                     self.targets[index] = Some(target);
-                    add_copy(output, &source)?;
+                    add_stream(output, &source, source.parameters(), source.time_base())?;
                 }
+                Fate::Converted(_) => {
+                    let converter = self.converters[index].as_ref().ok_or(ffmpeg::Error::Bug)?;
+                    self.targets[index] = Some(target);
+                    add_stream(output, &source, converter.parameters(), converter.base())?;
+                }
+                Fate::Attached => attach(output, &source)?,
             }
         }
         copy_container_facts(&self.input, output, self.shift, self.part);
-        let copied: Vec<bool> = self.fates.iter().map(|fate| matches!(fate, Fate::Copied)).collect();
-        input::read_only(&mut self.input, |index| copied[index]);
+        let wanted: Vec<bool> = self.targets.iter().map(Option::is_some).collect();
+        input::read_only(&mut self.input, |index| wanted[index]);
         Ok(video)
     }
 
     /// Movie ticks per second in which the start of each stream is a whole number, at most `most`.
     pub(super) fn common_timescale(&self, video: u32, most: u32) -> u32 {
-        let copied = self.fates.iter().enumerate().filter(|(_, fate)| matches!(fate, Fate::Copied));
-        let bases = copied.filter_map(|(index, _)| self.input.stream(index)).map(|stream| stream.time_base());
+        let kept = self.fates.iter().enumerate().filter(|(_, fate)| matches!(fate, Fate::Copied | Fate::Converted(_)));
+        let bases = kept.filter_map(|(index, _)| match &self.converters[index] {
+            Some(converter) => Some(converter.base()),
+            None => self.input.stream(index).map(|stream| stream.time_base()),
+        });
         bases.fold(video, |common, base| {
             let den = u32::try_from(base.denominator()).unwrap_or(1).max(1);
             match lcm(common, den) {
@@ -207,7 +144,7 @@ impl OtherStreams {
 
     /// Writes every packet that begins before `until`; all that are left if `None`.
     pub(super) fn write_until(&mut self, output: &mut Output, until: Option<Time>) -> Result<(), MediaError> {
-        if self.copied() == 0 {
+        if self.targets.iter().all(Option::is_none) {
             return Ok(());
         }
         loop {
@@ -215,7 +152,7 @@ impl OtherStreams {
                 Some(packet) => packet,
                 None => match input::next_packet(&mut self.input) {
                     Ok(Some(packet)) => packet,
-                    Ok(None) => return Ok(()),
+                    Ok(None) => return self.finish_converters(output),
                     Err(error) => {
                         let reason = error.to_string().to_lowercase();
                         return Err(MediaError::File { action: "read", path: self.path.clone(), reason });
@@ -238,12 +175,47 @@ impl OtherStreams {
                 (Some(begins), Some(end)) => !begins.is_before(end),
                 _ => false,
             };
-            if !is_past_end && !self.is_over(&packet, base) {
-                write(output, packet, target, base, self.shift).map_err(|error| {
-                    MediaError::writing("copy a packet into", &self.path, &format!("stream {index}: "), error)
-                })?;
+            if is_past_end || self.is_over(&packet, base) {
+                continue;
             }
+            let (packets, base) = match &mut self.converters[index] {
+                None => (vec![packet], base),
+                Some(converter) => {
+                    let (converted, base) = (converter.push(&packet), converter.base());
+                    (converted.map_err(|error| self.failed("convert", index, error))?, base)
+                }
+            };
+            self.write_all(output, packets, index, target, base)?;
         }
+    }
+
+    fn finish_converters(&mut self, output: &mut Output) -> Result<(), MediaError> {
+        for index in 0..self.converters.len() {
+            let (Some(converter), Some(target)) = (&mut self.converters[index], self.targets[index]) else { continue };
+            let (packets, base) = (converter.finish(), converter.base());
+            let packets = packets.map_err(|error| self.failed("convert", index, error))?;
+            self.write_all(output, packets, index, target, base)?;
+        }
+        Ok(())
+    }
+
+    fn write_all(
+        &self,
+        output: &mut Output,
+        packets: Vec<Packet>,
+        index: usize,
+        target: usize,
+        base: ffmpeg::Rational,
+    ) -> Result<(), MediaError> {
+        for packet in packets {
+            let written = write(output, packet, target, base, self.shift);
+            written.map_err(|error| self.failed("copy a packet into", index, error))?;
+        }
+        Ok(())
+    }
+
+    fn failed(&self, action: &'static str, index: usize, error: ffmpeg::Error) -> MediaError {
+        MediaError::writing(action, &self.path, &format!("stream {index}: "), error)
     }
 
     /// Whether all that a packet is for lies before the output's first frame. A packet of sound that does stays if the next one does
@@ -257,15 +229,9 @@ impl OtherStreams {
         !start.is_before(Time { ticks: needed_until, base })
     }
 
-    /// How many streams are copied.
-    pub(super) fn copied(&self) -> usize {
-        self.fates.iter().filter(|fate| matches!(fate, Fate::Copied)).count()
-    }
-
-    /// The streams that are not, each with its reason.
-    pub(super) fn left_out(&self) -> Vec<String> {
-        let others = others(&self.input, &self.fates);
-        others.iter().filter(|stream| stream.left_out.is_some()).map(OtherStream::to_string).collect()
+    /// All of them, and what becomes of each.
+    pub(super) fn list(&self) -> Vec<OtherStream> {
+        others(&self.input, &self.fates)
     }
 }
 
@@ -295,22 +261,62 @@ fn shift(input: &Input, fates: &[Fate], first_frame: Time) -> Time {
     if !input.format().name().starts_with("mpeg") {
         return Time { ticks: 0, base: first_frame.base };
     }
-    let copied = input.streams().zip(fates).filter(|(_, fate)| matches!(fate, Fate::Copied));
-    copied
-        .filter(|(stream, _)| stream.start_time() != ffi::AV_NOPTS_VALUE)
+    let kept = input.streams().zip(fates).filter(|(_, fate)| matches!(fate, Fate::Copied | Fate::Converted(_)));
+    kept.filter(|(stream, _)| stream.start_time() != ffi::AV_NOPTS_VALUE)
         .map(|(stream, _)| Time { ticks: stream.start_time(), base: stream.time_base() })
         .fold(first_frame, |first, other| if other.is_before(first) { other } else { first })
 }
 
-fn add_copy(output: &mut Output, source: &Stream<'_>) -> Result<(), ffmpeg::Error> {
+fn add_stream(
+    output: &mut Output,
+    source: &Stream<'_>,
+    parameters: codec::Parameters,
+    base: ffmpeg::Rational,
+) -> Result<(), ffmpeg::Error> {
     let mut stream = output.add_stream(ffmpeg::encoder::find(codec::Id::None))?;
-    stream.set_parameters(source.parameters());
-    stream.set_time_base(source.time_base());
+    stream.set_parameters(parameters);
+    stream.set_time_base(base);
     // SAFETY: both streams are valid; each container has its own tags for codecs.
     unsafe {
         let target = stream.as_mut_ptr();
         (*(*target).codecpar).codec_tag = 0;
         copy_stream_facts(target, source.as_ptr());
+    }
+    Ok(())
+}
+
+/// Adds a file within the file: a font as it is, a picture of the clip as Matroska names it.
+fn attach(output: &mut Output, source: &Stream<'_>) -> Result<(), ffmpeg::Error> {
+    add_stream(output, source, source.parameters(), source.time_base())?;
+    if !is_cover(source) {
+        return Ok(());
+    }
+    let index = output.nb_streams() as usize - 1;
+    let (extension, kind) = match source.parameters().id() {
+        codec::Id::PNG => ("png", "image/png"),
+        codec::Id::BMP => ("bmp", "image/bmp"),
+        _ => ("jpg", "image/jpeg"),
+    };
+    let mut stream = output.stream_mut(index).ok_or(ffmpeg::Error::Bug)?;
+    let mut metadata = stream.metadata().to_owned();
+    metadata.set("filename", &format!("cover.{extension}"));
+    metadata.set("mimetype", kind);
+    stream.set_metadata(metadata);
+    // SAFETY: the picture is as long as its packet says; its copy has the padding that FFmpeg wants, and is freed with the
+    // parameters, whose own extradata (a picture has none) is given back first.
+    unsafe {
+        let (picture, parameters) = (&(*source.as_ptr()).attached_pic, (*stream.as_mut_ptr()).codecpar);
+        let size = usize::try_from(picture.size).map_err(|_| ffmpeg::Error::InvalidData)?;
+        let copy = ffi::av_mallocz(size + ffi::AV_INPUT_BUFFER_PADDING_SIZE as usize).cast::<u8>();
+        if copy.is_null() {
+            return Err(ffmpeg::Error::Other { errno: libc::ENOMEM });
+        }
+        ptr::copy_nonoverlapping(picture.data, copy, size);
+        ffi::av_free((*parameters).extradata.cast());
+        (*parameters).extradata = copy;
+        (*parameters).extradata_size = picture.size;
+        (*parameters).codec_type = ffi::AVMediaType::AVMEDIA_TYPE_ATTACHMENT;
+        (*stream.as_mut_ptr()).disposition = 0;
     }
     Ok(())
 }

@@ -4,18 +4,27 @@ use std::path::Path;
 
 use super::clips::{Recipe, recipe, recipes};
 use super::harness::{
-    Trip, chunks, ffprobe, frame_hashes, frame_times, join_all, lossless, make, packets, plan, round_trip, value,
+    Trip, chunks, ffprobe, frame_hashes, frame_times, join_all, lossless, make, packets, plan, round_trip, run, value,
 };
 use crate::contract::Keep;
 use crate::error::Classify as _;
 use crate::frame::Pixels as _;
-use crate::media::{ChunkProblem, EncodeSettings, Limits, MediaError, SliceDecoder, probe, slice};
+use crate::media::{ChunkProblem, EncodeSettings, Joined, Limits, MediaError, SliceDecoder, probe, slice};
 
 /// A tick of 1/90000 s, beyond which nobody could tell times apart.
 const TICK: f64 = 1.0 / 90_000.0;
 
 fn close(a: &[f64], b: &[f64]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 0.1 * TICK)
+}
+
+/// What is in the output otherwise than in the source, or not at all.
+fn changed(joined: &Joined) -> Vec<String> {
+    joined.others.iter().filter(|other| !other.is_copied()).map(ToString::to_string).collect()
+}
+
+fn av1() -> EncodeSettings {
+    EncodeSettings { encoder: "libsvtav1".to_owned(), preset: "ultrafast".to_owned(), crf: 30, threads: 2 }
 }
 
 fn contents(packets: &[(String, f64)]) -> Vec<&str> {
@@ -57,7 +66,7 @@ fn every_recipe_comes_out_as_it_went_in() {
         let trip = Trip { gops_before: recipe.gops_before, footer: 100, ..Trip::default() };
         let (output, joined) = round_trip(&source, "mp4", &trip);
         compare(&recipe, &source, &output);
-        assert_eq!(joined.dropped, [""; 0], "{}", recipe.name);
+        assert_eq!(changed(&joined), [""; 0], "{}", recipe.name);
     }
 }
 
@@ -150,11 +159,23 @@ fn a_film_keeps_its_languages_subtitles_and_chapters() {
     let chapter_list = "-show_chapters -show_entries chapter=start_time,end_time:chapter_tags=title";
 
     let (mkv, joined) = round_trip(&source, "mkv", &trip);
-    assert_eq!((joined.copied_streams, joined.dropped), (3, vec![]));
+    assert_eq!((joined.others.len(), changed(&joined)), (3, vec![]));
     assert_eq!(packets(&mkv, "s:0"), packets(&source, "s:0"));
     let (mp4, joined) = round_trip(&source, "mp4", &trip);
-    assert_eq!(joined.copied_streams, 2);
-    assert_eq!(joined.dropped, ["stream 3 (subtitle, subrip): mp4 cannot hold it"]);
+    assert_eq!(
+        changed(&joined),
+        ["stream 3 (subtitle, subrip): converted to mov_text, since the output cannot hold it"]
+    );
+    let text =
+        |path: &Path| run("ffmpeg", &["-v", "error", "-i", path.to_str().unwrap(), "-map", "0:s:0", "-f", "srt", "-"]);
+    assert!(text(&source).contains("Hello"));
+    assert_eq!(text(&mp4), text(&source));
+    let (back, joined) = round_trip(&mp4, "mkv", &trip);
+    assert_eq!(
+        changed(&joined),
+        ["stream 3 (subtitle, mov_text): converted to subrip, since the output cannot hold it"]
+    );
+    assert_eq!(text(&back), text(&source));
     for output in [mkv, mp4] {
         assert_eq!(frame_hashes(&source, "null"), frame_hashes(&output, "null"), "{output:?}");
         assert!(close(&frame_times(&source), &frame_times(&output)), "{output:?}");
@@ -192,11 +213,65 @@ fn cover_art_comes_along_where_the_container_has_a_place_for_it() {
                    packet=size,data_hash:stream=codec_name,width:stream_disposition=attached_pic";
     for keep in [Keep::default(), Keep { start: "20".parse().ok(), ..Keep::default() }] {
         let (mp4, joined) = round_trip(&source, "mp4", &Trip { keep, ..Trip::default() });
-        assert_eq!((joined.copied_streams, joined.dropped), (2, vec![]));
+        assert_eq!((joined.others.len(), changed(&joined)), (2, vec![]));
         assert_eq!(ffprobe(&mp4, entries), ffprobe(&source, entries));
     }
-    let (_, joined) = round_trip(&source, "mkv", &Trip::default());
-    assert!(joined.dropped[0].starts_with("stream 2 (video, png): "), "{:?}", joined.dropped);
+    let (mkv, joined) = round_trip(&source, "mkv", &Trip::default());
+    assert_eq!(changed(&joined), [""; 0]);
+    assert_eq!(ffprobe(&mkv, entries), ffprobe(&source, entries));
+    let (mp4, _) = round_trip(&mkv, "mp4", &Trip::default());
+    assert_eq!(ffprobe(&mp4, entries), ffprobe(&source, entries));
+    let (_, joined) = round_trip(&source, "webm", &Trip { settings: av1(), ..Trip::default() });
+    let expected = [
+        "stream 1 (audio, aac): converted to opus, since the output cannot hold it",
+        "stream 2 (video, png): webm cannot hold it",
+    ];
+    assert_eq!(changed(&joined), expected);
+}
+
+/// Sound that its output cannot hold is made anew, and lies where it lay: a click stays within a millisecond of its place.
+#[test]
+fn converted_sound_stays_in_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    // A click each second, after half a second.
+    let click = "aevalsrc=exprs=0.8*gt(mod(t\\,1)\\,0.5)*lt(mod(t\\,1)\\,0.502):s=44100:d=4";
+    let source = make(
+        dir.path(),
+        "pcm.mov",
+        &format!(
+            "-f lavfi -i testsrc2=s=160x96:r=25:d=4 -f lavfi -i {click} -c:v libx264 -preset veryfast -c:a pcm_s16le"
+        ),
+    );
+    let clicks = |path: &Path, offset: usize| -> Vec<usize> {
+        let heard = samples(path);
+        let loud = |place: &usize| heard[*place].unsigned_abs() > 6000;
+        let mut places: Vec<usize> = (offset..heard.len()).filter(loud).collect();
+        places.dedup_by(|later, earlier| {
+            *later - *earlier < 4800 && {
+                *earlier = *later;
+                true
+            }
+        });
+        let begins = |end: &usize| (end - 480..=*end).find(loud).unwrap() - offset;
+        places.iter().map(begins).collect()
+    };
+    let expected = clicks(&source, 0);
+    assert_eq!(expected.len(), 4);
+    for (extension, settings, codec) in [("mp4", lossless(1), "aac"), ("webm", av1(), "opus")] {
+        let (output, joined) = round_trip(&source, extension, &Trip { settings, ..Trip::default() });
+        let words = format!("stream 1 (audio, pcm_s16le): converted to {codec}, since the output cannot hold it");
+        assert_eq!(changed(&joined), [words]);
+        let found = clicks(&output, 0);
+        let close = |(a, b): (&usize, &usize)| a.abs_diff(*b) <= 48;
+        assert!(found.len() == 4 && found.iter().zip(&expected).all(close), "{extension}: {found:?}, not {expected:?}");
+    }
+    let keep = Keep { start: "1s".parse().ok(), ..Keep::default() };
+    let (trimmed, _) = round_trip(&source, "mp4", &Trip { keep, ..Trip::default() });
+    let found = clicks(&trimmed, 0);
+    assert!(found.len() == 3 && found[0].abs_diff(expected[0]) <= 48, "{found:?}, not {expected:?}");
+    // What MOV holds is left alone.
+    let (copied, joined) = round_trip(&source, "mov", &Trip::default());
+    assert_eq!((changed(&joined), samples(&copied) == samples(&source)), (vec![], true));
 }
 
 fn limit(frames: u64) -> Keep {
