@@ -198,8 +198,12 @@ impl<'a> Joiner<'a> {
 
         let open = || -> Result<(Output, usize), ffmpeg::Error> {
             let mut output = ffmpeg::format::output_as(&url, spec.container.muxer())?;
-            // SAFETY: the context is ours. The same input makes the same bytes: no dates, no versions.
-            unsafe { (*output.as_mut_ptr()).flags |= ffi::AVFMT_FLAG_BITEXACT };
+            // SAFETY: the context is ours. The same input makes the same bytes: no dates, no versions. FLAC in MP4 has been a
+            // standard for years, but FFmpeg wants to be asked for it.
+            unsafe {
+                (*output.as_mut_ptr()).flags |= ffi::AVFMT_FLAG_BITEXACT;
+                (*output.as_mut_ptr()).strict_std_compliance = ffi::FF_COMPLIANCE_EXPERIMENTAL;
+            }
             let video =
                 others.add_to(&mut output, |output, source| add_video(output, source, parameters, spec.time_base))?;
             let mut options = ffmpeg::Dictionary::new();
