@@ -7,7 +7,7 @@ use ffmpeg::{ffi, frame};
 use ffmpeg_next as ffmpeg;
 
 use super::properties::PictureProperties;
-use crate::frame::{ChromaSite, Color, Matrix, Pixels, PlaneMut, PlaneRef, YuvMut, YuvRef};
+use crate::frame::{ChromaSite, Color, Matrix, Pixels, PlaneMut, PlaneRef, Planes, PlanesMut, YuvMut, YuvRef};
 
 /// A decoded frame. Its samples are shared with the decoder, which may still look at them, until they are written to.
 ///
@@ -72,7 +72,7 @@ impl Decoded {
             _ => Matrix::Bt601,
         };
         let full = matches!(self.frame.format(), Pixel::YUVJ420P | Pixel::YUVJ422P | Pixel::YUVJ444P);
-        Color { matrix, full_range: full || properties.range == 2 }
+        Color::sdr(matrix, full || properties.range == 2)
     }
 
     fn site(&self) -> ChromaSite {
@@ -109,7 +109,8 @@ impl Pixels for Decoded {
             let data = unsafe { std::slice::from_raw_parts((*self.frame.as_ptr()).data[index], layout.span(index)) };
             PlaneRef { data, stride: layout.strides[index], width, height }
         };
-        YuvRef { planes: [plane(0), plane(1), plane(2)], shift: layout.shift, color: self.color(), site: self.site() }
+        let planes = Planes::U8([plane(0), plane(1), plane(2)]);
+        YuvRef { planes, shift: layout.shift, color: self.color(), site: self.site() }
     }
 
     fn view_mut(&mut self) -> YuvMut<'_> {
@@ -126,6 +127,7 @@ impl Pixels for Decoded {
             let data = unsafe { std::slice::from_raw_parts_mut(data[index], layout.span(index)) };
             PlaneMut { data, stride: layout.strides[index], width, height }
         };
-        YuvMut { planes: [plane(0), plane(1), plane(2)], shift: layout.shift, color, site }
+        let planes = PlanesMut::U8([plane(0), plane(1), plane(2)]);
+        YuvMut { planes, shift: layout.shift, color, site }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use image::RgbImage;
 
-use crate::frame::{ChromaSite, Color, Frame, Matrix, Pixels};
+use crate::frame::{ChromaSite, Color, Frame, Matrix, Pixels, PlaneMut, PlaneRef, Planes, PlanesMut, YuvMut, YuvRef};
 
 use super::builtin::Catalog;
 use super::find::TrackNets;
@@ -32,7 +32,23 @@ pub fn portrait() -> &'static RgbImage {
 }
 
 /// BT.709, limited range: what most clips are.
-pub const CLIP_COLOR: Color = Color { matrix: Matrix::Bt709, full_range: false };
+pub const CLIP_COLOR: Color = Color::sdr(Matrix::Bt709, false);
+
+/// The planes of a picture of bytes.
+pub fn bytes<'a>(picture: &YuvRef<'a>) -> [PlaneRef<'a>; 3] {
+    match picture.planes {
+        Planes::U8(planes) => planes,
+        Planes::U16(_) => panic!("the picture holds words"),
+    }
+}
+
+/// The writable planes of a picture of bytes.
+pub fn bytes_mut(picture: YuvMut<'_>) -> [PlaneMut<'_>; 3] {
+    match picture.planes {
+        PlanesMut::U8(planes) => planes,
+        PlanesMut::U16(_) => panic!("the picture holds words"),
+    }
+}
 
 /// Draws `rgb(x, y)` (0..=255) into a 4:2:0 picture; chroma is that of the luma samples around its own place.
 pub fn draw(width: usize, height: usize, color: Color, rgb: impl Fn(usize, usize) -> [f32; 3]) -> Frame {
@@ -44,18 +60,18 @@ pub fn draw(width: usize, height: usize, color: Color, rgb: impl Fn(usize, usize
     };
     let full: Vec<[f32; 3]> = (0..width * height).map(|i| ycc(i % width, i / width)).collect();
     let mut frame = Frame::grey(width, height, color);
-    let mut view = frame.view_mut();
+    debug_assert_eq!(frame.view().site, ChromaSite::Left);
+    let mut planes = bytes_mut(frame.view_mut());
     let (luma_gain, luma_floor, chroma_gain) =
         if color.full_range { (1.0, 0.0, 1.0) } else { (219.0 / 255.0, 16.0, 224.0 / 255.0) };
     for y in 0..height {
-        for (x, sample) in view.planes[0].row_mut(y).iter_mut().enumerate() {
+        for (x, sample) in planes[0].row_mut(y).iter_mut().enumerate() {
             *sample = (full[y * width + x][0] * luma_gain + luma_floor).round() as u8;
         }
     }
-    debug_assert_eq!(view.site, ChromaSite::Left);
     for channel in [1, 2] {
         for y in 0..height.div_ceil(2) {
-            for (x, sample) in view.planes[channel].row_mut(y).iter_mut().enumerate() {
+            for (x, sample) in planes[channel].row_mut(y).iter_mut().enumerate() {
                 // Left-sited: over luma column 2x, between two rows; columns weigh 1 2 1.
                 let mut sum = 0.0;
                 for (column, weight) in [(2 * x).saturating_sub(1), 2 * x, 2 * x + 1].into_iter().zip([1.0, 2.0, 1.0]) {
