@@ -171,6 +171,22 @@ impl<S: Sample> Frame<S> {
         Self { planes, width, height, shift, color, site: ChromaSite::Left }
     }
 
+    /// Y, Cb, Cr.
+    pub fn planes(&self) -> [PlaneRef<'_, S>; 3] {
+        std::array::from_fn(|i| {
+            let (width, height) = self.size(i);
+            PlaneRef { data: &self.planes[i], stride: width, width, height }
+        })
+    }
+
+    /// Y, Cb, Cr, writable.
+    pub fn planes_mut(&mut self) -> [PlaneMut<'_, S>; 3] {
+        let sizes = [self.size(0), self.size(1), self.size(2)];
+        let [y, cb, cr] = &mut self.planes;
+        let plane = |data, (width, height)| PlaneMut { data, stride: width, width, height };
+        [plane(y, sizes[0]), plane(cb, sizes[1]), plane(cr, sizes[2])]
+    }
+
     fn size(&self, plane: usize) -> (usize, usize) {
         match plane {
             0 => (self.width, self.height),
@@ -204,24 +220,11 @@ impl Frame {
 
 impl<S: Sample> Pixels for Frame<S> {
     fn view(&self) -> YuvRef<'_> {
-        let plane = |i: usize| {
-            let (width, height) = self.size(i);
-            PlaneRef { data: &self.planes[i], stride: width, width, height }
-        };
-        let planes = S::planes([plane(0), plane(1), plane(2)]);
-        YuvRef { planes, shift: self.shift, color: self.color, site: self.site }
+        YuvRef { planes: S::planes(self.planes()), shift: self.shift, color: self.color, site: self.site }
     }
 
     fn view_mut(&mut self) -> YuvMut<'_> {
-        let sizes = [self.size(0), self.size(1), self.size(2)];
-        let mut planes = self.planes.iter_mut().zip(sizes).map(|(data, (width, height))| PlaneMut {
-            data: data.as_mut_slice(),
-            stride: width,
-            width,
-            height,
-        });
-        let mut next = || planes.next().expect("a frame has three planes");
-        let planes = S::planes_mut([next(), next(), next()]);
-        YuvMut { planes, shift: self.shift, color: self.color, site: self.site }
+        let Self { shift, color, site, .. } = *self;
+        YuvMut { planes: S::planes_mut(self.planes_mut()), shift, color, site }
     }
 }
