@@ -1,17 +1,28 @@
 //! Pixels of one video frame as its codec stores them: three planes, never a whole-frame RGB copy.
 //!
 //! Decoders own their buffers; everything that looks at pixels borrows them through [`YuvRef`] and [`YuvMut`].
-//! [`Frame`] owns its planes and is what tests and generators build.
+//! [`Frame`] owns its planes and is what tests and generators build; [`RgbFrame`] owns a picture whose pixels are red,
+//! green and blue. Samples are bytes or 16-bit words ([`Sample`]): loops over them are written once for both.
+
+mod color;
+mod rgb;
+mod sample;
+mod transfer;
+
+pub use color::{ChromaSite, Color, Matrix};
+pub use rgb::RgbFrame;
+pub use sample::Sample;
+pub use transfer::{Shown, Transfer};
 
 /// The number of a frame in its clip, in display order, counted from 0.
 pub type FrameIndex = u64;
 
-/// One plane, 8 bits per sample, rows `stride` bytes apart.
+/// One plane, rows `stride` samples apart.
 #[derive(Clone, Copy)]
-pub struct PlaneRef<'a> {
-    /// At least `stride · (height − 1) + width` bytes.
-    pub data: &'a [u8],
-    /// Bytes from one row to the next.
+pub struct PlaneRef<'a, S = u8> {
+    /// At least `stride · (height − 1) + width` samples.
+    pub data: &'a [S],
+    /// Samples from one row to the next.
     pub stride: usize,
     /// Samples in a row.
     pub width: usize,
@@ -20,10 +31,10 @@ pub struct PlaneRef<'a> {
 }
 
 /// One writable plane; see [`PlaneRef`].
-pub struct PlaneMut<'a> {
-    /// At least `stride · (height − 1) + width` bytes.
-    pub data: &'a mut [u8],
-    /// Bytes from one row to the next.
+pub struct PlaneMut<'a, S = u8> {
+    /// At least `stride · (height − 1) + width` samples.
+    pub data: &'a mut [S],
+    /// Samples from one row to the next.
     pub stride: usize,
     /// Samples in a row.
     pub width: usize,
@@ -31,71 +42,68 @@ pub struct PlaneMut<'a> {
     pub height: usize,
 }
 
-impl<'a> PlaneRef<'a> {
+impl<'a, S> PlaneRef<'a, S> {
     /// Row `y`, `width` samples.
-    pub fn row(&self, y: usize) -> &'a [u8] {
+    pub fn row(&self, y: usize) -> &'a [S] {
         &self.data[y * self.stride..][..self.width]
     }
 }
 
-impl PlaneMut<'_> {
+impl<S> PlaneMut<'_, S> {
     /// Row `y`, `width` samples.
-    pub fn row_mut(&mut self, y: usize) -> &mut [u8] {
+    pub fn row_mut(&mut self, y: usize) -> &mut [S] {
         &mut self.data[y * self.stride..][..self.width]
     }
 
     /// The same plane, read only.
-    pub fn as_ref(&self) -> PlaneRef<'_> {
+    pub fn as_ref(&self) -> PlaneRef<'_, S> {
         PlaneRef { data: self.data, stride: self.stride, width: self.width, height: self.height }
     }
 }
 
-/// Luma and chroma coefficients (ITU-T H.273 MatrixCoefficients).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Matrix {
-    /// BT.601 (H.273 codes 5 and 6).
-    Bt601,
-    /// BT.709 (code 1); also assumed for unmarked pictures of 720 rows and more.
-    Bt709,
-    /// BT.2020 non-constant luminance (code 9).
-    Bt2020,
+/// Y, Cb, Cr. One match on it before a loop, and the loop knows its samples.
+#[derive(Clone, Copy)]
+pub enum Planes<'a> {
+    /// 8 bits per sample.
+    U8([PlaneRef<'a, u8>; 3]),
+    /// 9 to 16 bits per sample, in the low bits of native words.
+    U16([PlaneRef<'a, u16>; 3]),
 }
 
-impl Matrix {
-    /// (Kr, Kb); Kg = 1 − Kr − Kb. Source: ITU-T H.273, table 4.
-    pub fn coefficients(self) -> (f32, f32) {
+/// Y, Cb, Cr, writable; see [`Planes`].
+pub enum PlanesMut<'a> {
+    /// 8 bits per sample.
+    U8([PlaneMut<'a, u8>; 3]),
+    /// 9 to 16 bits per sample, in the low bits of native words.
+    U16([PlaneMut<'a, u16>; 3]),
+}
+
+impl Planes<'_> {
+    /// Samples in a row, and rows, of plane 0, 1 or 2.
+    pub fn size(&self, plane: usize) -> (usize, usize) {
         match self {
-            Matrix::Bt601 => (0.299, 0.114),
-            Matrix::Bt709 => (0.2126, 0.0722),
-            Matrix::Bt2020 => (0.2627, 0.0593),
+            Planes::U8(planes) => (planes[plane].width, planes[plane].height),
+            Planes::U16(planes) => (planes[plane].width, planes[plane].height),
         }
     }
 }
 
-/// How sample values map to light.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Color {
-    /// Luma and chroma coefficients.
-    pub matrix: Matrix,
-    /// `true`: 0..=255; `false`: luma 16..=235, chroma 16..=240.
-    pub full_range: bool,
-}
-
-/// Where a chroma sample lies horizontally between its two luma samples (vertically: centred).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ChromaSite {
-    /// On the left luma sample (MPEG-2, H.264 default).
-    Left,
-    /// Half way between both (MPEG-1, JPEG).
-    Center,
+impl PlanesMut<'_> {
+    /// The same planes, read only.
+    pub fn as_ref(&self) -> Planes<'_> {
+        match self {
+            PlanesMut::U8([y, u, v]) => Planes::U8([y.as_ref(), u.as_ref(), v.as_ref()]),
+            PlanesMut::U16([y, u, v]) => Planes::U16([y.as_ref(), u.as_ref(), v.as_ref()]),
+        }
+    }
 }
 
 /// A borrowed picture. Chroma planes are `ceil(w / 2^x) × ceil(h / 2^y)` with `shift = (x, y)`:
-/// 4:2:0 is (1, 1), 4:2:2 is (1, 0), 4:4:4 is (0, 0).
+/// 4:2:0 is (1, 1), 4:2:2 is (1, 0), 4:4:4 is (0, 0), 4:4:0 is (0, 1), 4:1:1 is (2, 0), 4:1:0 is (2, 2).
 #[derive(Clone, Copy)]
 pub struct YuvRef<'a> {
     /// Y, Cb, Cr.
-    pub planes: [PlaneRef<'a>; 3],
+    pub planes: Planes<'a>,
     /// log2 of the chroma subsampling, horizontal and vertical.
     pub shift: (u8, u8),
     /// Meaning of the values.
@@ -107,7 +115,7 @@ pub struct YuvRef<'a> {
 /// A borrowed, writable picture; see [`YuvRef`].
 pub struct YuvMut<'a> {
     /// Y, Cb, Cr.
-    pub planes: [PlaneMut<'a>; 3],
+    pub planes: PlanesMut<'a>,
     /// log2 of the chroma subsampling, horizontal and vertical.
     pub shift: (u8, u8),
     /// Meaning of the values.
@@ -119,24 +127,23 @@ pub struct YuvMut<'a> {
 impl YuvRef<'_> {
     /// Luma samples in a row.
     pub fn width(&self) -> usize {
-        self.planes[0].width
+        self.planes.size(0).0
     }
 
     /// Luma rows.
     pub fn height(&self) -> usize {
-        self.planes[0].height
+        self.planes.size(0).1
     }
 }
 
 impl YuvMut<'_> {
     /// The same picture, read only.
     pub fn as_ref(&self) -> YuvRef<'_> {
-        let [y, u, v] = &self.planes;
-        YuvRef { planes: [y.as_ref(), u.as_ref(), v.as_ref()], shift: self.shift, color: self.color, site: self.site }
+        YuvRef { planes: self.planes.as_ref(), shift: self.shift, color: self.color, site: self.site }
     }
 }
 
-/// Anything that holds a picture: a decoder's frame, or [`Frame`].
+/// Anything that holds a picture: a decoder's frame, [`Frame`], [`RgbFrame`].
 pub trait Pixels {
     /// The picture.
     fn view(&self) -> YuvRef<'_>;
@@ -146,8 +153,8 @@ pub trait Pixels {
 
 /// A picture that owns its planes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Frame {
-    planes: [Vec<u8>; 3],
+pub struct Frame<S = u8> {
+    planes: [Vec<S>; 3],
     width: usize,
     height: usize,
     shift: (u8, u8),
@@ -155,18 +162,43 @@ pub struct Frame {
     site: ChromaSite,
 }
 
-impl Frame {
-    /// A grey picture (Y = 128, no colour), 4:2:0, left-sited.
-    pub fn grey(width: usize, height: usize, color: Color) -> Self {
-        let chroma = width.div_ceil(2) * height.div_ceil(2);
-        Self {
-            planes: [vec![128; width * height], vec![128; chroma], vec![128; chroma]],
-            width,
-            height,
-            shift: (1, 1),
-            color,
-            site: ChromaSite::Left,
+impl<S: Sample> Frame<S> {
+    /// A grey picture (Y = half, no colour), left-sited. `color.depth` must fit the samples.
+    pub fn grey_at(width: usize, height: usize, shift: (u8, u8), color: Color) -> Self {
+        let grey = S::nearest(color.neutral(), color.max());
+        let chroma = width.div_ceil(1 << shift.0) * height.div_ceil(1 << shift.1);
+        let planes = [vec![grey; width * height], vec![grey; chroma], vec![grey; chroma]];
+        Self { planes, width, height, shift, color, site: ChromaSite::Left }
+    }
+
+    /// Y, Cb, Cr.
+    pub fn planes(&self) -> [PlaneRef<'_, S>; 3] {
+        std::array::from_fn(|i| {
+            let (width, height) = self.size(i);
+            PlaneRef { data: &self.planes[i], stride: width, width, height }
+        })
+    }
+
+    /// Y, Cb, Cr, writable.
+    pub fn planes_mut(&mut self) -> [PlaneMut<'_, S>; 3] {
+        let sizes = [self.size(0), self.size(1), self.size(2)];
+        let [y, cb, cr] = &mut self.planes;
+        let plane = |data, (width, height)| PlaneMut { data, stride: width, width, height };
+        [plane(y, sizes[0]), plane(cb, sizes[1]), plane(cr, sizes[2])]
+    }
+
+    fn size(&self, plane: usize) -> (usize, usize) {
+        match plane {
+            0 => (self.width, self.height),
+            _ => (self.width.div_ceil(1 << self.shift.0), self.height.div_ceil(1 << self.shift.1)),
         }
+    }
+}
+
+impl Frame {
+    /// A grey picture of 8 bits (Y = 128, no colour), 4:2:0, left-sited.
+    pub fn grey(width: usize, height: usize, color: Color) -> Self {
+        Self::grey_at(width, height, (1, 1), color)
     }
 
     /// A photo: `rgb` holds R, G, B of each pixel, row by row. Becomes full-range 4:4:4.
@@ -181,36 +213,18 @@ impl Frame {
             planes[1].push((128.0 + (b - luma) / (2.0 - 2.0 * kb)).round() as u8);
             planes[2].push((128.0 + (r - luma) / (2.0 - 2.0 * kr)).round() as u8);
         }
-        let color = Color { matrix, full_range: true };
+        let color = Color::sdr(matrix, true);
         Self { planes, width, height, shift: (0, 0), color, site: ChromaSite::Center }
-    }
-
-    fn size(&self, plane: usize) -> (usize, usize) {
-        match plane {
-            0 => (self.width, self.height),
-            _ => (self.width.div_ceil(1 << self.shift.0), self.height.div_ceil(1 << self.shift.1)),
-        }
     }
 }
 
-impl Pixels for Frame {
+impl<S: Sample> Pixels for Frame<S> {
     fn view(&self) -> YuvRef<'_> {
-        let plane = |i: usize| {
-            let (width, height) = self.size(i);
-            PlaneRef { data: &self.planes[i], stride: width, width, height }
-        };
-        YuvRef { planes: [plane(0), plane(1), plane(2)], shift: self.shift, color: self.color, site: self.site }
+        YuvRef { planes: S::planes(self.planes()), shift: self.shift, color: self.color, site: self.site }
     }
 
     fn view_mut(&mut self) -> YuvMut<'_> {
-        let sizes = [self.size(0), self.size(1), self.size(2)];
-        let mut planes = self.planes.iter_mut().zip(sizes).map(|(data, (width, height))| PlaneMut {
-            data: data.as_mut_slice(),
-            stride: width,
-            width,
-            height,
-        });
-        let mut next = || planes.next().expect("a frame has three planes");
-        YuvMut { planes: [next(), next(), next()], shift: self.shift, color: self.color, site: self.site }
+        let Self { shift, color, site, .. } = *self;
+        YuvMut { planes: S::planes_mut(self.planes_mut()), shift, color, site }
     }
 }

@@ -92,7 +92,7 @@ fn look(args: &Probe) -> Result<Report> {
     let wanted = contract::Video { encoder: args.output_video_encoder.clone(), ..contract::Video::default() };
     let output = args.output_path.to_string_lossy();
     let chosen = ingest::check_pixels(&plan, swapper)
-        .and_then(|()| ingest::choose_encoder(&wanted, &output, &plan, &media::HardwareEncoders::Tried));
+        .and_then(|()| ingest::choose_encoder(&wanted, &output, &plan, swapper, &media::HardwareEncoders::Tried));
     let (encoder, warning, refused) = match chosen {
         Ok(chosen) => (Some(chosen.name), chosen.warning, None),
         Err(refusal) => (None, None, Some(refusal.to_string())),

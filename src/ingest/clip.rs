@@ -108,6 +108,7 @@ pub fn choose_encoder(
     video: &Video,
     output: &str,
     plan: &Plan,
+    swapper: Swapper,
     hardware: &HardwareEncoders,
 ) -> Result<ChosenEncoder, Refusal> {
     let container = media::container_of(Path::new(output));
@@ -118,6 +119,7 @@ pub fn choose_encoder(
         crf: video.crf,
         codec: &plan.clip.codec,
         pixel_format: &plan.clip.pixel_format,
+        looked_at: swapper != Swapper::None,
         container,
         hardware,
     };
@@ -128,10 +130,11 @@ pub fn choose_encoder(
 /// Refuses clips whose pixels the swapper cannot work on.
 pub fn check_pixels(plan: &Plan, swapper: Swapper) -> Result<(), Refusal> {
     let found = &plan.clip.pixel_format;
-    if swapper == Swapper::None || media::pixels_supported(found) {
-        return Ok(());
+    if swapper != Swapper::None && !media::pixels_viewable(found) {
+        let expected = "YUV or grey of 8 to 16 bits, or RGB; not Bayer, XYZ, float or one bit per pixel";
+        return Err(Refusal::new("target", format!("pixel format {found}"), expected));
     }
-    Err(Refusal::new("target", format!("pixel format {found}"), "8-bit planar YUV (yuv420p, yuv422p, yuv444p)"))
+    Ok(())
 }
 
 /// What a failure to read the clip means: the job's own fault, or this machine's.

@@ -133,6 +133,7 @@ impl Analyst {
                 continue;
             }
             wanted.next();
+            let frame = frame.viewable()?;
             let faces = self.with_nets(|nets| nets.track.anchor(&frame.view())).map_err(MediaError::caller)?;
             // Of several faces none is known to be the one; such a frame teaches nothing.
             if let [face] = &faces[..] {

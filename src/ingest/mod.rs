@@ -277,8 +277,8 @@ impl Node {
             timed(&mut seconds, telemetry::Stage::Probe, clip::plan(&self.site, job, &target, &self.settings.limits))
                 .await?;
         clip::check_pixels(&plan, job.swap.swapper)?;
-        let chosen = clip::choose_encoder(&job.video, &job.output, &plan, &self.settings.hardware)?;
-        chosen.warning.iter().for_each(|warning| warn!(warning, "another encoder than was asked for"));
+        let chosen = clip::choose_encoder(&job.video, &job.output, &plan, job.swap.swapper, &self.settings.hardware)?;
+        chosen.warning.iter().for_each(|warning| warn!(warning, "the output is not quite what was asked for"));
         crash::point("ingest.planned");
         let toolchain: Toolchain = toolchain::of(job.swap.swapper, &chosen.name, &self.settings.provider)?;
         let (portraits, reference) = timed(&mut seconds, telemetry::Stage::Analyse, async {

@@ -5,9 +5,9 @@ use ffmpeg_next as ffmpeg;
 use tracing::debug;
 
 use super::container::Container;
-use super::encode::check_encodable;
 use super::encoders::Encoder;
 use super::error::MediaError;
+use super::pixels::pixel_path;
 use super::version::encoder_version;
 use crate::contract::AUTO;
 
@@ -20,8 +20,10 @@ pub struct EncoderWish<'a> {
     pub crf: u8,
     /// Of the clip, by FFmpeg's name.
     pub codec: &'a str,
-    /// Of the frames that are encoded, by FFmpeg's name.
+    /// Of the clip, by FFmpeg's name.
     pub pixel_format: &'a str,
+    /// Its frames are looked at ([`crate::frame::Pixels`]) before they are encoded.
+    pub looked_at: bool,
     /// What the output is.
     pub container: Container,
     /// Which encoders in hardware there are.
@@ -42,7 +44,7 @@ pub enum HardwareEncoders {
 pub struct ChosenEncoder {
     /// FFmpeg's name; never `auto`.
     pub name: String,
-    /// What its owner should know, if it is not what was asked for.
+    /// What its owner should know, if it is not what was asked for or does not keep everything.
     pub warning: Option<String>,
 }
 
@@ -56,11 +58,11 @@ pub fn choose_encoder(wish: &EncoderWish<'_>) -> Result<ChosenEncoder, MediaErro
     let mut refusals = Vec::new();
     for (place, candidate) in candidates.iter().enumerate() {
         match usable(wish, candidate) {
-            Ok(()) => {
-                let warning = match refusals.first() {
-                    Some(refusal) if wish.name != AUTO => Some(format!("{refusal}; {} is used", candidate.name)),
-                    _ => None,
-                };
+            Ok(lost) => {
+                let refusal = refusals.first().filter(|_| wish.name != AUTO);
+                let instead = refusal.map(|refusal| format!("{refusal}; {} is used", candidate.name));
+                let lost = lost.map(|lost| format!("pixel format {} is converted and loses {lost}", wish.pixel_format));
+                let warning = instead.into_iter().chain(lost).reduce(|a, b| format!("{a}; {b}"));
                 debug!(encoder = candidate.name, place, "chosen");
                 return Ok(ChosenEncoder { name: candidate.name.to_owned(), warning });
             }
@@ -101,20 +103,21 @@ fn candidates(wish: &EncoderWish<'_>) -> Result<Vec<Encoder>, MediaError> {
     Ok(candidates)
 }
 
-fn usable(wish: &EncoderWish<'_>, candidate: &Encoder) -> Result<(), MediaError> {
+/// What is lost of the clip's pixels on the way into the candidate.
+fn usable(wish: &EncoderWish<'_>, candidate: &Encoder) -> Result<Option<&'static str>, MediaError> {
     let encoder = candidate.name.to_owned();
     if !wish.container.holds(candidate.codec) {
         let container = wish.container.muxer().to_owned();
         return Err(MediaError::EncoderAndContainer { encoder, container, expected: makers_for(wish.container) });
     }
-    check_encodable(candidate.name, wish.pixel_format)?;
+    let lost = pixel_path(wish.pixel_format, candidate.name, wish.looked_at)?.lost;
     if wish.crf == 0 && !candidate.is_lossless_at_0() {
         return Err(MediaError::NotLossless { encoder });
     }
     match (candidate.hardware, wish.hardware) {
-        (None, _) => Ok(()),
-        (Some(_), HardwareEncoders::Tried) => encoder_version(candidate.name).map(|_| ()),
-        (Some(_), HardwareEncoders::Listed(there)) if there.contains(&encoder) => Ok(()),
+        (None, _) => Ok(lost),
+        (Some(_), HardwareEncoders::Tried) => encoder_version(candidate.name).map(|_| lost),
+        (Some(_), HardwareEncoders::Listed(there)) if there.contains(&encoder) => Ok(lost),
         (Some(_), HardwareEncoders::Listed(_)) => {
             let reason = "it is not among worker.hardware_encoders".to_owned();
             Err(MediaError::Hardware { encoder, reason })
@@ -149,6 +152,7 @@ mod tests {
             crf: 18,
             codec,
             pixel_format,
+            looked_at: true,
             container: Container::Mp4,
             hardware: &HardwareEncoders::Tried,
         }
@@ -167,12 +171,27 @@ mod tests {
             ("vp9", "yuv420p12le", Container::Matroska, "libx265"),
             ("mpeg2video", "yuv420p", Container::Mp4, "libx264"),
             ("h264", "yuv420p", Container::WebM, "libsvtav1"),
+            ("dvvideo", "yuv411p", Container::Mp4, "libx264"),
+            ("rawvideo", "yuyv422", Container::Mov, "libx264"),
         ] {
             let chosen = choose_encoder(&EncoderWish { container, ..wish(AUTO, codec, pixels) }).unwrap();
             assert_eq!((chosen.name.as_str(), chosen.warning), (expected, None), "{codec} {pixels} {container:?}");
         }
         let lossless = EncoderWish { crf: 0, ..wish(AUTO, "av1", "yuv420p") };
         assert_eq!(choose_encoder(&lossless).unwrap().name, "libx264");
+    }
+
+    #[test]
+    fn what_pixels_lose_is_told() {
+        for (pixels, looked_at, expected) in [
+            ("nv12", true, None),
+            ("yuva420p", true, Some("pixel format yuva420p is converted and loses transparency")),
+            ("gbrp", true, Some("pixel format gbrp is converted and loses exact colours (RGB is rounded to YUV)")),
+            ("gbrp", false, None),
+        ] {
+            let chosen = choose_encoder(&EncoderWish { looked_at, ..wish("libx265", "hevc", pixels) }).unwrap();
+            assert_eq!(chosen.warning.as_deref(), expected, "{pixels} {looked_at}");
+        }
     }
 
     #[test]

@@ -2,37 +2,72 @@
 
 use std::sync::Arc;
 
-use ffmpeg::format::Pixel;
 use ffmpeg::{ffi, frame};
 use ffmpeg_next as ffmpeg;
 
+use super::error::MediaError;
+use super::pixels::{self, Layout};
 use super::properties::PictureProperties;
-use crate::frame::{ChromaSite, Color, Matrix, Pixels, PlaneMut, PlaneRef, YuvMut, YuvRef};
+use super::repack;
+use crate::frame::{ChromaSite, Color, Matrix, Pixels, PlaneMut, PlaneRef, Sample, Transfer, YuvMut, YuvRef};
 
 /// A decoded frame. Its samples are shared with the decoder, which may still look at them, until they are written to.
 ///
-/// [`Pixels`] needs a format of [`pixels_supported`]; others only pass from decoder to encoder.
+/// [`Pixels`] needs a frame that has been made [`Decoded::viewable`]; others only pass from decoder to encoder.
 pub struct Decoded {
     frame: frame::Video,
     pts: i64,
     properties: Arc<PictureProperties>,
+    /// Chroma for those who look at a grey picture.
+    no_colour: Option<NoColour>,
 }
 
-/// Whether [`Pixels::view`] works on frames of this format (FFmpeg's name): 8 bits, planar, 4:2:0, 4:2:2 or 4:4:4.
-pub fn pixels_supported(pixel_format: &str) -> bool {
-    matches!(pixel_format, "yuv420p" | "yuvj420p" | "yuv422p" | "yuvj422p" | "yuv444p" | "yuvj444p")
+/// Cb and Cr of a picture that has none, as bytes or as words. What is written there is never encoded.
+struct NoColour {
+    bytes: [Vec<u8>; 2],
+    words: [Vec<u16>; 2],
 }
 
 impl Decoded {
     /// `None` if the frame has no time.
     pub(super) fn new(frame: frame::Video, properties: Arc<PictureProperties>) -> Option<Self> {
         let pts = frame.pts().or_else(|| frame.timestamp())?;
-        Some(Self { frame, pts, properties })
+        Some(Self { frame, pts, properties, no_colour: None })
     }
 
     /// When the frame is shown: ticks of the clip's time base after the cut's `base_pts`.
     pub fn pts(&self) -> i64 {
         self.pts
+    }
+
+    /// The frame as [`Pixels`] can show it: planar YUV or grey, rows from top to bottom. Most frames are that already;
+    /// what the others become is said at [`super::pixel_path`].
+    ///
+    /// # Errors
+    /// [`MediaError::OpaquePixels`].
+    pub fn viewable(mut self) -> Result<Self, MediaError> {
+        let format = self.frame.format();
+        let opaque = || MediaError::OpaquePixels { pixel_format: pixels::name(format).to_owned() };
+        let planar = pixels::planar(format).ok_or_else(opaque)?;
+        if planar != format || !repack::is_plain(&self.frame) {
+            self.frame = repack::repack(&self.frame, planar, self.color().full_range);
+        }
+        if self.layout().is_grey {
+            self.no_colour = Some(self.no_colour());
+        }
+        Ok(self)
+    }
+
+    /// The frame as `encoder` takes it: mostly as it is, else as said at [`super::pixel_path`].
+    ///
+    /// # Errors
+    /// [`MediaError::UnsupportedPixels`], [`MediaError::EncoderMissing`].
+    pub fn encodable(mut self, encoder: &str) -> Result<Self, MediaError> {
+        let accepted = pixels::encodable(self.frame.format(), encoder)?;
+        if accepted != self.frame.format() {
+            self.frame = repack::repack(&self.frame, accepted, self.color().full_range);
+        }
+        Ok(self)
     }
 
     /// FFmpeg's frame.
@@ -47,19 +82,8 @@ impl Decoded {
     }
 
     fn layout(&self) -> Layout {
-        let shift = match self.frame.format() {
-            Pixel::YUV420P | Pixel::YUVJ420P => (1, 1),
-            Pixel::YUV422P | Pixel::YUVJ422P => (1, 0),
-            Pixel::YUV444P | Pixel::YUVJ444P => (0, 0),
-            other => panic!("pixels of {other:?} are looked at, though pixels_supported says no"),
-        };
-        let (width, height) = (self.frame.width() as usize, self.frame.height() as usize);
-        let chroma = (width.div_ceil(1 << shift.0), height.div_ceil(1 << shift.1));
-        // SAFETY: the frame is ours and has a picture of three planes.
-        let strides = unsafe { (*self.frame.as_ptr()).linesize };
-        let planes = [(width, height), chroma, chroma];
-        let stride = |plane: usize| usize::try_from(strides[plane]).expect("decoders lay rows out from top to bottom");
-        Layout { shift, planes, strides: [stride(0), stride(1), stride(2)] }
+        let format = self.frame.format();
+        pixels::layout(format).unwrap_or_else(|| panic!("frames of {} are made viewable first", pixels::name(format)))
     }
 
     fn color(&self) -> Color {
@@ -71,8 +95,14 @@ impl Decoded {
             _ if self.frame.height() >= 720 => Matrix::Bt709,
             _ => Matrix::Bt601,
         };
-        let full = matches!(self.frame.format(), Pixel::YUVJ420P | Pixel::YUVJ422P | Pixel::YUVJ444P);
-        Color { matrix, full_range: full || properties.range == 2 }
+        let transfer = match properties.transfer {
+            16 => Transfer::Pq,
+            18 => Transfer::Hlg,
+            _ => Transfer::Sdr,
+        };
+        let format = self.frame.format();
+        let full_range = pixels::name(format).starts_with("yuvj") || properties.range == 2;
+        Color { matrix, transfer, full_range, depth: pixels::layout(format).map_or(8, |layout| layout.depth) }
     }
 
     fn site(&self) -> ChromaSite {
@@ -81,35 +111,95 @@ impl Decoded {
             _ => ChromaSite::Left,
         }
     }
+
+    fn no_colour(&self) -> NoColour {
+        let Place { width, height, .. } = self.place::<u8>(1);
+        let mut planes = NoColour { bytes: Default::default(), words: Default::default() };
+        match self.layout().bytes() {
+            1 => planes.bytes = [(); 2].map(|()| vec![0; width * height]),
+            _ => planes.words = [(); 2].map(|()| vec![0; width * height]),
+        }
+        planes.clear(self.color());
+        planes
+    }
+
+    fn place<S>(&self, plane: usize) -> Place<S> {
+        let (width, height) = self.layout().size(plane, (self.frame.width() as usize, self.frame.height() as usize));
+        // SAFETY: the frame is valid.
+        let (data, stride) = unsafe { ((*self.frame.as_ptr()).data[plane], (*self.frame.as_ptr()).linesize[plane]) };
+        let stride = usize::try_from(stride).expect("a viewable frame's rows run from top to bottom");
+        Place { data: data.cast(), stride: stride / size_of::<S>(), width, height }
+    }
+
+    fn planes<'a, S: Sample>(&'a self, no_colour: Option<&'a [Vec<S>; 2]>) -> [PlaneRef<'a, S>; 3] {
+        std::array::from_fn(|plane| {
+            let Place { data, stride, width, height } = self.place::<S>(plane);
+            match no_colour {
+                Some(chroma) if plane > 0 => PlaneRef { data: &chroma[plane - 1], stride: width, width, height },
+                _ => {
+                    // SAFETY: the plane is allocated with at least `stride · (height − 1) + width` samples, aligned as
+                    // they must be (`repack::is_plain`), and nobody writes to it while the frame is borrowed (a decoder
+                    // only reads frames that it has handed out).
+                    let data = unsafe { std::slice::from_raw_parts(data, stride * (height - 1) + width) };
+                    PlaneRef { data, stride, width, height }
+                }
+            }
+        })
+    }
 }
 
-struct Layout {
-    shift: (u8, u8),
-    /// Width and height in samples.
-    planes: [(usize, usize); 3],
-    /// Bytes from row to row.
-    strides: [usize; 3],
+/// Where a plane begins, and its measures in samples.
+struct Place<S> {
+    data: *mut S,
+    stride: usize,
+    width: usize,
+    height: usize,
 }
 
-impl Layout {
-    /// Bytes from the first sample to the last.
-    fn span(&self, plane: usize) -> usize {
-        let (width, height) = self.planes[plane];
-        self.strides[plane] * (height - 1) + width
+/// # Safety
+/// The places must be those of a viewable frame whose buffers are nobody else's, and which is borrowed for `'a`.
+unsafe fn planes_mut<'a, S: Sample>(
+    places: [Place<S>; 3],
+    no_colour: Option<&'a mut [Vec<S>; 2]>,
+) -> [PlaneMut<'a, S>; 3] {
+    let mut chroma = no_colour.map(|planes| planes.iter_mut());
+    let mut index = 0;
+    places.map(|Place { data, stride, width, height }| {
+        index += 1;
+        match &mut chroma {
+            Some(planes) if index > 1 => {
+                let data = planes.next().expect("there are two chroma planes");
+                PlaneMut { data, stride: width, width, height }
+            }
+            _ => {
+                // SAFETY: as in `Decoded::planes`; the buffers are writable, and the planes do not overlap.
+                let data = unsafe { std::slice::from_raw_parts_mut(data, stride * (height - 1) + width) };
+                PlaneMut { data, stride, width, height }
+            }
+        }
+    })
+}
+
+impl NoColour {
+    /// All of it neutral.
+    fn clear(&mut self, color: Color) {
+        fn neutral<S: Sample>(color: Color) -> S {
+            S::nearest(color.neutral(), color.max())
+        }
+        self.bytes.iter_mut().for_each(|plane| plane.fill(neutral(color)));
+        self.words.iter_mut().for_each(|plane| plane.fill(neutral(color)));
     }
 }
 
 impl Pixels for Decoded {
     fn view(&self) -> YuvRef<'_> {
         let layout = self.layout();
-        let plane = |index: usize| {
-            let (width, height) = layout.planes[index];
-            // SAFETY: the plane is allocated with at least `stride · (height − 1) + width` bytes, and nobody
-            // writes to it while the frame is borrowed (a decoder only reads frames that it has handed out).
-            let data = unsafe { std::slice::from_raw_parts((*self.frame.as_ptr()).data[index], layout.span(index)) };
-            PlaneRef { data, stride: layout.strides[index], width, height }
+        let no_colour = self.no_colour.as_ref();
+        let planes = match layout.bytes() {
+            1 => u8::planes(self.planes(no_colour.map(|planes| &planes.bytes))),
+            _ => u16::planes(self.planes(no_colour.map(|planes| &planes.words))),
         };
-        YuvRef { planes: [plane(0), plane(1), plane(2)], shift: layout.shift, color: self.color(), site: self.site() }
+        YuvRef { planes, shift: layout.shift, color: self.color(), site: self.site() }
     }
 
     fn view_mut(&mut self) -> YuvMut<'_> {
@@ -117,15 +207,106 @@ impl Pixels for Decoded {
         let code = unsafe { ffi::av_frame_make_writable(self.frame.as_mut_ptr()) };
         assert!(code >= 0, "there is memory for a copy of the frame");
         let (layout, color, site) = (self.layout(), self.color(), self.site());
-        // SAFETY: the frame is valid.
-        let data = unsafe { (*self.frame.as_mut_ptr()).data };
-        let plane = |index: usize| {
-            let (width, height) = layout.planes[index];
-            // SAFETY: as in `view`; the buffers are writable, the planes do not overlap, and `self` is borrowed
-            // mutably.
-            let data = unsafe { std::slice::from_raw_parts_mut(data[index], layout.span(index)) };
-            PlaneMut { data, stride: layout.strides[index], width, height }
+        let (bytes, words) = (std::array::from_fn(|i| self.place(i)), std::array::from_fn(|i| self.place(i)));
+        if let Some(planes) = &mut self.no_colour {
+            planes.clear(color); // of what the last user wrote
+        }
+        let no_colour = self.no_colour.as_mut();
+        // SAFETY: the frame is writable, and borrowed mutably as long as the view is.
+        let planes = unsafe {
+            match layout.bytes() {
+                1 => u8::planes_mut(planes_mut(bytes, no_colour.map(|planes| &mut planes.bytes))),
+                _ => u16::planes_mut(planes_mut(words, no_colour.map(|planes| &mut planes.words))),
+            }
         };
-        YuvMut { planes: [plane(0), plane(1), plane(2)], shift: layout.shift, color, site }
+        YuvMut { planes, shift: layout.shift, color, site }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{Planes, PlanesMut};
+    use ffmpeg::format::Pixel;
+
+    fn decoded(frame: frame::Video) -> Decoded {
+        let properties = PictureProperties::parse("0 1 0 1 9 16 9 1").unwrap();
+        let mut frame = frame;
+        frame.set_pts(Some(0));
+        Decoded::new(frame, Arc::new(properties)).unwrap()
+    }
+
+    fn words(frame: &Decoded) -> [PlaneRef<'_, u16>; 3] {
+        let Planes::U16(planes) = frame.view().planes else { panic!("words were expected") };
+        planes
+    }
+
+    #[test]
+    fn deep_frames_are_seen_as_words() {
+        let mut frame = frame::Video::new(Pixel::YUV422P10LE, 7, 3);
+        let stride = frame.stride(1);
+        frame.data_mut(1)[2 * stride + 6..][..2].copy_from_slice(&[0x34, 0x02]); // column 3, row 2
+        let mut frame = decoded(frame).viewable().unwrap();
+        let color = Color { matrix: Matrix::Bt2020, transfer: Transfer::Pq, full_range: false, depth: 10 };
+        assert_eq!((frame.view().color, frame.view().shift), (color, (1, 0)));
+        assert_eq!(words(&frame).map(|plane| (plane.width, plane.height)), [(7, 3), (4, 3), (4, 3)]);
+        assert_eq!(words(&frame)[1].row(2)[3], 0x234);
+        let PlanesMut::U16([_, mut cb, _]) = frame.view_mut().planes else { panic!("words were expected") };
+        cb.row_mut(2)[3] = 0x3ff;
+        assert_eq!(frame.frame().data(1)[2 * stride + 6..][..2], [0xff, 0x03]);
+    }
+
+    #[test]
+    fn grey_pictures_have_chroma_for_those_who_look_only() {
+        for (format, neutral) in [(Pixel::GRAY10LE, 512), (Pixel::GRAY16LE, 32_768)] {
+            let mut frame = decoded(frame::Video::new(format, 5, 3)).viewable().unwrap();
+            for round in 0..2 {
+                assert_eq!(frame.view().shift, (1, 1));
+                assert_eq!(words(&frame).map(|plane| (plane.width, plane.height)), [(5, 3), (3, 2), (3, 2)]);
+                let PlanesMut::U16([mut luma, mut cb, _]) = frame.view_mut().planes else { panic!("words") };
+                assert!(cb.data.iter().all(|sample| *sample == neutral), "{format:?}, round {round}");
+                cb.row_mut(1)[2] = 7;
+                luma.row_mut(2)[4] = 77;
+                assert_eq!(words(&frame)[0].row(2)[4], 77);
+            }
+            let encodable = frame.encodable("libx265");
+            assert_eq!(encodable.is_ok(), format == Pixel::GRAY10LE, "{format:?}");
+            encodable.into_iter().for_each(|frame| assert_eq!(frame.frame().format(), format));
+        }
+    }
+
+    #[test]
+    fn frames_that_lie_upside_down_or_askew_are_copied() {
+        let mut frame = frame::Video::new(Pixel::YUV444P10LE, 4, 3);
+        for plane in 0..3 {
+            let stride = frame.stride(plane);
+            for row in 0..3 {
+                frame.data_mut(plane)[row * stride..][..2]
+                    .copy_from_slice(&(10 * row as u16 + plane as u16).to_le_bytes());
+            }
+        }
+        let rows = |frame: &Decoded| words(frame).map(|plane| [0, 1, 2].map(|row| plane.row(row)[0]));
+        let expected = [[20, 10, 0], [21, 11, 1], [22, 12, 2]];
+        // SAFETY: the frame is ours; its planes are described from their last rows upwards.
+        unsafe {
+            let raw = frame.as_mut_ptr();
+            for plane in 0..3 {
+                (*raw).data[plane] = (*raw).data[plane].offset(2 * (*raw).linesize[plane] as isize);
+                (*raw).linesize[plane] *= -1;
+            }
+        }
+        let frame = decoded(frame).viewable().unwrap();
+        assert_eq!(rows(&frame), expected);
+
+        // Not a copy where none is needed.
+        let plain = frame::Video::new(Pixel::YUV420P, 4, 4);
+        let samples = plain.data(0).as_ptr();
+        assert_eq!(decoded(plain).viewable().unwrap().frame().data(0).as_ptr(), samples);
+    }
+
+    #[test]
+    fn what_nobody_can_look_at_is_named() {
+        let error = decoded(frame::Video::new(Pixel::MonoWhite, 16, 4)).viewable().err().unwrap();
+        assert!(error.to_string().starts_with("pixel format monow cannot be looked at (expected "), "{error}");
     }
 }

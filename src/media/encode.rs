@@ -224,16 +224,6 @@ pub(super) fn open(
     Ok(Opened { encoder, upload })
 }
 
-/// Refuses, before any work, a pixel format that the encoder does not take. Both by FFmpeg's names.
-///
-/// # Errors
-/// [`MediaError::EncoderMissing`], [`MediaError::UnsupportedPixels`].
-pub fn check_encodable(encoder: &str, pixel_format: &str) -> Result<(), MediaError> {
-    let accepted = accepted_pixels(encoder)?;
-    let known = accepted.iter().any(|format| format.descriptor().is_some_and(|known| known.name() == pixel_format));
-    if known { Ok(()) } else { Err(unsupported(encoder, pixel_format, &accepted)) }
-}
-
 fn check_pixels(encoder: &str, pixels: ffmpeg::format::Pixel) -> Result<(), MediaError> {
     let accepted = accepted_pixels(encoder)?;
     if accepted.contains(&pixels) {
@@ -242,7 +232,7 @@ fn check_pixels(encoder: &str, pixels: ffmpeg::format::Pixel) -> Result<(), Medi
     Err(unsupported(encoder, pixels.descriptor().map_or("unknown", |descriptor| descriptor.name()), &accepted))
 }
 
-fn unsupported(encoder: &str, pixel_format: &str, accepted: &[ffmpeg::format::Pixel]) -> MediaError {
+pub(super) fn unsupported(encoder: &str, pixel_format: &str, accepted: &[ffmpeg::format::Pixel]) -> MediaError {
     let names: Vec<&str> =
         accepted.iter().filter_map(|format| format.descriptor()).map(|descriptor| descriptor.name()).collect();
     MediaError::UnsupportedPixels {
@@ -252,7 +242,7 @@ fn unsupported(encoder: &str, pixel_format: &str, accepted: &[ffmpeg::format::Pi
     }
 }
 
-fn accepted_pixels(encoder: &str) -> Result<Vec<ffmpeg::format::Pixel>, MediaError> {
+pub(super) fn accepted_pixels(encoder: &str) -> Result<Vec<ffmpeg::format::Pixel>, MediaError> {
     let (known, codec) = Encoder::named(encoder)?;
     Ok(known.accepted_pixels(codec))
 }
@@ -303,19 +293,5 @@ mod tests {
         ] {
             assert_eq!(reorder_depth(pts), depth, "{pts:?}");
         }
-    }
-
-    #[test]
-    fn pixel_formats_are_refused_by_name() {
-        for (encoder, pixels, accepted) in [
-            ("libx264", "yuv420p", true),
-            ("libx264", "yuvj420p", true),
-            ("libx264", "yuv422p10le", true),
-            ("libx264", "yuv420p12le", false),
-            ("libx264", "no such format", false),
-        ] {
-            assert_eq!(check_encodable(encoder, pixels).is_ok(), accepted, "{encoder} {pixels}");
-        }
-        assert!(matches!(check_encodable("libfoo", "yuv420p"), Err(MediaError::EncoderMissing { .. })));
     }
 }

@@ -117,6 +117,16 @@ pub enum MediaError {
         accepted: String,
     },
 
+    /// Nobody can look at these pixels.
+    #[error(
+        "pixel format {pixel_format} cannot be looked at (expected YUV or grey of 8 to 16 bits, or RGB, in this machine's \
+         memory)"
+    )]
+    OpaquePixels {
+        /// FFmpeg's name of the pixel format.
+        pixel_format: String,
+    },
+
     /// The file is not the one that was probed.
     #[error("{} does not match its plan: {detail} (was it replaced meanwhile?)", path.display())]
     SourceChanged {

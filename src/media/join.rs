@@ -318,7 +318,9 @@ fn add_video(
         let target = stream.as_mut_ptr();
         // Players of Apple's know HEVC by this tag only.
         (*(*target).codecpar).codec_tag = if is_hevc { u32::from_le_bytes(*b"hvc1") } else { 0 };
-        PictureProperties::of_stream(source.as_ptr()).mark_stream(target);
+        PictureProperties::of_stream(source.as_ptr())
+            .or_coded(PictureProperties::of_stream(target))
+            .mark_stream(target);
         streams::copy_stream_facts(target, source.as_ptr());
     }
     for data in source.side_data().filter(|data| describes_pictures(data.kind())) {

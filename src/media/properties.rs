@@ -145,6 +145,12 @@ impl PictureProperties {
         }
     }
 
+    /// Of RGB that was coded as YUV, the matrix and range that `coded` says.
+    pub(super) fn or_coded(self, coded: Self) -> Self {
+        const RGB: c_int = 0;
+        if self.matrix == RGB { Self { matrix: coded.matrix, range: coded.range, ..self } } else { self }
+    }
+
     /// Sample aspect ratio as FFmpeg writes it.
     pub(super) fn aspect(&self) -> ffi::AVRational {
         match self.sample_aspect {
@@ -290,6 +296,9 @@ mod tests {
         };
         let other = PictureProperties { matrix: 9, range: 2, ..SOME };
         assert_eq!(unknown.or(SOME), SOME);
+        assert_eq!(SOME.or_coded(other), SOME);
+        let rgb = PictureProperties { matrix: 0, range: 2, ..SOME };
+        assert_eq!(rgb.or_coded(PictureProperties { transfer: 13, ..SOME }), SOME);
         assert_eq!(SOME.or(other), SOME);
     }
 }

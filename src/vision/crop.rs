@@ -3,7 +3,7 @@
 //! Values are not rounded to bytes on the way: that alone would move the mesh by 0.1 px. Chroma is
 //! sampled once for every 2×2 block of crop pixels: it is stored at half the resolution of luma anyway.
 
-use crate::frame::{ChromaSite, PlaneRef, YuvRef};
+use crate::frame::{ChromaSite, PlaneRef, Planes, Sample, YuvRef};
 
 use super::geometry::Affine;
 use super::rgb::ToRgb;
@@ -41,8 +41,21 @@ pub fn sample(picture: &YuvRef<'_>, to_picture: &Affine, size: (usize, usize), g
 fn sample_rows(
     picture: &YuvRef<'_>,
     to_picture: &Affine,
-    (width, height): (usize, usize),
+    size: (usize, usize),
     gain: f32,
+    take: impl FnMut(usize, [&[f32]; 3]),
+) {
+    match picture.planes {
+        Planes::U8(planes) => sample_planes(picture, planes, to_picture, (size, gain), take),
+        Planes::U16(planes) => sample_planes(picture, planes, to_picture, (size, gain), take),
+    }
+}
+
+fn sample_planes<S: Bilinear>(
+    picture: &YuvRef<'_>,
+    planes: [PlaneRef<'_, S>; 3],
+    to_picture: &Affine,
+    ((width, height), gain): ((usize, usize), f32),
     mut take: impl FnMut(usize, [&[f32]; 3]),
 ) {
     let step = [picture.shift.0, picture.shift.1].map(|shift| f64::from(1u32 << shift));
@@ -51,10 +64,10 @@ fn sample_rows(
         ChromaSite::Left => [0.0, (step[1] - 1.0) / 2.0],
         ChromaSite::Center => [(step[0] - 1.0) / 2.0, (step[1] - 1.0) / 2.0],
     };
-    let luma = Grid::new(to_picture, picture.planes[0], [1.0, 1.0], [0.0, 0.0]);
+    let luma = Grid::new(to_picture, planes[0], [1.0, 1.0], [0.0, 0.0]);
     // Both chroma planes have the same size and place, so one set of coordinates serves both.
-    let chroma = Grid::new(to_picture, picture.planes[1], step, first);
-    let planes = [PlaneSampler(picture.planes[1]), PlaneSampler(picture.planes[2])];
+    let chroma = Grid::new(to_picture, planes[1], step, first);
+    let planes = [PlaneSampler(planes[1]), PlaneSampler(planes[2])];
     let mut rgb = [const { Vec::new() }; 3];
     rgb.iter_mut().for_each(|row| row.resize(width, 0.0));
     if !luma.is_addressable(width, height) {
@@ -81,9 +94,12 @@ fn sample_rows(
         }
         for channel in 0..3 {
             for ((value, tint), sample) in rgb[channel].iter_mut().zip(&tints[channel]).zip(&samples) {
-                let grey = (to_level(*sample) - to_rgb.luma_floor) * to_rgb.luma_gain;
+                let grey = (to_value::<S>(*sample) - to_rgb.luma_floor) * to_rgb.luma_gain;
                 *value = (grey + tint).clamp(0.0, 255.0) * gain;
             }
+        }
+        if let Some(shown) = to_rgb.shown {
+            rgb.iter_mut().flatten().for_each(|value| *value = shown.of(*value / gain) * gain);
         }
         if !is_inside {
             fade(&luma, row, &mut rgb);
@@ -96,23 +112,57 @@ fn sample_rows(
 /// that is quick.
 const ONE: f64 = (1u64 << 32) as f64;
 
-/// Bits of a bilinear weight: with two of them and a sample's eight, 30.
+/// Bits of a bilinear weight: with two of them and a byte's eight, 30.
 const WEIGHT_BITS: u32 = 11;
 
-/// A sample times 2^22, as [`PlaneSampler`] gives it, on its own scale 0..=255.
+/// Samples that can be mixed in whole numbers.
+trait Bilinear: Sample {
+    /// log2 of what mixtures are multiplied by: they have at most 30 bits.
+    const BITS: u32;
+
+    /// A mixture of the samples at the left and right above, left and right below, times 2^[`Self::BITS`].
+    fn mix(samples: [Self; 4], fx: i32, fy: i32) -> i32;
+}
+
+impl Bilinear for u8 {
+    const BITS: u32 = 2 * WEIGHT_BITS;
+
+    #[inline(always)]
+    fn mix(samples: [u8; 4], fx: i32, fy: i32) -> i32 {
+        let [a, b, c, d] = samples.map(i32::from);
+        let above = (a << WEIGHT_BITS) + (b - a) * fx;
+        let below = (c << WEIGHT_BITS) + (d - c) * fx;
+        (above << WEIGHT_BITS) + (below - above) * fy
+    }
+}
+
+impl Bilinear for u16 {
+    const BITS: u32 = 2 * WEIGHT_BITS - 8;
+
+    #[inline(always)]
+    fn mix(samples: [u16; 4], fx: i32, fy: i32) -> i32 {
+        let [a, b, c, d] = samples.map(i32::from);
+        let above = (a << WEIGHT_BITS) + (b - a) * fx;
+        let below = (c << WEIGHT_BITS) + (d - c) * fx;
+        let mixture = (i64::from(above) << WEIGHT_BITS) + i64::from(below - above) * i64::from(fy);
+        (mixture >> 8) as i32
+    }
+}
+
+/// A mixture, as [`PlaneSampler`] gives it, as a sample value.
 #[inline(always)]
-fn to_level(sample: i32) -> f32 {
-    sample as f32 * (1.0 / (1 << (2 * WEIGHT_BITS)) as f32)
+fn to_value<S: Bilinear>(mixture: i32) -> f32 {
+    mixture as f32 * (1.0 / (1 << S::BITS) as f32)
 }
 
 /// A plane and the map from crop pixels to its samples.
-struct Grid<'a> {
-    plane: PlaneSampler<'a>,
+struct Grid<'a, S> {
+    plane: PlaneSampler<'a, S>,
     map: [[f64; 3]; 2],
 }
 
-impl<'a> Grid<'a> {
-    fn new(to_picture: &Affine, plane: PlaneRef<'a>, step: [f64; 2], first: [f64; 2]) -> Self {
+impl<'a, S: Bilinear> Grid<'a, S> {
+    fn new(to_picture: &Affine, plane: PlaneRef<'a, S>, step: [f64; 2], first: [f64; 2]) -> Self {
         let axis = |axis: usize| {
             let [a, b, c] = to_picture.0[axis];
             [a / step[axis], b / step[axis], (c - first[axis]) / step[axis]]
@@ -148,19 +198,18 @@ impl<'a> Grid<'a> {
     }
 }
 
-/// Bilinear samples of a plane, times 2^22: in whole numbers until a row is complete, so that the rest runs four pixels
-/// at a time.
+/// Bilinear samples of a plane: in whole numbers until a row is complete, so that the rest runs four pixels at a time.
 #[derive(Clone, Copy)]
-struct PlaneSampler<'a>(PlaneRef<'a>);
+struct PlaneSampler<'a, S>(PlaneRef<'a, S>);
 
-impl PlaneSampler<'_> {
+impl<S: Bilinear> PlaneSampler<'_, S> {
     /// For a point all of whose neighbours are inside.
     #[inline(always)]
     fn inside(&self, x: i64, y: i64) -> i32 {
         let at = (y >> 32) as usize * self.0.stride + (x >> 32) as usize;
         let block = &self.0.data[at..][..self.0.stride + 2];
         let below = &block[self.0.stride..];
-        mix([block[0], block[1], below[0], below[1]], fraction(x), fraction(y))
+        S::mix([block[0], block[1], below[0], below[1]], fraction(x), fraction(y))
     }
 
     /// Outside, the nearest sample inside.
@@ -174,7 +223,7 @@ impl PlaneSampler<'_> {
         let (left, right, fx) = neighbours(x, self.0.width);
         let (top, bottom, fy) = neighbours(y, self.0.height);
         let (above, below) = (self.0.row(top), self.0.row(bottom));
-        mix([above[left], above[right], below[left], below[right]], fx, fy)
+        S::mix([above[left], above[right], below[left], below[right]], fx, fy)
     }
 
     /// How much of a bilinear sample comes from inside the plane, 0..=1.
@@ -189,8 +238,8 @@ impl PlaneSampler<'_> {
 
 /// What chroma adds to red, green and blue in two rows of the crop; `middle` lies between them.
 #[inline(always)]
-fn sample_tints(
-    chroma: &Grid<'_>,
+fn sample_tints<S: Bilinear>(
+    chroma: &Grid<'_, S>,
     middle: f64,
     to_rgb: &ToRgb,
     [red, green, blue]: &mut [Vec<f32>; 3],
@@ -198,7 +247,7 @@ fn sample_tints(
 ) {
     let ([mut x, mut y], [dx, dy]) = chroma.row(0.5, middle, 2.0);
     for ((red, green), blue) in red.chunks_mut(2).zip(green.chunks_mut(2)).zip(blue.chunks_mut(2)) {
-        let [cb, cr] = at(x, y).map(to_level);
+        let [cb, cr] = at(x, y).map(to_value::<S>);
         let tint = to_rgb.tint(cb, cr);
         red.fill(tint[0]);
         green.fill(tint[1]);
@@ -209,7 +258,7 @@ fn sample_tints(
 }
 
 /// Darkens what of a row lies outside the picture.
-fn fade(luma: &Grid<'_>, row: usize, rgb: &mut [Vec<f32>; 3]) {
+fn fade<S: Bilinear>(luma: &Grid<'_, S>, row: usize, rgb: &mut [Vec<f32>; 3]) {
     let ([mut x, mut y], [dx, dy]) = luma.row(0.0, row as f64, 1.0);
     for column in 0..rgb[0].len() {
         let coverage = luma.plane.coverage(x, y);
@@ -217,15 +266,6 @@ fn fade(luma: &Grid<'_>, row: usize, rgb: &mut [Vec<f32>; 3]) {
         x += dx;
         y += dy;
     }
-}
-
-/// Samples at the left and right above, left and right below.
-#[inline(always)]
-fn mix(samples: [u8; 4], fx: i32, fy: i32) -> i32 {
-    let [a, b, c, d] = samples.map(i32::from);
-    let above = (a << WEIGHT_BITS) + (b - a) * fx;
-    let below = (c << WEIGHT_BITS) + (d - c) * fx;
-    (above << WEIGHT_BITS) + (below - above) * fy
 }
 
 /// The fractional part as a bilinear weight, 0..2^11.
@@ -249,7 +289,7 @@ mod tests {
     fn a_ramp_is_sampled_where_it_is() {
         for matrix in [Matrix::Bt601, Matrix::Bt709, Matrix::Bt2020] {
             for full_range in [false, true] {
-                let frame = ramp(Color { matrix, full_range });
+                let frame = ramp(Color::sdr(matrix, full_range));
                 for map in [[[1.0, 0.0, 20.25], [0.0, 1.0, 11.5]], [[0.7, -0.4, 25.0], [0.4, 0.7, 8.0]]] {
                     let map = Affine(map);
                     let mut out = vec![0.0; 20 * 21 * 3];

@@ -1,6 +1,6 @@
 //! YuNet: all faces of a picture, each with its box, score and five points.
 
-use crate::frame::{ChromaSite, YuvRef};
+use crate::frame::{ChromaSite, Color, PlaneRef, Planes, Sample, YuvRef};
 
 use super::Bounds;
 use super::builtin::Catalog;
@@ -109,29 +109,41 @@ impl Detector {
             self.input.resize(3 * fit.padded.0 * fit.padded.1, 0.0);
             fit
         });
-        let (size, padded, scale) = (fit.size, fit.padded, fit.scale);
-        let to_rgb = ToRgb::new(picture.color);
-        let [y_plane, cb_plane, cr_plane] = &picture.planes;
-        let (mut luma, mut cb, mut cr) = (vec![0.0; size.0], vec![0.0; size.0], vec![0.0; size.0]);
-        let mut scratch = Vec::new();
-        let (blue, rest) = self.input.split_at_mut(padded.0 * padded.1);
-        let (green, red) = rest.split_at_mut(padded.0 * padded.1);
-        for row in 0..size.1 {
-            resample::row(y_plane, (&fit.luma.0, &fit.luma.1), row, &mut scratch, &mut luma);
-            resample::row(cb_plane, (&fit.chroma.0, &fit.chroma.1), row, &mut scratch, &mut cb);
-            resample::row(cr_plane, (&fit.chroma.0, &fit.chroma.1), row, &mut scratch, &mut cr);
-            let line = row * padded.0..row * padded.0 + size.0;
-            let bgr = blue[line.clone()].iter_mut().zip(&mut green[line.clone()]).zip(&mut red[line]);
-            for (((blue, green), red), ((luma, cb), cr)) in bgr.zip(luma.iter().zip(&cb).zip(&cr)) {
-                [*red, *green, *blue] = to_rgb.rgb(*luma, to_rgb.tint(*cb, *cr));
-            }
+        match picture.planes {
+            Planes::U8(planes) => fit.resize(planes, picture.color, &mut self.input),
+            Planes::U16(planes) => fit.resize(planes, picture.color, &mut self.input),
         }
+        let filled = (fit.padded, fit.scale);
         self.fit = Some(fit);
-        (padded, scale)
+        filled
     }
 }
 
 impl Fit {
+    /// Writes the picture into the network's input.
+    fn resize<S: Sample>(&self, planes: [PlaneRef<'_, S>; 3], color: Color, input: &mut [f32]) {
+        let Self { size, padded, .. } = *self;
+        let to_rgb = ToRgb::new(color);
+        let [y_plane, cb_plane, cr_plane] = &planes;
+        let (mut luma, mut cb, mut cr) = (vec![0.0; size.0], vec![0.0; size.0], vec![0.0; size.0]);
+        let mut scratch = Vec::new();
+        let (blue, rest) = input.split_at_mut(padded.0 * padded.1);
+        let (green, red) = rest.split_at_mut(padded.0 * padded.1);
+        for row in 0..size.1 {
+            resample::row(y_plane, (&self.luma.0, &self.luma.1), row, &mut scratch, &mut luma);
+            resample::row(cb_plane, (&self.chroma.0, &self.chroma.1), row, &mut scratch, &mut cb);
+            resample::row(cr_plane, (&self.chroma.0, &self.chroma.1), row, &mut scratch, &mut cr);
+            let line = row * padded.0..row * padded.0 + size.0;
+            let bgr = blue[line.clone()].iter_mut().zip(&mut green[line.clone()]).zip(&mut red[line.clone()]);
+            for (((blue, green), red), ((luma, cb), cr)) in bgr.zip(luma.iter().zip(&cb).zip(&cr)) {
+                [*red, *green, *blue] = to_rgb.rgb(*luma, to_rgb.tint(*cb, *cr));
+            }
+            for plane in [&mut *red, &mut *green, &mut *blue] {
+                to_rgb.show(&mut plane[line.clone()]);
+            }
+        }
+    }
+
     fn new(picture: &YuvRef<'_>) -> Self {
         let (width, height) = (picture.width(), picture.height());
         let scale = LONG_SIDE as f64 / width.max(height) as f64;
@@ -145,7 +157,7 @@ impl Fit {
             Axis::new(count, (-0.5 - first) / apart, step / apart, inputs)
         };
         let is_centred = picture.site == ChromaSite::Center;
-        let chroma = &picture.planes[1];
+        let chroma = picture.planes.size(1);
         Self {
             format: (width, height, picture.shift, picture.site),
             scale,
@@ -153,8 +165,8 @@ impl Fit {
             padded,
             luma: (axis(size.0, width, 0, true, width), axis(size.1, height, 0, true, height)),
             chroma: (
-                axis(size.0, width, picture.shift.0, is_centred, chroma.width),
-                axis(size.1, height, picture.shift.1, true, chroma.height),
+                axis(size.0, width, picture.shift.0, is_centred, chroma.0),
+                axis(size.1, height, picture.shift.1, true, chroma.1),
             ),
         }
     }

@@ -1,7 +1,7 @@
 //! One plane at another size: area averages where it shrinks, bilinear where it grows (OpenCV's INTER_AREA and
 //! INTER_LINEAR).
 
-use crate::frame::PlaneRef;
+use crate::frame::{PlaneRef, Sample};
 
 /// Weights that make one output sample from neighbouring input samples.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,13 +58,19 @@ impl Tap {
 }
 
 /// Row `row` of the plane at its new size; `column` is scratch of the plane's width.
-pub fn row(plane: &PlaneRef<'_>, (columns, rows): (&Axis, &Axis), row: usize, column: &mut Vec<f32>, out: &mut [f32]) {
+pub fn row<S: Sample>(
+    plane: &PlaneRef<'_, S>,
+    (columns, rows): (&Axis, &Axis),
+    row: usize,
+    column: &mut Vec<f32>,
+    out: &mut [f32],
+) {
     let Tap { first, weights } = &rows.taps[row];
     column.clear();
     column.resize(plane.width, 0.0);
     for (offset, &weight) in weights.iter().enumerate() {
         for (sum, &sample) in column.iter_mut().zip(plane.row(first + offset)) {
-            *sum += weight * f32::from(sample);
+            *sum += weight * Into::<f32>::into(sample);
         }
     }
     for (value, Tap { first, weights }) in out.iter_mut().zip(&columns.taps) {

@@ -1,6 +1,6 @@
 //! Is a frame the first of a new shot? Decided from it and the frame before it, and from nothing else.
 
-use crate::frame::{PlaneRef, YuvRef};
+use crate::frame::{PlaneRef, Planes, Sample, YuvRef};
 
 const COLUMNS: usize = 64;
 const ROWS: usize = 36;
@@ -23,19 +23,22 @@ pub struct Thumbnail {
 impl Thumbnail {
     /// The thumbnail of a frame.
     pub fn of(picture: &YuvRef<'_>) -> Self {
-        let mut sums = [0u32; COLUMNS * ROWS];
-        let plane = &picture.planes[0];
-        for (row, sums) in sums.chunks_exact_mut(COLUMNS).enumerate() {
-            sum_cells(plane, row, sums);
+        let mut sums = [0u64; COLUMNS * ROWS];
+        match &picture.planes {
+            Planes::U8([luma, ..]) => sum_cells(luma, &mut sums),
+            Planes::U16([luma, ..]) => sum_cells(luma, &mut sums),
         }
         let (floor, gain) = if picture.color.full_range { (0.0, 1.0) } else { (16.0, 255.0 / 219.0) };
+        let (unit, shown) = (f64::from(picture.color.unit()), picture.color.transfer.shown());
         let mut luma = [0; COLUMNS * ROWS];
         let mut histogram = [0; BINS];
         for (cell, (value, sum)) in luma.iter_mut().zip(sums).enumerate() {
-            let rows = span(cell / COLUMNS, ROWS, plane.height);
-            let columns = span(cell % COLUMNS, COLUMNS, plane.width);
-            let mean = f64::from(sum) / ((rows.len() * columns.len()) as f64);
-            *value = ((mean - floor) * gain).round().clamp(0.0, 255.0) as u8;
+            let rows = span(cell / COLUMNS, ROWS, picture.height());
+            let columns = span(cell % COLUMNS, COLUMNS, picture.width());
+            let mean = sum as f64 / ((rows.len() * columns.len()) as f64) / unit;
+            let signal = (mean - floor) * gain;
+            let level = shown.map_or(signal, |shown| f64::from(shown.of(signal as f32)));
+            *value = level.round().clamp(0.0, 255.0) as u8;
             histogram[usize::from(*value) * BINS / 256] += 1;
         }
         Self { luma, histogram }
@@ -59,12 +62,14 @@ fn span(index: usize, count: usize, size: usize) -> std::ops::Range<usize> {
     start..((index + 1) * size / count).max(start + 1)
 }
 
-fn sum_cells(plane: &PlaneRef<'_>, row: usize, sums: &mut [u32]) {
-    for y in span(row, ROWS, plane.height) {
-        let samples = plane.row(y);
-        for (column, sum) in sums.iter_mut().enumerate() {
-            let cell = &samples[span(column, COLUMNS, plane.width)];
-            *sum += cell.iter().map(|&sample| u32::from(sample)).sum::<u32>();
+fn sum_cells<S: Sample>(plane: &PlaneRef<'_, S>, sums: &mut [u64; COLUMNS * ROWS]) {
+    for (row, sums) in sums.chunks_exact_mut(COLUMNS).enumerate() {
+        for y in span(row, ROWS, plane.height) {
+            let samples = plane.row(y);
+            for (column, sum) in sums.iter_mut().enumerate() {
+                let cell = &samples[span(column, COLUMNS, plane.width)];
+                *sum += u64::from(cell.iter().map(|&sample| Into::<u32>::into(sample)).sum::<u32>());
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use image::RgbImage;
 
-use crate::frame::{ChromaSite, Color, Frame, Matrix, Pixels};
+use crate::frame::{ChromaSite, Color, Frame, Matrix, Pixels, Sample, Transfer};
 
 use super::builtin::Catalog;
 use super::find::TrackNets;
@@ -32,30 +32,45 @@ pub fn portrait() -> &'static RgbImage {
 }
 
 /// BT.709, limited range: what most clips are.
-pub const CLIP_COLOR: Color = Color { matrix: Matrix::Bt709, full_range: false };
+pub const CLIP_COLOR: Color = Color::sdr(Matrix::Bt709, false);
 
 /// Draws `rgb(x, y)` (0..=255) into a 4:2:0 picture; chroma is that of the luma samples around its own place.
 pub fn draw(width: usize, height: usize, color: Color, rgb: impl Fn(usize, usize) -> [f32; 3]) -> Frame {
+    draw_deep(width, height, color, rgb)
+}
+
+/// The same at any depth. In an HDR picture `rgb` is what an ordinary screen shows for it.
+pub fn draw_deep<S: Sample>(
+    width: usize,
+    height: usize,
+    color: Color,
+    rgb: impl Fn(usize, usize) -> [f32; 3],
+) -> Frame<S> {
     let (kr, kb) = color.matrix.coefficients();
+    let signal = |level: f32| match color.transfer {
+        Transfer::Sdr => level,
+        hdr => (255.0 * hdr.signal(f64::from(level) / 255.0)) as f32,
+    };
     let ycc = |x: usize, y: usize| {
-        let [r, g, b] = rgb(x, y);
+        let [r, g, b] = rgb(x, y).map(signal);
         let luma = kr * r + (1.0 - kr - kb) * g + kb * b;
         [luma, (b - luma) / (2.0 - 2.0 * kb), (r - luma) / (2.0 - 2.0 * kr)]
     };
     let full: Vec<[f32; 3]> = (0..width * height).map(|i| ycc(i % width, i / width)).collect();
-    let mut frame = Frame::grey(width, height, color);
-    let mut view = frame.view_mut();
+    let mut frame = Frame::<S>::grey_at(width, height, (1, 1), color);
+    debug_assert_eq!(frame.view().site, ChromaSite::Left);
+    let mut planes = frame.planes_mut();
     let (luma_gain, luma_floor, chroma_gain) =
         if color.full_range { (1.0, 0.0, 1.0) } else { (219.0 / 255.0, 16.0, 224.0 / 255.0) };
+    let sample = |value: f32, floor: f32| S::nearest((value * color.unit() + floor).round(), color.max());
     for y in 0..height {
-        for (x, sample) in view.planes[0].row_mut(y).iter_mut().enumerate() {
-            *sample = (full[y * width + x][0] * luma_gain + luma_floor).round() as u8;
+        for (x, out) in planes[0].row_mut(y).iter_mut().enumerate() {
+            *out = sample(full[y * width + x][0] * luma_gain + luma_floor, 0.0);
         }
     }
-    debug_assert_eq!(view.site, ChromaSite::Left);
     for channel in [1, 2] {
         for y in 0..height.div_ceil(2) {
-            for (x, sample) in view.planes[channel].row_mut(y).iter_mut().enumerate() {
+            for (x, out) in planes[channel].row_mut(y).iter_mut().enumerate() {
                 // Left-sited: over luma column 2x, between two rows; columns weigh 1 2 1.
                 let mut sum = 0.0;
                 for (column, weight) in [(2 * x).saturating_sub(1), 2 * x, 2 * x + 1].into_iter().zip([1.0, 2.0, 1.0]) {
@@ -63,7 +78,7 @@ pub fn draw(width: usize, height: usize, color: Color, rgb: impl Fn(usize, usize
                         sum += weight * full[row.min(height - 1) * width + column.min(width - 1)][channel];
                     }
                 }
-                *sample = (sum / 8.0 * chroma_gain + 128.0).round() as u8;
+                *out = sample(sum / 8.0 * chroma_gain, color.neutral());
             }
         }
     }
@@ -96,8 +111,13 @@ pub fn sway(index: u64, width: usize, height: usize) -> Place {
 
 /// The portrait, cut out as an oval, at some places over a textured ground.
 pub fn portrait_at(places: &[Place], width: usize, height: usize) -> Frame {
+    portrait_in(CLIP_COLOR, places, width, height)
+}
+
+/// The same in any colour and depth.
+pub fn portrait_in<S: Sample>(color: Color, places: &[Place], width: usize, height: usize) -> Frame<S> {
     let portrait = portrait();
-    draw(width, height, CLIP_COLOR, |x, y| {
+    draw_deep(width, height, color, |x, y| {
         for place in places {
             let (sin, cos) = place.angle.sin_cos();
             let (dx, dy) = ((x as f32 - place.centre[0]) / place.scale, (y as f32 - place.centre[1]) / place.scale);

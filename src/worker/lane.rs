@@ -298,7 +298,7 @@ fn decode(
     stop: &AtomicBool,
     frames: &SyncSender<(FrameIndex, Decoded)>,
 ) -> Result<Clock, WorkError> {
-    let ChunkSpec { span, first_pts, last_pts, .. } = &order.spec;
+    let ChunkSpec { span, first_pts, last_pts, swap, video, .. } = &order.spec;
     crate::crash::lane(order.spec.clip_frames);
     let mut clock = Clock::default();
     let mut decoder = SliceDecoder::open(&order.slice, threads)?;
@@ -314,7 +314,8 @@ fn decode(
             continue; // needed by the decoder only
         }
         last = Some(frame.pts());
-        if frames.send((number, frame)).is_err() {
+        let frame = if swap.swapper == Swapper::None { frame } else { frame.viewable()? };
+        if frames.send((number, frame.encodable(&video.encoder)?)).is_err() {
             return Ok(clock); // a later stage has failed and says why
         }
         number += 1;

@@ -8,7 +8,7 @@ use super::harness::{
 };
 use crate::contract::Keep;
 use crate::error::Classify as _;
-use crate::frame::Pixels as _;
+use crate::frame::{Pixels as _, Planes, PlanesMut};
 use crate::media::{ChunkProblem, EncodeSettings, Joined, Limits, MediaError, SliceDecoder, probe, slice};
 
 /// A tick of 1/90000 s, beyond which nobody could tell times apart.
@@ -456,7 +456,8 @@ fn written_samples_are_the_frame_s_own() {
         while let Some(mut frame) = decoder.next().unwrap() {
             let before = checksum(&frame);
             if edit {
-                frame.view_mut().planes.iter_mut().for_each(|plane| plane.row_mut(0).fill(0));
+                let PlanesMut::U8(planes) = frame.view_mut().planes else { panic!("samples are bytes") };
+                planes.into_iter().for_each(|mut plane| plane.row_mut(0).fill(0));
                 assert_ne!(checksum(&frame), before);
             }
             sums.push(before);
@@ -470,7 +471,8 @@ fn written_samples_are_the_frame_s_own() {
 fn checksum(frame: &crate::media::Decoded) -> u64 {
     let view = frame.view();
     assert_eq!((view.width(), view.height(), view.shift), (160, 96, (1, 1)));
-    let rows = view.planes.iter().flat_map(|plane| (0..plane.height).map(|y| plane.row(y)));
+    let Planes::U8(planes) = view.planes else { panic!("samples are bytes") };
+    let rows = planes.iter().flat_map(|plane| (0..plane.height).map(|y| plane.row(y)));
     rows.flatten().fold(0, |sum: u64, &sample| sum.wrapping_mul(31).wrapping_add(sample.into()))
 }
 

@@ -6,9 +6,9 @@ use super::blur::Blur;
 use super::canonical::Points;
 use super::features::{Outlines, feature_mask};
 use super::hair::{HairFinder, HairInput};
-use super::levels::Levels;
+use super::levels::means;
 use super::light::Light;
-use super::plane::{Plane, Region, cell_means};
+use super::plane::{Plane, Region};
 
 /// Tools that hold buffers only.
 #[derive(Default)]
@@ -43,11 +43,9 @@ pub struct Analysis {
 impl Analysis {
     /// Means of the samples over the mask grid.
     pub fn sample(&mut self, picture: &YuvRef<'_>, region: &Region) {
-        let levels = Levels::of(picture.color.full_range);
-        let [luma, cb, cr] = picture.planes;
-        cell_means(luma, (0, 0), &levels.log, region, region.cell, &mut self.log);
-        for (plane, out) in [cb, cr].into_iter().zip(&mut self.chroma) {
-            cell_means(plane, picture.shift, &levels.chroma, region, region.cell, out);
+        means(picture, 0, region, region.cell, &mut self.log);
+        for (channel, out) in [1, 2].into_iter().zip(&mut self.chroma) {
+            means(picture, channel, region, region.cell, out);
         }
     }
 

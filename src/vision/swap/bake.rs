@@ -6,8 +6,8 @@ use super::analysis::{Analysis, Tools};
 use super::canonical::{Points, canonical, facing, smoothstep};
 use super::features::{BROWS, EYES, LIPS, MOUTH, OVAL};
 use super::hair::away_from;
-use super::levels::Levels;
-use super::plane::{Interpolation, Lattice, Plane, Region, cell_means};
+use super::levels::{log_line, means};
+use super::plane::{Interpolation, Lattice, Plane, Region};
 
 /// Share of the portrait's middle band that is lent; the target keeps the rest of its own.
 pub const MIDDLE_SHARE: f32 = 0.7;
@@ -64,12 +64,12 @@ pub fn bake(photo: &YuvRef<'_>, points: &Points, chroma_shift: u8, face: &mut An
     let mid = stretch(&face.light.mid, &light_grid, &pixels);
     let skin = stretch(&masks.skin, &mask_grid, &pixels);
     let lent = stretch(&masks.lent, &mask_grid, &pixels);
-    let levels = Levels::of(photo.color.full_range);
     let mut detail = Plane::new(pixels.width, pixels.height);
+    let mut logs = Vec::new();
     for y in 0..pixels.height {
-        let samples = &photo.planes[0].row(region.window.y + y)[region.window.x..];
+        log_line(photo, region.window.y + y, region.window.x..region.window.x + pixels.width, &mut logs);
         for (x, value) in detail.row_mut(y).iter_mut().enumerate() {
-            let log = levels.log[usize::from(samples[x])];
+            let log = logs[x];
             let (low, mid, skin) = (low.row(y)[x], mid.row(y)[x], skin.row(y)[x]);
             let soft = |band: f32, limit: f32| band + (knee(band, limit) - band) * skin;
             *value = (soft(log - mid, FINE_KNEE) + MIDDLE_SHARE * soft(mid - low, MIDDLE_KNEE)) * lent.row(y)[x];
@@ -82,7 +82,7 @@ pub fn bake(photo: &YuvRef<'_>, points: &Points, chroma_shift: u8, face: &mut An
     let lent = stretch(&masks.lent, &mask_grid, &chroma_lattice);
     let chroma = [0, 1].map(|channel| {
         let mut plane = Plane::default();
-        cell_means(photo.planes[channel + 1], photo.shift, &levels.chroma, &region, chroma_cell, &mut plane);
+        means(photo, channel + 1, &region, chroma_cell, &mut plane);
         let coarse = stretch(&face.light.chroma[channel], &light_grid, &chroma_lattice);
         let others = coarse.data.iter().zip(skin.data.iter().zip(&lent.data));
         for (value, (coarse, (skin, lent))) in plane.data.iter_mut().zip(others) {

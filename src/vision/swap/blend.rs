@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use crate::frame::YuvMut;
+use crate::frame::{PlaneMut, PlanesMut, YuvMut};
 
 use super::fine::FineBand;
-use super::levels::{Levels, exp, sample};
+use super::levels::{Codes, Levelled, Levels, LumaCurve, exp};
 use super::plane::{Interpolation, Lattice, Lines, Plane, Region};
 
 /// The target's own fine detail shows up to here (log luma).
@@ -52,8 +52,14 @@ pub struct LumaBlend {
 impl LumaBlend {
     /// Changes the luma plane of `frame`.
     pub fn apply(&mut self, frame: &mut YuvMut<'_>, new: &NewFace<'_>) {
+        match &mut frame.planes {
+            PlanesMut::U8([luma, ..]) => self.blend_plane(luma, u8::levels(frame.color), new),
+            PlanesMut::U16([luma, ..]) => self.blend_plane(luma, u16::levels(frame.color), new),
+        }
+    }
+
+    fn blend_plane<S: Levelled>(&mut self, plane: &mut PlaneMut<'_, S>, levels: &Levels<S>, new: &NewFace<'_>) {
         let NewFace { region, rows, opacity, fine, detail, .. } = *new;
-        let levels = Levels::of(frame.color.full_range);
         self.to_pixels.prepare(&region.mask_grid(), &region.pixels());
         self.lines.iter_mut().for_each(Lines::restart);
         let window = region.window;
@@ -67,15 +73,17 @@ impl LumaBlend {
                 *pair = cut(lines.at(way, plane, y), columns.clone());
             }
             let [mask, base, share, blurred, own] = pairs;
-            let samples = &mut frame.planes[0].row_mut(window.y + y)[window.x..][columns.clone()];
+            let samples = &mut plane.row_mut(window.y + y)[window.x..][columns.clone()];
             let lent = &detail.row(y)[columns];
-            let curve = levels.curve();
-            if fine.has_own {
+            let own = fine.has_own.then(|| {
                 self.log.clear();
-                self.log.extend(samples.iter().map(|&v| levels.log[usize::from(v)]));
-                blend_with_own(samples, lent, &self.log, [mask, base, share, blurred, own], curve);
-            } else {
-                blend(samples, lent, [mask, base, share], curve);
+                self.log.extend(samples.iter().map(|v| v.look_up(&levels.log)));
+                Own { log: &self.log, blurred, share: own }
+            });
+            let new = NewLuma { lent, mask, base, share, own, max: levels.codes.max };
+            match &levels.codes.luma {
+                &LumaCurve::Line(gain, offset) => new.blend(samples, |power| gain * power + offset),
+                LumaCurve::Hdr(curve) => new.blend(samples, |power| curve.sample(power)),
             }
         }
     }
@@ -96,26 +104,47 @@ fn touched(rows: &[Range<usize>], region: &Region, y: usize) -> Option<Range<usi
     (end > 0 && left < right).then_some(left..right)
 }
 
-fn blend(samples: &mut [u8], lent: &[f32], planes: [Pair<'_>; 3], (gain, offset): (f32, f32)) {
-    let n = samples.len();
-    let lent = &lent[..n];
-    let [mask, base, share] = planes.map(|pair| cut(pair, 0..n));
-    for i in 0..n {
-        let old = f32::from(samples[i]);
-        let new = gain * exp(lerp(base, i) + lerp(share, i) * lent[i]) + offset;
-        samples[i] = sample(old + (new - old) * lerp(mask, i));
-    }
+/// Some samples of a row of the new luma, to be put together.
+struct NewLuma<'a> {
+    lent: &'a [f32],
+    mask: Pair<'a>,
+    base: Pair<'a>,
+    share: Pair<'a>,
+    own: Option<Own<'a>>,
+    /// The largest sample.
+    max: f32,
 }
 
-fn blend_with_own(samples: &mut [u8], lent: &[f32], log: &[f32], planes: [Pair<'_>; 5], (gain, offset): (f32, f32)) {
-    let n = samples.len();
-    let (lent, log) = (&lent[..n], &log[..n]);
-    let [mask, base, share, blurred, own] = planes.map(|pair| cut(pair, 0..n));
-    for i in 0..n {
-        let old = f32::from(samples[i]);
-        let fine = (log[i] - lerp(blurred, i)).clamp(-OWN_LIMIT, OWN_LIMIT);
-        let new = gain * exp(lerp(base, i) + lerp(share, i) * lent[i] + lerp(own, i) * fine) + offset;
-        samples[i] = sample(old + (new - old) * lerp(mask, i));
+/// What the target's own fine detail is made of.
+struct Own<'a> {
+    log: &'a [f32],
+    blurred: Pair<'a>,
+    share: Pair<'a>,
+}
+
+impl NewLuma<'_> {
+    /// `sample_of`: the sample value of log luma l, given eˡ.
+    #[inline(always)]
+    fn blend<S: Levelled>(&self, samples: &mut [S], sample_of: impl Fn(f32) -> f32) {
+        let n = samples.len();
+        let (lent, max) = (&self.lent[..n], self.max);
+        let [mask, base, share] = [self.mask, self.base, self.share].map(|pair| cut(pair, 0..n));
+        let Some(Own { log, blurred, share: own }) = &self.own else {
+            for i in 0..n {
+                let old: f32 = samples[i].into();
+                let new = sample_of(exp(lerp(base, i) + lerp(share, i) * lent[i]));
+                samples[i] = S::nearest(old + (new - old) * lerp(mask, i), max);
+            }
+            return;
+        };
+        let log = &log[..n];
+        let [blurred, own] = [*blurred, *own].map(|pair| cut(pair, 0..n));
+        for i in 0..n {
+            let old: f32 = samples[i].into();
+            let fine = (log[i] - lerp(blurred, i)).clamp(-OWN_LIMIT, OWN_LIMIT);
+            let new = sample_of(exp(lerp(base, i) + lerp(share, i) * lent[i] + lerp(own, i) * fine));
+            samples[i] = S::nearest(old + (new - old) * lerp(mask, i), max);
+        }
     }
 }
 
@@ -130,9 +159,22 @@ pub struct ChromaBlend {
 impl ChromaBlend {
     /// Changes the chroma planes: new chroma = the target's coarse chroma + gain · the portrait's detail.
     pub fn apply(&mut self, frame: &mut YuvMut<'_>, new: &NewFace<'_>) {
+        let shift = frame.shift;
+        match &mut frame.planes {
+            PlanesMut::U8([_, cb, cr]) => self.blend_planes([cb, cr], shift, &u8::levels(frame.color).codes, new),
+            PlanesMut::U16([_, cb, cr]) => self.blend_planes([cb, cr], shift, &u16::levels(frame.color).codes, new),
+        }
+    }
+
+    fn blend_planes<S: Levelled>(
+        &mut self,
+        planes: [&mut PlaneMut<'_, S>; 2],
+        shift: (u8, u8),
+        codes: &Codes,
+        new: &NewFace<'_>,
+    ) {
         let NewFace { region, opacity, chroma, tint, tint_lattice: lattice, tint_gain: gain, .. } = *new;
-        let scale = Levels::of(frame.color.full_range).chroma_scale;
-        let (first_column, first_row) = (region.window.x >> frame.shift.0, region.window.y >> frame.shift.1);
+        let (first_column, first_row) = (region.window.x >> shift.0, region.window.y >> shift.1);
         self.mask_way.prepare(&region.mask_grid(), lattice);
         self.light_way.prepare(&region.light_grid(), lattice);
         self.lines.iter_mut().for_each(Lines::restart);
@@ -145,20 +187,21 @@ impl ChromaBlend {
             }
             for (channel, lines) in [&mut *cb_lines, &mut *cr_lines].into_iter().enumerate() {
                 let coarse = lines.at(&self.light_way, &chroma[channel], y);
-                let samples = &mut frame.planes[channel + 1].row_mut(first_row + y)[first_column..][..lattice.width];
-                blend_chroma(samples, tint[channel].row(y), mask, coarse, gain[channel], scale);
+                let samples = &mut planes[channel].row_mut(first_row + y)[first_column..][..lattice.width];
+                blend_chroma(samples, tint[channel].row(y), [mask, coarse], gain[channel], codes);
             }
         }
     }
 }
 
-fn blend_chroma(samples: &mut [u8], tint: &[f32], mask: Pair<'_>, coarse: Pair<'_>, gain: f32, scale: f32) {
+fn blend_chroma<S: Levelled>(samples: &mut [S], tint: &[f32], planes: [Pair<'_>; 2], gain: f32, codes: &Codes) {
     let n = samples.len();
     let tint = &tint[..n];
-    let (mask, coarse) = (cut(mask, 0..n), cut(coarse, 0..n));
+    let [mask, coarse] = planes.map(|pair| cut(pair, 0..n));
+    let &Codes { chroma_scale: scale, neutral, max, .. } = codes;
     for i in 0..n {
-        let old = f32::from(samples[i]);
-        let new = 128.0 + (lerp(coarse, i) + gain * tint[i] - 128.0) * scale;
-        samples[i] = sample(old + (new - old) * lerp(mask, i));
+        let old: f32 = samples[i].into();
+        let new = neutral + (lerp(coarse, i) + gain * tint[i] - 128.0) * scale;
+        samples[i] = S::nearest(old + (new - old) * lerp(mask, i), max);
     }
 }

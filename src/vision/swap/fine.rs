@@ -5,7 +5,7 @@ use crate::frame::YuvRef;
 use super::alpha::Opacity;
 use super::analysis::Analysis;
 use super::blur::Blur;
-use super::levels::Levels;
+use super::levels::log_line;
 use super::plane::{Interpolation, Lines, Plane, Region};
 
 /// Standard deviation of the blur whose remainder is fine detail, face widths.
@@ -92,14 +92,11 @@ impl FineBand {
         }
         self.to_pixels.prepare(&region.mask_grid(), &region.pixels());
         self.lines.iter_mut().for_each(Lines::restart);
-        let levels = Levels::of(input.samples.color.full_range);
         let [target_lines, detail_lines, measured_lines] = &mut self.lines;
         let mut sums = [0.0f64; 3];
         let window = region.window;
         for y in (0..window.height).step_by(2 * region.cell) {
-            let samples = &input.samples.planes[0].row(window.y + y)[window.x..][..window.width];
-            self.log.clear();
-            self.log.extend(samples.iter().map(|&v| levels.log[usize::from(v)]));
+            log_line(input.samples, window.y + y, window.x..window.x + window.width, &mut self.log);
             let target = target_lines.at(&self.to_pixels, &self.blurred, y);
             let detail = detail_lines.at(&self.to_pixels, &self.soft_detail, y);
             let measured = measured_lines.at(&self.to_pixels, &self.measured, y);

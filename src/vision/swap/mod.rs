@@ -185,14 +185,14 @@ fn chroma_lattice(picture: &YuvRef<'_>, region: &Region) -> Lattice {
         ChromaSite::Left => 0.0,
         ChromaSite::Center => centre[0],
     };
-    let plane = &picture.planes[1];
+    let (columns, rows) = picture.planes.size(1);
     let window = region.window;
     let (first_column, first_row) = (window.x >> shift[0], window.y >> shift[1]);
     Lattice {
         origin: [window.x as f32 + across, window.y as f32 + centre[1]],
         step,
-        width: (window.x + window.width).div_ceil(1 << shift[0]).min(plane.width) - first_column,
-        height: (window.y + window.height).div_ceil(1 << shift[1]).min(plane.height) - first_row,
+        width: (window.x + window.width).div_ceil(1 << shift[0]).min(columns) - first_column,
+        height: (window.y + window.height).div_ceil(1 << shift[1]).min(rows) - first_row,
     }
 }
 

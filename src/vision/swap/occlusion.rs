@@ -9,8 +9,8 @@ use crate::vision::Mesh;
 
 use super::blur::Blur;
 use super::canonical::{Canonical, Points, canonical, face_width, smoothstep};
-use super::levels::Levels;
-use super::plane::{Lattice, Plane, Region, cell_means};
+use super::levels::means;
+use super::plane::{Lattice, Plane, Region};
 use super::warp::{Sampler, Visible, draw};
 
 /// Face width in the atlas, points.
@@ -139,8 +139,7 @@ impl ReferenceBuilder {
         if self.bands.len() >= MAX_FRAMES {
             return;
         }
-        let levels = Levels::of(picture.color.full_range);
-        cell_means(picture.planes[0], (0, 0), &levels.log, &region, region.cell, &mut self.log);
+        means(&picture, 0, &region, region.cell, &mut self.log);
         let points = region.mask_grid().locate_mesh(&mesh.0);
         self.bands.extend(self.observer.observe(&self.log, &points).cloned());
     }

@@ -1,6 +1,6 @@
 //! Planes of `f32` on regular lattices over the picture, and the way between lattices.
 
-use crate::frame::PlaneRef;
+use crate::frame::{PlaneRef, Sample};
 
 use super::canonical::Points;
 
@@ -239,10 +239,10 @@ impl Region {
 }
 
 /// Means of `table[sample]` over the cells of a grid of `region` (luma: `shift` 0; chroma: its log2 subsampling).
-pub fn cell_means(
-    plane: PlaneRef<'_>,
+pub fn cell_means<S: Sample>(
+    plane: PlaneRef<'_, S>,
     shift: (u8, u8),
-    table: &[f32; 256],
+    table: &S::Table,
     region: &Region,
     cell: usize,
     out: &mut Plane,
@@ -265,7 +265,7 @@ pub fn cell_means(
                 add_cells(samples, size.0, table, sums);
             } else {
                 for (i, sum) in sums.iter_mut().enumerate() {
-                    *sum += table[usize::from(samples[(i * cell) >> shift.0])];
+                    *sum += samples[(i * cell) >> shift.0].look_up(table);
                 }
             }
         }
@@ -282,24 +282,24 @@ pub fn cell_means(
     }
 }
 
-fn add_cells(samples: &[u8], size: usize, table: &[f32; 256], sums: &mut [f32]) {
-    fn fixed<const N: usize>(samples: &[u8], table: &[f32; 256], sums: &mut [f32]) {
+fn add_cells<S: Sample>(samples: &[S], size: usize, table: &S::Table, sums: &mut [f32]) {
+    fn fixed<const N: usize, S: Sample>(samples: &[S], table: &S::Table, sums: &mut [f32]) {
         let (cells, rest) = samples.as_chunks::<N>();
         for (sum, cell) in sums.iter_mut().zip(cells) {
-            *sum += cell.iter().map(|&v| table[usize::from(v)]).sum::<f32>();
+            *sum += cell.iter().map(|v| v.look_up(table)).sum::<f32>();
         }
         if let Some(sum) = sums.get_mut(cells.len()) {
-            *sum += rest.iter().map(|&v| table[usize::from(v)]).sum::<f32>();
+            *sum += rest.iter().map(|v| v.look_up(table)).sum::<f32>();
         }
     }
     match size {
-        1 => fixed::<1>(samples, table, sums),
-        2 => fixed::<2>(samples, table, sums),
-        4 => fixed::<4>(samples, table, sums),
-        8 => fixed::<8>(samples, table, sums),
+        1 => fixed::<1, S>(samples, table, sums),
+        2 => fixed::<2, S>(samples, table, sums),
+        4 => fixed::<4, S>(samples, table, sums),
+        8 => fixed::<8, S>(samples, table, sums),
         _ => {
             for (sum, cell) in sums.iter_mut().zip(samples.chunks(size)) {
-                *sum += cell.iter().map(|&v| table[usize::from(v)]).sum::<f32>();
+                *sum += cell.iter().map(|v| v.look_up(table)).sum::<f32>();
             }
         }
     }

@@ -1,8 +1,10 @@
 //! The swapper as a whole, on made-up pictures with a real face (see [`crate::vision::testing`]).
 
+mod deep;
+
 use image::{Rgb, RgbImage};
 
-use crate::frame::{ChromaSite, Color, Frame, Matrix, Pixels, PlaneMut, PlaneRef, YuvMut, YuvRef};
+use crate::frame::{ChromaSite, Color, Frame, Matrix, Pixels, PlaneMut, PlaneRef, PlanesMut, YuvMut};
 use crate::vision::builtin::Catalog;
 use crate::vision::error::VisionError;
 use crate::vision::find::{TrackNets, detect_and_mesh};
@@ -43,7 +45,7 @@ fn target_of(index: u64, width: usize, height: usize) -> (Frame, Face) {
     (frame, face)
 }
 
-fn face_of(nets: &mut TrackNets, frame: &Frame) -> Face {
+fn face_of(nets: &mut TrackNets, frame: &impl Pixels) -> Face {
     detect_and_mesh(nets, &frame.view()).unwrap().swap_remove(0).face
 }
 
@@ -55,7 +57,7 @@ fn swapped(swapper: &mut MeshSwapper, (frame, face): &(Frame, Face), blend_ratio
 
 /// Samples of plane `plane` that differ: (x, y, before, after).
 fn changes(before: &Frame, after: &Frame, plane: usize) -> Vec<(usize, usize, u8, u8)> {
-    let (a, b) = (before.view().planes[plane], after.view().planes[plane]);
+    let (a, b) = (before.planes()[plane], after.planes()[plane]);
     let mut changed = Vec::new();
     for y in 0..a.height {
         let pairs = a.row(y).iter().zip(b.row(y)).enumerate();
@@ -121,7 +123,7 @@ fn chroma_of_every_subsampling_is_changed_in_place() {
         swapper.swap(&mut picture.view_mut(), &face, 1.0, None).unwrap();
         assert!(picture.planes.iter().zip(&before.planes).all(|(a, b)| a != b), "{shift:?}");
         // The same luma, but for what chroma says about hair.
-        let luma = reference.view().planes[0];
+        let [luma, ..] = reference.planes();
         let (mut apart, mut count) = (0u32, 0u32);
         for (i, value) in picture.planes[0].iter().enumerate() {
             apart += u32::from(value.abs_diff(luma.row(i / luma.width)[i % luma.width]));
@@ -153,7 +155,7 @@ fn a_fringe_is_never_lent() {
     let rows = points[151][1] as usize..points[9][1] as usize;
     // Mean difference of luma three pixels apart: strands would show as stripes.
     let stripes = |frame: &Frame| {
-        let row = |y: usize| frame.view().planes[0].row(y)[columns.clone()].to_vec();
+        let row = |y: usize| frame.planes()[0].row(y)[columns.clone()].to_vec();
         let differences: Vec<u32> = rows
             .clone()
             .flat_map(|y| row(y).windows(4).map(|w| u32::from(w[0].abs_diff(w[3]))).collect::<Vec<_>>())
@@ -162,7 +164,7 @@ fn a_fringe_is_never_lent() {
     };
     // Green lies at low Cb and low Cr.
     let greenest = |frame: &Frame| {
-        let [_, cb, cr] = frame.view().planes;
+        let [_, cb, cr] = frame.planes();
         let sum = |y: usize, x: usize| u32::from(cb.row(y / 2)[x / 2]) + u32::from(cr.row(y / 2)[x / 2]);
         rows.clone().flat_map(|y| columns.clone().map(move |x| (y, x))).map(|(y, x)| sum(y, x)).min()
     };
@@ -256,8 +258,7 @@ fn a_face_partly_outside_the_picture_is_swapped_to_the_border() {
     let (frame, face) = target(0);
     let cut = face.mesh.0[1][0] as usize & !1; // the nose on the left border
     let shifted = face.mesh.0.map(|[x, y, z]| [x - cut as f32, y, z]);
-    let view = frame.view();
-    let mut half = Planar::from_view(&view, cut);
+    let mut half = Planar::from_column(&frame, cut);
     let before = half.clone();
     swapper.swap(&mut half.view_mut(), &Face { mesh: Mesh(shifted), presence: 1.0 }, 1.0, None).unwrap();
     let nose = face.mesh.0[1][1] as usize;
@@ -287,10 +288,10 @@ fn what_is_before_the_face_stays() {
     let (frame, face) = target(2);
     let (mouth, chin) = (face.mesh.0[0], face.mesh.0[152]);
     let mut covered = frame.clone();
-    let mut view = covered.view_mut();
+    let [mut luma, ..] = covered.planes_mut();
     for y in mouth[1] as usize..(chin[1] as usize + 12).min(360) {
         for x in (mouth[0] - 40.0) as usize..(mouth[0] + 40.0) as usize {
-            view.planes[0].row_mut(y)[x] = if (x / 5 + y / 9) % 2 == 0 { 60 } else { 190 };
+            luma.row_mut(y)[x] = if (x / 5 + y / 9) % 2 == 0 { 60 } else { 190 };
         }
     }
     let mut change = |reference: Option<&Reference>| {
@@ -331,7 +332,7 @@ fn of_several_photos_the_frontal_one_lends() {
 }
 
 fn detect_photo(nets: &mut TrackNets, photo: &RgbImage) -> Points {
-    let color = Color { matrix: Matrix::Bt601, full_range: true };
+    let color = Color::sdr(Matrix::Bt601, true);
     let frame = testing::draw(photo.width() as usize, photo.height() as usize, color, |x, y| {
         photo.get_pixel(x as u32, y as u32).0.map(f32::from)
     });
@@ -358,17 +359,18 @@ impl Planar {
             let (sx, sy) = if plane == 0 { (0, 0) } else { shift };
             let (columns, rows) = (width.div_ceil(1 << sx), height.div_ceil(1 << sy));
             let drop = |s: u8| if plane == 0 { 0 } else { 1 - s };
-            let source = view.planes[plane];
+            let source = frame.planes()[plane];
             (0..rows).flat_map(|y| (0..columns).map(move |x| source.row(y >> drop(sy))[x >> drop(sx)])).collect()
         });
         Self { planes, width, height, shift, site, color: view.color }
     }
 
     /// The columns from `left` (even) on.
-    fn from_view(view: &YuvRef<'_>, left: usize) -> Self {
+    fn from_column(frame: &Frame, left: usize) -> Self {
+        let view = frame.view();
         let cut =
             |plane: PlaneRef<'_>, left: usize| (0..plane.height).flat_map(|y| plane.row(y)[left..].to_vec()).collect();
-        let [y, u, v] = view.planes;
+        let [y, u, v] = frame.planes();
         Self {
             planes: [cut(y, left), cut(u, left / 2), cut(v, left / 2)],
             width: view.width() - left,
@@ -384,11 +386,7 @@ impl Planar {
         let chroma = (width.div_ceil(1 << shift.0), height.div_ceil(1 << shift.1));
         let plane = |data, (width, height)| PlaneMut { data, stride: width, width, height };
         let [y, u, v] = &mut self.planes;
-        YuvMut {
-            planes: [plane(y, (width, height)), plane(u, chroma), plane(v, chroma)],
-            shift,
-            color: self.color,
-            site: self.site,
-        }
+        let planes = PlanesMut::U8([plane(y, (width, height)), plane(u, chroma), plane(v, chroma)]);
+        YuvMut { planes, shift, color: self.color, site: self.site }
     }
 }

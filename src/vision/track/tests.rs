@@ -36,9 +36,9 @@ fn eventful_clip() -> Vec<Frame> {
         }
         let mut frame = portrait_at(&places, WIDTH, HEIGHT);
         if is_second_shot {
-            let mut view = frame.view_mut();
+            let [mut luma, ..] = frame.planes_mut();
             let brighter = |sample: &mut u8| *sample = sample.saturating_add(45);
-            (0..HEIGHT).for_each(|y| view.planes[0].row_mut(y).iter_mut().for_each(brighter));
+            (0..HEIGHT).for_each(|y| luma.row_mut(y).iter_mut().for_each(brighter));
         }
         frame
     };

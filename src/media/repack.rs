@@ -1,0 +1,363 @@
+//! Pictures in another pixel format; which one, [`super::pixels`] says.
+
+use std::ffi::c_int;
+
+use ffmpeg::format::Pixel;
+use ffmpeg::{ffi, frame};
+use ffmpeg_next as ffmpeg;
+
+use super::pixels::{Kind, Layout, layout};
+use crate::frame::{Color, Matrix};
+
+/// H.273's code of BT.709, and FFmpeg's of full range: what RGB becomes.
+const BT709: c_int = 1;
+const FULL_RANGE: c_int = 2;
+
+/// Whether the frame's planes can be looked at where they are: rows from top to bottom, words at even addresses.
+pub(super) fn is_plain(frame: &frame::Video) -> bool {
+    let Some(layout) = layout(frame.format()) else { return false };
+    let planes = if layout.is_grey { 1 } else { 3 };
+    // SAFETY: the frame is valid.
+    let (data, strides) = unsafe { ((*frame.as_ptr()).data, (*frame.as_ptr()).linesize) };
+    (0..planes).all(|plane| {
+        let is_aligned = data[plane].addr().is_multiple_of(layout.bytes());
+        is_aligned && usize::try_from(strides[plane]).is_ok_and(|stride| stride.is_multiple_of(layout.bytes()))
+    })
+}
+
+/// A copy of `frame` with the planar format `to`: one that [`super::pixels`] chose for its own. `full_range` is the
+/// frame's.
+///
+/// Chroma that is finer in `to` is repeated downwards and interpolated to the right (4:1:1 is sited on the left).
+pub(super) fn repack(frame: &frame::Video, to: Pixel, full_range: bool) -> frame::Video {
+    let target = layout(to).expect("pictures are brought to planar formats only");
+    let source = Kind::of(frame.format()).expect("formats without readable samples have no way");
+    let mut packed = frame::Video::new(to, frame.width(), frame.height());
+    // SAFETY: both frames are valid; only properties are copied.
+    unsafe { ffi::av_frame_copy_props(packed.as_mut_ptr(), frame.as_ptr()) };
+    if source.is_rgb() {
+        from_rgb(frame, &source, &mut packed, &target);
+        // SAFETY: the frame is ours; numbers are written where C keeps its enums.
+        unsafe {
+            (&raw mut (*packed.as_mut_ptr()).colorspace).cast::<c_int>().write(BT709);
+            (&raw mut (*packed.as_mut_ptr()).color_range).cast::<c_int>().write(FULL_RANGE);
+        }
+        return packed;
+    }
+    if full_range {
+        // `yuvj…` says so by its name alone.
+        // SAFETY: as above.
+        unsafe { (&raw mut (*packed.as_mut_ptr()).color_range).cast::<c_int>().write(FULL_RANGE) };
+    }
+    for plane in 0..if target.is_grey { 1 } else { 3 } {
+        copy_plane(frame, &source, &mut packed, &target, (plane, full_range));
+    }
+    packed
+}
+
+fn copy_plane(
+    frame: &frame::Video,
+    source: &Kind,
+    packed: &mut frame::Video,
+    target: &Layout,
+    (plane, full_range): (usize, bool),
+) {
+    let picture = (frame.width() as usize, frame.height() as usize);
+    let (columns, rows) = target.size(plane, picture);
+    let from = if plane == 0 { (0, 0) } else { source.shift };
+    let to = if plane == 0 { (0, 0) } else { target.shift };
+    let narrower = (from.0 - to.0, from.1 - to.1);
+    let count = picture.0.div_ceil(1 << from.0);
+    let (has, wants) = (source.components[plane].depth as u32, u32::from(target.depth));
+    let deepen = |sample: u16| match (wants - has, full_range) {
+        (0, _) => sample,
+        (more, false) => sample << more,
+        // The largest value stays the largest.
+        (more, true) => sample << more | sample >> (has - more),
+    };
+    let mut read = vec![0; count];
+    let mut line = vec![0; columns];
+    for row in 0..rows {
+        read_line(frame, source, plane, row >> narrower.1, &mut read);
+        for (column, sample) in line.iter_mut().enumerate() {
+            let (left, fraction) = (column >> narrower.0, column % (1 << narrower.0));
+            let right = (left + 1).min(count - 1);
+            let step = 1u32 << narrower.0;
+            let mixed = u32::from(read[left]) * (step - fraction as u32) + u32::from(read[right]) * fraction as u32;
+            *sample = deepen(((mixed + step / 2) >> narrower.0) as u16);
+        }
+        write_line(packed, target, plane, row, &line);
+    }
+}
+
+/// R, G, B to Y, Cb, Cr of BT.709, full range (ITU-T H.273, equations 26 to 43).
+fn from_rgb(frame: &frame::Video, source: &Kind, packed: &mut frame::Video, target: &Layout) {
+    let (kr, kb) = Matrix::Bt709.coefficients();
+    let color = Color::sdr(Matrix::Bt709, true).at_depth(target.depth);
+    let (max, neutral) = (color.max(), color.neutral());
+    let width = frame.width() as usize;
+    let gains: [f32; 3] = std::array::from_fn(|channel| {
+        let depth = if source.is_palette() { 8 } else { source.components[channel].depth };
+        max / ((1u32 << depth) - 1) as f32
+    });
+    let mut rgb = [(); 3].map(|()| vec![0u16; width]);
+    let mut yuv = [(); 3].map(|()| vec![0u16; width]);
+    for row in 0..frame.height() as usize {
+        for (channel, line) in rgb.iter_mut().enumerate() {
+            // FFmpeg keeps palettes as words of ARGB: in memory blue comes first.
+            let component = if source.is_palette() { 2 - channel } else { channel };
+            read_line(frame, source, component, row, line);
+        }
+        for column in 0..width {
+            let [r, g, b] = std::array::from_fn(|channel| f32::from(rgb[channel][column]) * gains[channel]);
+            let luma = kr * r + (1.0 - kr - kb) * g + kb * b;
+            let values = [luma, neutral + (b - luma) / (2.0 - 2.0 * kb), neutral + (r - luma) / (2.0 - 2.0 * kr)];
+            for (line, value) in yuv.iter_mut().zip(values) {
+                line[column] = value.round().clamp(0.0, max) as u16;
+            }
+        }
+        for (plane, line) in yuv.iter().enumerate() {
+            write_line(packed, target, plane, row, line);
+        }
+    }
+}
+
+/// Reads a row of a component (Y, Cb, Cr; R, G, B), as many samples as `line` holds.
+fn read_line(frame: &frame::Video, source: &Kind, component: usize, row: usize, line: &mut [u16]) {
+    // SAFETY: the frame is valid, the component is one of its format's, and row and count lie inside of the component's
+    // plane.
+    unsafe {
+        let mut data = (*frame.as_ptr()).data.map(<*mut u8>::cast_const);
+        ffi::av_read_image_line(
+            line.as_mut_ptr(),
+            data.as_mut_ptr(),
+            (*frame.as_ptr()).linesize.as_ptr(),
+            source.descriptor,
+            0,
+            row as c_int,
+            component as c_int,
+            line.len() as c_int,
+            c_int::from(source.is_palette()),
+        );
+    }
+}
+
+/// Writes a row of a plane.
+fn write_line(packed: &mut frame::Video, target: &Layout, plane: usize, row: usize, line: &[u16]) {
+    let start = row * packed.stride(plane);
+    let out = &mut packed.data_mut(plane)[start..][..line.len() * target.bytes()];
+    match target.bytes() {
+        1 => out.iter_mut().zip(line).for_each(|(out, sample)| *out = *sample as u8),
+        _ => out.as_chunks_mut::<2>().0.iter_mut().zip(line).for_each(|(out, sample)| *out = sample.to_ne_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::pixels::{name, planar};
+
+    /// A frame of any format, each component's samples made up, and these samples.
+    fn made_up(format: &str, width: u32, height: u32) -> (frame::Video, Vec<Vec<u16>>) {
+        let pixel: Pixel = format.parse().unwrap();
+        let mut frame = frame::Video::new(pixel, width, height);
+        let kind = Kind::of(pixel).unwrap();
+        let mut state = 1u32;
+        let mut components = Vec::new();
+        for plane in 0..frame.planes() {
+            frame.data_mut(plane).fill(0); // as the writer below wants it
+        }
+        for (component, described) in kind.components.iter().enumerate() {
+            let is_chroma = !kind.is_rgb() && (1..3).contains(&component);
+            let shift = if is_chroma { kind.shift } else { (0, 0) };
+            let (columns, rows) = (width.div_ceil(1 << shift.0) as usize, height.div_ceil(1 << shift.1));
+            let mut samples = Vec::new();
+            for row in 0..rows {
+                let line: Vec<u16> = (0..columns)
+                    .map(|_| {
+                        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                        (state >> 16) as u16 & ((1u32 << described.depth) - 1) as u16
+                    })
+                    .collect();
+                // SAFETY: the frame is valid and its own, and the line lies inside of the component's plane.
+                unsafe {
+                    let raw = frame.as_mut_ptr();
+                    ffi::av_write_image_line(
+                        line.as_ptr(),
+                        (&raw mut (*raw).data).cast(),
+                        (*raw).linesize.as_ptr(),
+                        kind.descriptor,
+                        0,
+                        row as c_int,
+                        component as c_int,
+                        columns as c_int,
+                    );
+                }
+                samples.extend(line);
+            }
+            components.push(samples);
+        }
+        (frame, components)
+    }
+
+    /// All samples of a planar frame's plane.
+    fn samples(frame: &frame::Video, plane: usize) -> Vec<u16> {
+        let layout = layout(frame.format()).unwrap();
+        let (columns, rows) = layout.size(plane, (frame.width() as usize, frame.height() as usize));
+        let row = |row: usize| &frame.data(plane)[row * frame.stride(plane)..][..columns * layout.bytes()];
+        let value = |bytes: &[u8]| bytes.iter().rev().fold(0, |value, byte| value << 8 | u16::from(*byte));
+        (0..rows).flat_map(|y| row(y).chunks(layout.bytes()).map(value).collect::<Vec<_>>()).collect()
+    }
+
+    #[test]
+    fn other_orders_lose_nothing() {
+        for format in [
+            "yuv420p",
+            "yuvj422p",
+            "yuv410p",
+            "yuv420p10be",
+            "yuv444p16be",
+            "nv12",
+            "nv21",
+            "nv16",
+            "nv24",
+            "p010le",
+            "p016le",
+            "p210le",
+            "yuyv422",
+            "uyvy422",
+            "yvyu422",
+            "y210le",
+            "yuva444p10le",
+            "gray",
+            "gray16be",
+            "ya8",
+            "ya16le",
+        ] {
+            // Odd where the format allows it.
+            let is_packed = format.contains("yv") || format.starts_with("y2");
+            let (frame, components) = made_up(format, if is_packed { 8 } else { 7 }, 5);
+            let repacked = repack(&frame, planar(frame.format()).unwrap(), false);
+            let planes = if layout(repacked.format()).unwrap().is_grey { 1 } else { 3 };
+            for plane in 0..planes {
+                assert_eq!(samples(&repacked, plane), components[plane], "{format}, plane {plane}");
+            }
+        }
+    }
+
+    #[test]
+    fn finer_chroma_and_more_bits_keep_what_is_there() {
+        let check = |from: &str, to: &str, full_range: bool| {
+            let (frame, components) = made_up(from, 16, 8);
+            let finer = repack(&frame, to.parse().unwrap(), full_range);
+            let (source, target) = (layout(frame.format()).unwrap(), layout(finer.format()).unwrap());
+            for plane in 0..if source.is_grey { 1 } else { 3 } {
+                let (columns, rows) = source.size(plane, (16, 8));
+                let (fine_columns, fine_rows) = target.size(plane, (16, 8));
+                let fine = samples(&finer, plane);
+                let more = target.depth - source.depth;
+                for (row, column) in (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))) {
+                    let place = row * (fine_rows / rows) * fine_columns + column * (fine_columns / columns);
+                    let expected = components[plane][row * columns + column];
+                    assert_eq!(fine[place] >> more, expected, "{from} as {to}, plane {plane}, {column}, {row}");
+                }
+                if more > 0 {
+                    let brightest = fine.iter().max().unwrap();
+                    assert_eq!(brightest % 2, u16::from(full_range && *brightest > 511), "{from} as {to}");
+                }
+            }
+        };
+        check("yuv411p", "yuv422p", false);
+        check("yuv410p", "yuv420p", false);
+        check("yuvj440p", "yuv444p", true);
+        check("yuv420p9le", "yuv420p10le", false);
+        check("yuv420p9le", "yuv420p10le", true);
+        check("gray9le", "gray10le", false);
+    }
+
+    #[test]
+    fn interpolated_chroma_lies_between_its_neighbours() {
+        let (frame, components) = made_up("yuv411p", 16, 1);
+        let finer = repack(&frame, Pixel::YUV422P, false);
+        let [a, b] = [components[1][0], components[1][1]];
+        assert_eq!(samples(&finer, 1)[..3], [a, (a + b).div_ceil(2), b]);
+        assert_eq!(samples(&finer, 1)[7], components[1][3]); // nothing is to the right of the last
+    }
+
+    #[test]
+    fn colours_become_those_of_bt709() {
+        // ITU-R BT.709 in full range: white, black, red, green, blue, a grey.
+        const COLOURS: [([u16; 3], [u16; 3]); 6] = [
+            ([255, 255, 255], [255, 128, 128]),
+            ([0, 0, 0], [0, 128, 128]),
+            ([255, 0, 0], [54, 99, 255]),
+            ([0, 255, 0], [182, 30, 12]),
+            ([0, 0, 255], [18, 255, 116]),
+            ([100, 100, 100], [100, 128, 128]),
+        ];
+        for format in ["rgb24", "bgr24", "rgba", "bgra", "argb", "0rgb", "gbrp", "gbrap", "pal8", "gbrp10le", "rgb48be"]
+        {
+            for (rgb, yuv) in COLOURS {
+                let pixel: Pixel = format.parse().unwrap();
+                let mut frame = frame::Video::new(pixel, 3, 2);
+                fill(&mut frame, rgb);
+                let repacked = repack(&frame, planar(pixel).unwrap(), false);
+                let steps = if layout(repacked.format()).unwrap().depth == 10 { 1023.0 / 255.0 } else { 1.0 };
+                for (plane, expected) in yuv.into_iter().enumerate() {
+                    let found = samples(&repacked, plane);
+                    // What is rounded above to a step of 255 is not so at ten bits.
+                    let is_near =
+                        found.iter().all(|sample| (f32::from(*sample) / steps - f32::from(expected)).abs() < 0.75);
+                    assert!(is_near, "{format} {rgb:?}, plane {plane}: {found:?}, expected {expected}");
+                }
+                // SAFETY: the frame is valid; the numbers are what C's enums hold.
+                let marks = unsafe {
+                    let raw = repacked.as_ptr();
+                    (
+                        (&raw const (*raw).colorspace).cast::<c_int>().read(),
+                        (&raw const (*raw).color_range).cast::<c_int>().read(),
+                    )
+                };
+                assert_eq!(marks, (BT709, FULL_RANGE), "{format}");
+            }
+        }
+    }
+
+    /// Every pixel of one colour, given at eight bits.
+    fn fill(frame: &mut frame::Video, rgb: [u16; 3]) {
+        if name(frame.format()) == "pal8" {
+            frame.data_mut(0).fill(7);
+            // SAFETY: a palette has 256 words.
+            unsafe {
+                let palette = (*frame.as_mut_ptr()).data[1].cast::<u32>();
+                palette.add(7).write(u32::from(rgb[0]) << 16 | u32::from(rgb[1]) << 8 | u32::from(rgb[2]));
+            }
+            return;
+        }
+        let kind = Kind::of(frame.format()).unwrap();
+        for plane in 0..frame.planes() {
+            frame.data_mut(plane).fill(0);
+        }
+        for (component, value) in rgb.into_iter().enumerate() {
+            let depth = kind.components[component].depth;
+            let deep = (f32::from(value) / 255.0 * ((1u32 << depth) - 1) as f32).round() as u16;
+            let line = vec![deep; frame.width() as usize];
+            for row in 0..frame.height() {
+                // SAFETY: as in `made_up`.
+                unsafe {
+                    let raw = frame.as_mut_ptr();
+                    ffi::av_write_image_line(
+                        line.as_ptr(),
+                        (&raw mut (*raw).data).cast(),
+                        (*raw).linesize.as_ptr(),
+                        kind.descriptor,
+                        0,
+                        row as c_int,
+                        component as c_int,
+                        line.len() as c_int,
+                    );
+                }
+            }
+        }
+    }
+}
