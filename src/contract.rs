@@ -5,6 +5,7 @@
 mod chunk;
 mod clip;
 mod event;
+mod hdr;
 mod id;
 mod job;
 pub mod keys;
@@ -16,6 +17,7 @@ pub mod topics;
 pub use chunk::{ChunkRecord, ChunkSpec, Fingerprint, PIPELINE, Span, Toolchain, worker_group};
 pub use clip::{Clip, Cut, PacketInfo, Ratio};
 pub use event::{ChunkOutcome, JobEvent, State, Status, StatusChunk};
+pub use hdr::{Hdr, Mastering};
 pub use id::{Digest, JobId, partition_of};
 pub use job::{AUTO, CHUNK_FRAMES, CRF, ENCODERS, Faces, Job, PRESETS, Swap, Swapper, Video};
 pub use moment::{Keep, Moment};

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CutId, Digest, JobId, Ratio, Swap, Video};
+use super::{CutId, Digest, Hdr, JobId, Ratio, Swap, Video};
 use crate::frame::FrameIndex;
 
 /// Raised whenever the pixels of a result change for the same [`ChunkSpec`], so that old results are not taken for new ones.
@@ -88,6 +88,9 @@ pub struct ChunkSpec {
     pub swap: Swap,
     /// How the result is encoded.
     pub video: Video,
+    /// For which screen the clip was made: encoders write it into the result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hdr: Option<Hdr>,
     /// What makes the result.
     pub toolchain: Toolchain,
 }
@@ -147,6 +150,7 @@ mod tests {
             reference: None,
             swap: Swap::default(),
             video: Video::default(),
+            hdr: None,
             toolchain: Toolchain {
                 pipeline: PIPELINE,
                 encoder: "libx264 59.37.100".into(),

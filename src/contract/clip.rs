@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Hdr;
 use crate::frame::FrameIndex;
 
 /// A fraction, e.g. a time base in seconds per tick or a rate in frames per second.
@@ -40,6 +41,9 @@ pub struct Clip {
     /// none, and the container's count.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub packet_pts: Vec<i64>,
+    /// For which screen it was made, where its dynamic range is high and it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hdr: Option<Hdr>,
 }
 
 impl Clip {

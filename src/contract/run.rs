@@ -148,6 +148,7 @@ impl Run {
             reference: self.reference,
             swap: self.job.swap.clone(),
             video: self.video.as_ref().unwrap_or(&self.job.video).clone(),
+            hdr: plan.clip.hdr,
             toolchain: self.toolchain.clone(),
         }
     }

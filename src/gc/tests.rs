@@ -48,6 +48,7 @@ impl Planned {
             pts: (0..8).collect(),
             last_duration: 1,
             packet_pts: Vec::new(),
+            hdr: None,
         };
         let chunk =
             |start, end| Cut { start, end, lo: start, hi: end, first_packet: start, last_packet: end - 1, base_pts: 0 };

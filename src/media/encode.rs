@@ -14,7 +14,7 @@ use super::hardware::Upload;
 use super::nut::{NutHeader, NutWriter};
 use super::pad;
 use super::properties::PictureProperties;
-use crate::contract::Ratio;
+use crate::contract::{Hdr, Ratio};
 
 /// How chunks are encoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct EncodeSettings {
     pub preset: String,
     /// Quality, 0 to 51 on x264's scale; 0 is lossless where the encoder can.
     pub crf: u8,
+    /// Written into the bit stream, for players that do not ask the container.
+    pub hdr: Option<Hdr>,
     /// Frames encoded at once. The bits differ a little with it, SPS and PPS do not.
     pub threads: usize,
 }

@@ -10,6 +10,7 @@ use ffmpeg_next as ffmpeg;
 
 use super::encode::EncodeSettings;
 use super::error::MediaError;
+use super::hdr;
 use super::properties::PictureProperties;
 use crate::contract::PRESETS;
 
@@ -130,7 +131,14 @@ impl Encoder {
                 options.set("preset", &self.own_preset(&settings.preset).to_string());
                 options.set("crf", &av1_crf(settings.crf).to_string());
                 // A lane has its threads and not all of the machine's.
-                options.set("svtav1-params", &format!("lp={}", settings.threads.max(1)));
+                let mut parameters = format!("lp={}", settings.threads.max(1));
+                if let Some(hdr) = &settings.hdr {
+                    hdr.mastering
+                        .iter()
+                        .for_each(|it| parameters += &format!(":mastering-display={}", hdr::as_numbers(it)));
+                    hdr.light.iter().for_each(|[max, mean]| parameters += &format!(":content-light={max},{mean}"));
+                }
+                options.set("svtav1-params", &parameters);
             }
             codec::Id::HEVC => {
                 options.set("preset", &settings.preset);
@@ -139,6 +147,12 @@ impl Encoder {
                 match lossless {
                     true => parameters += ":lossless=1",
                     false => options.set("crf", &crf),
+                }
+                if let Some(hdr) = &settings.hdr {
+                    hdr.mastering
+                        .iter()
+                        .for_each(|it| parameters += &format!(":master-display={}", hdr::as_counts(it)));
+                    hdr.light.iter().for_each(|[max, mean]| parameters += &format!(":max-cll={max},{mean}"));
                 }
                 options.set("x265-params", &parameters);
             }
@@ -153,6 +167,12 @@ impl Encoder {
                 let mut parameters = "open-gop=0:stitchable=1:sliced-threads=0".to_owned();
                 if properties.interlaced() {
                     parameters += if properties.top_field_first() { ":tff=1" } else { ":bff=1" };
+                }
+                if let Some(hdr) = &settings.hdr {
+                    hdr.mastering
+                        .iter()
+                        .for_each(|it| parameters += &format!(":mastering-display={}", hdr::as_counts(it)));
+                    hdr.light.iter().for_each(|[max, mean]| parameters += &format!(":cll={max},{mean}"));
                 }
                 options.set("x264-params", &parameters);
             }

@@ -14,6 +14,7 @@ use ffmpeg_next as ffmpeg;
 use super::container::Container;
 use super::error::{ChunkProblem, MediaError};
 use super::fates::OtherStream;
+use super::hdr;
 use super::nut::{self, NutReader};
 use super::properties::PictureProperties;
 use super::streams::{self, OtherStreams, Part, Time};
@@ -205,7 +206,7 @@ impl<'a> Joiner<'a> {
                 (*output.as_mut_ptr()).strict_std_compliance = ffi::FF_COMPLIANCE_EXPERIMENTAL;
             }
             let video =
-                others.add_to(&mut output, |output, source| add_video(output, source, parameters, spec.time_base))?;
+                others.add_to(&mut output, |output, source| add_video(output, source, parameters, timeline.clip()))?;
             let mut options = ffmpeg::Dictionary::new();
             match spec.container {
                 Container::Mp4 | Container::Mov => {
@@ -305,12 +306,12 @@ fn add_video(
     output: &mut Output,
     source: &Stream<'_>,
     parameters: codec::Parameters,
-    time_base: Ratio,
+    clip: &Clip,
 ) -> Result<(), ffmpeg::Error> {
     let is_hevc = parameters.id() == codec::Id::HEVC;
     let mut stream = output.add_stream(ffmpeg::encoder::find(codec::Id::None))?;
     stream.set_parameters(parameters);
-    stream.set_time_base((time_base.num, time_base.den));
+    stream.set_time_base((clip.time_base.num, clip.time_base.den));
     stream.set_avg_frame_rate(source.avg_frame_rate());
     stream.set_rate(source.rate());
     // SAFETY: both streams are valid and ours.
@@ -332,6 +333,10 @@ fn add_video(
                 std::ptr::copy_nonoverlapping(bytes.as_ptr(), room, bytes.len());
             }
         }
+    }
+    if let Some(hdr) = &clip.hdr {
+        // SAFETY: the stream is ours.
+        unsafe { hdr::mark_stream(hdr, stream.as_mut_ptr()) };
     }
     Ok(())
 }

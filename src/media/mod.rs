@@ -15,6 +15,7 @@ mod encoders;
 mod error;
 mod fates;
 mod hardware;
+mod hdr;
 mod input;
 mod integrity;
 mod join;

@@ -13,7 +13,7 @@ use ffmpeg_next as ffmpeg;
 
 use super::error::MediaError;
 use super::properties::{Appearance, PictureProperties};
-use super::{input, integrity, times};
+use super::{hdr, input, integrity, times};
 use crate::contract::{Clip, Keep, PacketInfo, Ratio};
 
 /// How large a clip may be.
@@ -123,6 +123,7 @@ pub fn probe(path: &Path, keep: &Keep, limits: &Limits) -> Result<Probe, MediaEr
         pts,
         last_duration,
         packet_pts,
+        hdr: hdr::of_clip(path, stream.index)?,
     };
     Ok(Probe { clip, appearance, packets: read.packets, warnings })
 }

@@ -26,6 +26,11 @@ impl<'a> Timeline<'a> {
         Self { clip, depth: depth as usize, lead: first_gap.min(average).max(1) }
     }
 
+    /// Whose times these are.
+    pub(super) fn clip(&self) -> &'a Clip {
+        self.clip
+    }
+
     /// When frame `index`, in display order, is shown.
     pub(super) fn pts(&self, index: usize) -> i64 {
         self.clip.pts[index]
@@ -74,6 +79,7 @@ mod tests {
             pts: pts.to_vec(),
             last_duration: 40,
             packet_pts: Vec::new(),
+            hdr: None,
         }
     }
 

@@ -33,7 +33,8 @@ pub fn library_version() -> String {
 }
 
 fn encode_one(name: &str) -> Result<Packet, MediaError> {
-    let settings = EncodeSettings { encoder: name.to_owned(), preset: "ultrafast".to_owned(), crf: 23, threads: 1 };
+    let settings =
+        EncodeSettings { encoder: name.to_owned(), preset: "ultrafast".to_owned(), crf: 23, hdr: None, threads: 1 };
     let timing = Timing { time_base: Ratio { num: 1, den: 25 }, frame_rate: Ratio { num: 25, den: 1 } };
     let properties = PictureProperties {
         sample_aspect: (0, 1),

@@ -227,11 +227,12 @@ impl Lane {
         frames: impl Iterator<Item = (FrameIndex, Decoded, Option<u64>)>,
         encoded: &mut dyn FnMut(u64),
     ) -> Result<Done, WorkError> {
-        let ChunkSpec { span, video, time_base, frame_rate, .. } = &order.spec;
+        let ChunkSpec { span, video, hdr, time_base, frame_rate, .. } = &order.spec;
         let settings = EncodeSettings {
             encoder: video.encoder.clone(),
             preset: video.preset.clone(),
             crf: video.crf,
+            hdr: *hdr,
             threads: self.means.threads,
         };
         let timing = Timing { time_base: *time_base, frame_rate: *frame_rate };

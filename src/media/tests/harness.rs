@@ -47,7 +47,7 @@ impl Default for Trip {
 }
 
 pub fn lossless(threads: usize) -> EncodeSettings {
-    EncodeSettings { encoder: "libx264".to_owned(), preset: "ultrafast".to_owned(), crf: 0, threads }
+    EncodeSettings { encoder: "libx264".to_owned(), preset: "ultrafast".to_owned(), crf: 0, hdr: None, threads }
 }
 
 /// Chunks of `size` frames, each with the packets from its last keyframe on.

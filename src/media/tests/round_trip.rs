@@ -24,7 +24,7 @@ fn changed(joined: &Joined) -> Vec<String> {
 }
 
 fn av1() -> EncodeSettings {
-    EncodeSettings { encoder: "libsvtav1".to_owned(), preset: "ultrafast".to_owned(), crf: 30, threads: 2 }
+    EncodeSettings { encoder: "libsvtav1".to_owned(), preset: "ultrafast".to_owned(), crf: 30, hdr: None, threads: 2 }
 }
 
 fn contents(packets: &[(String, f64)]) -> Vec<&str> {
@@ -105,6 +105,7 @@ fn lossy_chunks_keep_b_frames_and_every_time() {
         encoder: encoder.to_owned(),
         preset: preset.to_owned(),
         crf: 20,
+        hdr: None,
         threads: 2,
     };
     for (settings, codec) in [
@@ -135,6 +136,49 @@ fn the_container_says_the_same_about_the_pictures() {
         let source = make(dir.path(), name, &recipe.arguments);
         let (output, _) = round_trip(&source, "mp4", &Trip::default());
         assert_eq!(ffprobe(&source, keys), ffprobe(&output, keys), "{name}");
+    }
+}
+
+#[test]
+fn the_screen_that_a_clip_was_made_for_is_kept_in_stream_and_container() {
+    let dir = tempfile::tempdir().unwrap();
+    let screen = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)";
+    // In the bit stream only, as cameras and encoders leave it.
+    let source = make(
+        dir.path(),
+        "pq.mp4",
+        &format!(
+            "-f lavfi -i testsrc2=s=160x96:r=25:d=1 -c:v libx265 -preset ultrafast -pix_fmt yuv420p10le -tag:v hvc1 -color_primaries \
+             bt2020 -color_trc smpte2084 -colorspace bt2020nc -x265-params \
+             log-level=error:hdr10=1:master-display={screen}:max-cll=1000,400"
+        ),
+    );
+    let probed = probe(&source, &Keep::default(), &Limits::default()).unwrap();
+    let hdr = probed.clip.hdr.expect("it says so");
+    assert_eq!(hdr.light, Some([1000, 400]));
+    let entries = "-select_streams v:0 -read_intervals %+#1 -show_entries frame_side_data=side_data_type,red_x,green_y,max_luminance,\
+                   max_content,max_average";
+    let said = |path: &Path, entries: &str| {
+        let all = ["-v", "error", "-of", "flat"].into_iter().chain(entries.split_whitespace());
+        let printed = run("ffprobe", &all.chain([path.to_str().unwrap()]).collect::<Vec<_>>());
+        let of_screen = |line: &&str| ["red_x", "green_y", "max_"].iter().any(|key| line.contains(key));
+        printed.lines().filter(of_screen).map(|line| line.split_once('=').unwrap().1.to_owned()).collect::<Vec<_>>()
+    };
+    let expected = said(&source, entries);
+    assert_eq!(expected.len(), 5, "{expected:?}");
+    let of_stream = "-select_streams v:0 -show_entries stream_side_data";
+    for (encoder, preset) in [("libx264", "ultrafast"), ("libx265", "ultrafast"), ("libsvtav1", "ultrafast")] {
+        let settings = EncodeSettings {
+            encoder: encoder.to_owned(),
+            preset: preset.to_owned(),
+            crf: 20,
+            hdr: probed.clip.hdr,
+            threads: 1,
+        };
+        let (output, _) = round_trip(&source, "mp4", &Trip { settings, ..Trip::default() });
+        // FFmpeg 5.1 writes it into H.264, and does not read it there.
+        assert!(encoder == "libx264" || said(&output, entries) == expected, "{encoder}: in the bit stream");
+        assert_eq!(said(&output, of_stream), expected, "{encoder}: in the container");
     }
 }
 
