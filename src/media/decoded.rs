@@ -50,7 +50,7 @@ impl Decoded {
         let opaque = || MediaError::OpaquePixels { pixel_format: pixels::name(format).to_owned() };
         let planar = pixels::planar(format).ok_or_else(opaque)?;
         if planar != format || !repack::is_plain(&self.frame) {
-            self.frame = repack::repack(&self.frame, planar, self.color().full_range);
+            self.frame = repack::repack(&self.frame, planar, self.color());
         }
         if self.layout().is_grey {
             self.no_colour = Some(self.no_colour());
@@ -65,7 +65,7 @@ impl Decoded {
     pub fn encodable(mut self, encoder: &str) -> Result<Self, MediaError> {
         let accepted = pixels::encodable(self.frame.format(), encoder)?;
         if accepted != self.frame.format() {
-            self.frame = repack::repack(&self.frame, accepted, self.color().full_range);
+            self.frame = repack::repack(&self.frame, accepted, self.color());
         }
         Ok(self)
     }

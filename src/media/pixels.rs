@@ -6,8 +6,8 @@
 //! | `gray` to `gray16le` | themselves; the new face is grey too | nothing |
 //! | the same in other orders: `nv12`, `nv21`, `nv16`, `p010le`, `p210le`, `yuyv422`, `uyvy422`, `y210le`, big endian | the planar format of the same depth and subsampling | nothing |
 //! | with transparency: `yuva420p`, `yuva444p10le`, `ya8`, … | the same without | transparency |
-//! | RGB of up to 8 bits (`rgb24`, `bgra`, `gbrp`, `pal8`, `rgb565le`, …) | `yuv444p`, BT.709, full range | up to 2 of 255 steps, by rounding; transparency |
-//! | RGB of more bits (`rgb48le`, `gbrp10le`, …) | `yuv444p10le`, BT.709, full range | bits beyond ten; transparency |
+//! | RGB of up to 8 bits (`rgb24`, `bgra`, `gbrp`, `pal8`, `rgb565le`, …) | `yuv444p`, full range, of the matrix that the clip names | up to 2 of 255 steps, by rounding; transparency |
+//! | RGB of more bits (`rgb48le`, `gbrp10le`, …) | `yuv444p10le`, likewise | bits beyond ten; transparency |
 //! | Bayer, XYZ, float, one bit per pixel, pictures in a graphics card's memory | refused | |
 //!
 //! What the encoder does not take is then given to it in the nearest format with at least the same depth and chroma

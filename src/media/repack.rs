@@ -9,8 +9,7 @@ use ffmpeg_next as ffmpeg;
 use super::pixels::{Kind, Layout, layout};
 use crate::frame::{Color, Matrix};
 
-/// H.273's code of BT.709, and FFmpeg's of full range: what RGB becomes.
-const BT709: c_int = 1;
+/// FFmpeg's code of full range.
 const FULL_RANGE: c_int = 2;
 
 /// Whether the frame's planes can be looked at where they are: rows from top to bottom, words at even addresses.
@@ -25,32 +24,32 @@ pub(super) fn is_plain(frame: &frame::Video) -> bool {
     })
 }
 
-/// A copy of `frame` with the planar format `to`: one that [`super::pixels`] chose for its own. `full_range` is the
-/// frame's.
+/// A copy of `frame` with the planar format `to`: one that [`super::pixels`] chose for its own. `color` is the frame's;
+/// RGB gets its matrix, in full range.
 ///
 /// Chroma that is finer in `to` is repeated downwards and interpolated to the right (4:1:1 is sited on the left).
-pub(super) fn repack(frame: &frame::Video, to: Pixel, full_range: bool) -> frame::Video {
+pub(super) fn repack(frame: &frame::Video, to: Pixel, color: Color) -> frame::Video {
     let target = layout(to).expect("pictures are brought to planar formats only");
     let source = Kind::of(frame.format()).expect("formats without readable samples have no way");
     let mut packed = frame::Video::new(to, frame.width(), frame.height());
     // SAFETY: both frames are valid; only properties are copied.
     unsafe { ffi::av_frame_copy_props(packed.as_mut_ptr(), frame.as_ptr()) };
     if source.is_rgb() {
-        from_rgb(frame, &source, &mut packed, &target);
+        from_rgb(frame, &source, &mut packed, &target, color.matrix);
         // SAFETY: the frame is ours; numbers are written where C keeps its enums.
         unsafe {
-            (&raw mut (*packed.as_mut_ptr()).colorspace).cast::<c_int>().write(BT709);
+            (&raw mut (*packed.as_mut_ptr()).colorspace).cast::<c_int>().write(code_of(color.matrix));
             (&raw mut (*packed.as_mut_ptr()).color_range).cast::<c_int>().write(FULL_RANGE);
         }
         return packed;
     }
-    if full_range {
+    if color.full_range {
         // `yuvj…` says so by its name alone.
         // SAFETY: as above.
         unsafe { (&raw mut (*packed.as_mut_ptr()).color_range).cast::<c_int>().write(FULL_RANGE) };
     }
     for plane in 0..if target.is_grey { 1 } else { 3 } {
-        copy_plane(frame, &source, &mut packed, &target, (plane, full_range));
+        copy_plane(frame, &source, &mut packed, &target, (plane, color.full_range));
     }
     packed
 }
@@ -90,10 +89,19 @@ fn copy_plane(
     }
 }
 
-/// R, G, B to Y, Cb, Cr of BT.709, full range (ITU-T H.273, equations 26 to 43).
-fn from_rgb(frame: &frame::Video, source: &Kind, packed: &mut frame::Video, target: &Layout) {
-    let (kr, kb) = Matrix::Bt709.coefficients();
-    let color = Color::sdr(Matrix::Bt709, true).at_depth(target.depth);
+/// H.273's.
+fn code_of(matrix: Matrix) -> c_int {
+    match matrix {
+        Matrix::Bt709 => 1,
+        Matrix::Bt601 => 6,
+        Matrix::Bt2020 => 9,
+    }
+}
+
+/// R, G, B to Y, Cb, Cr in full range (ITU-T H.273, equations 26 to 43).
+fn from_rgb(frame: &frame::Video, source: &Kind, packed: &mut frame::Video, target: &Layout, matrix: Matrix) {
+    let (kr, kb) = matrix.coefficients();
+    let color = Color::sdr(matrix, true).at_depth(target.depth);
     let (max, neutral) = (color.max(), color.neutral());
     let width = frame.width() as usize;
     let gains: [f32; 3] = std::array::from_fn(|channel| {
@@ -156,6 +164,8 @@ fn write_line(packed: &mut frame::Video, target: &Layout, plane: usize, row: usi
 mod tests {
     use super::*;
     use crate::media::pixels::{name, planar};
+
+    const COLOR: Color = Color::sdr(Matrix::Bt709, false);
 
     /// A frame of any format, each component's samples made up, and these samples.
     fn made_up(format: &str, width: u32, height: u32) -> (frame::Video, Vec<Vec<u16>>) {
@@ -237,7 +247,7 @@ mod tests {
             // Odd where the format allows it.
             let is_packed = format.contains("yv") || format.starts_with("y2");
             let (frame, components) = made_up(format, if is_packed { 8 } else { 7 }, 5);
-            let repacked = repack(&frame, planar(frame.format()).unwrap(), false);
+            let repacked = repack(&frame, planar(frame.format()).unwrap(), COLOR);
             let planes = if layout(repacked.format()).unwrap().is_grey { 1 } else { 3 };
             for plane in 0..planes {
                 assert_eq!(samples(&repacked, plane), components[plane], "{format}, plane {plane}");
@@ -249,7 +259,7 @@ mod tests {
     fn finer_chroma_and_more_bits_keep_what_is_there() {
         let check = |from: &str, to: &str, full_range: bool| {
             let (frame, components) = made_up(from, 16, 8);
-            let finer = repack(&frame, to.parse().unwrap(), full_range);
+            let finer = repack(&frame, to.parse().unwrap(), Color { full_range, ..COLOR });
             let (source, target) = (layout(frame.format()).unwrap(), layout(finer.format()).unwrap());
             for plane in 0..if source.is_grey { 1 } else { 3 } {
                 let (columns, rows) = source.size(plane, (16, 8));
@@ -278,7 +288,7 @@ mod tests {
     #[test]
     fn interpolated_chroma_lies_between_its_neighbours() {
         let (frame, components) = made_up("yuv411p", 16, 1);
-        let finer = repack(&frame, Pixel::YUV422P, false);
+        let finer = repack(&frame, Pixel::YUV422P, COLOR);
         let [a, b] = [components[1][0], components[1][1]];
         assert_eq!(samples(&finer, 1)[..3], [a, (a + b).div_ceil(2), b]);
         assert_eq!(samples(&finer, 1)[7], components[1][3]); // nothing is to the right of the last
@@ -301,7 +311,7 @@ mod tests {
                 let pixel: Pixel = format.parse().unwrap();
                 let mut frame = frame::Video::new(pixel, 3, 2);
                 fill(&mut frame, rgb);
-                let repacked = repack(&frame, planar(pixel).unwrap(), false);
+                let repacked = repack(&frame, planar(pixel).unwrap(), COLOR);
                 let steps = if layout(repacked.format()).unwrap().depth == 10 { 1023.0 / 255.0 } else { 1.0 };
                 for (plane, expected) in yuv.into_iter().enumerate() {
                     let found = samples(&repacked, plane);
@@ -318,7 +328,7 @@ mod tests {
                         (&raw const (*raw).color_range).cast::<c_int>().read(),
                     )
                 };
-                assert_eq!(marks, (BT709, FULL_RANGE), "{format}");
+                assert_eq!(marks, (1, FULL_RANGE), "{format}");
             }
         }
     }

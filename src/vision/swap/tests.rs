@@ -117,7 +117,14 @@ fn chroma_of_every_subsampling_is_changed_in_place() {
     let mut swapper = swapper(&other_portrait());
     let (frame, face) = target(0);
     let reference = swapped(&mut swapper, &(frame.clone(), face.clone()), 1.0);
-    for (shift, site) in [((0, 0), ChromaSite::Center), ((1, 0), ChromaSite::Left), ((1, 1), ChromaSite::Center)] {
+    for (shift, site) in [
+        ((0, 0), ChromaSite::Center),
+        ((1, 0), ChromaSite::Left),
+        ((1, 1), ChromaSite::Center),
+        ((0, 1), ChromaSite::Center),
+        ((2, 0), ChromaSite::Left),
+        ((2, 2), ChromaSite::Left),
+    ] {
         let mut picture = Planar::from_frame(&frame, shift, site);
         let before = picture.clone();
         swapper.swap(&mut picture.view_mut(), &face, 1.0, None).unwrap();
@@ -358,9 +365,9 @@ impl Planar {
         let planes = [0, 1, 2].map(|plane| {
             let (sx, sy) = if plane == 0 { (0, 0) } else { shift };
             let (columns, rows) = (width.div_ceil(1 << sx), height.div_ceil(1 << sy));
-            let drop = |s: u8| if plane == 0 { 0 } else { 1 - s };
+            let place = |at: usize, s: u8| if plane == 0 { at } else { (at << s) >> 1 };
             let source = frame.planes()[plane];
-            (0..rows).flat_map(|y| (0..columns).map(move |x| source.row(y >> drop(sy))[x >> drop(sx)])).collect()
+            (0..rows).flat_map(|y| (0..columns).map(move |x| source.row(place(y, sy))[place(x, sx)])).collect()
         });
         Self { planes, width, height, shift, site, color: view.color }
     }
