@@ -4,6 +4,7 @@
 
 mod chunk;
 mod clip;
+mod damage;
 mod event;
 mod id;
 mod job;
@@ -15,6 +16,7 @@ pub mod topics;
 
 pub use chunk::{ChunkRecord, ChunkSpec, Fingerprint, PIPELINE, Span, Toolchain, worker_group};
 pub use clip::{Clip, Cut, PacketInfo, Ratio};
+pub use damage::{Damage, DamageCount};
 pub use event::{ChunkOutcome, JobEvent, State, Status, StatusChunk};
 pub use id::{Digest, JobId, partition_of};
 pub use job::{CHUNK_FRAMES, CRF, ENCODERS, Faces, Job, PRESETS, Swap, Swapper, Video};

@@ -40,6 +40,12 @@ pub struct Clip {
     /// none, and the container's count.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub packet_pts: Vec<i64>,
+    /// Numbers of the packets that are decoded and never shown (edit lists), in decode order from 0, increasing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hidden: Vec<u64>,
+    /// The file ends before its container says: these are the frames that are whole, and the other streams end with the last.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
 }
 
 impl Clip {

@@ -48,6 +48,8 @@ impl Planned {
             pts: (0..8).collect(),
             last_duration: 1,
             packet_pts: Vec::new(),
+            hidden: Vec::new(),
+            truncated: false,
         };
         let chunk =
             |start, end| Cut { start, end, lo: start, hi: end, first_packet: start, last_packet: end - 1, base_pts: 0 };

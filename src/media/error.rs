@@ -138,12 +138,26 @@ pub enum MediaError {
     },
 
     /// Size or pixel format changes inside the clip.
-    #[error("the picture changes from {before} to {after} inside the clip; such clips are not supported")]
+    #[error(
+        "the picture changes from {before} to {after}{} (expected one size and pixel format: cut the clip there, or re-encode it)",
+        at(*seconds)
+    )]
     PictureChanged {
         /// E.g. `640x360 yuv420p`.
         before: String,
         /// E.g. `480x360 yuv420p`.
         after: String,
+        /// From the clip's first frame; `None` where only a part of it is known.
+        seconds: Option<f64>,
+    },
+
+    /// A frame is broken, and there is no whole one near it that could stand in for it.
+    #[error("no frame near it can be decoded: {reason}")]
+    NoneWhole {
+        /// Which of the frames that were wanted, from 0.
+        wanted: usize,
+        /// What FFmpeg said.
+        reason: String,
     },
 
     /// This FFmpeg has no such encoder.
@@ -290,6 +304,10 @@ impl Classify for MediaError {
             _ => Kind::Poison,
         }
     }
+}
+
+fn at(seconds: Option<f64>) -> String {
+    seconds.map(|seconds| format!(" at {seconds:.3} s")).unwrap_or_default()
 }
 
 fn after(last_good: Option<f64>) -> String {

@@ -1,7 +1,7 @@
 //! Video in and out: probe a clip, cut it into slices, decode them, encode chunks, join these into the finished clip.
 //!
 //! The only user of FFmpeg's libraries. In the order in which a clip meets them: [`probe()`], [`slice()`],
-//! [`SliceDecoder`], [`ChunkEncoder`], [`join()`]. Between processes, video travels in NUT files, which keep every time
+//! [`WantedFrames`], [`ChunkEncoder`], [`join()`]. Between processes, video travels in NUT files, which keep every time
 //! exactly: a *slice* holds source packets, a *chunk* encoded ones. Nothing here knows what is done to the pixels in
 //! between.
 
@@ -17,6 +17,7 @@ mod log;
 mod memory;
 mod nut;
 mod pad;
+mod pictures;
 mod probe;
 mod properties;
 mod slice;
@@ -24,6 +25,7 @@ mod streams;
 mod timeline;
 mod times;
 mod version;
+mod wanted;
 
 #[cfg(test)]
 mod tests;
@@ -34,14 +36,18 @@ pub use decoded::{Decoded, pixels_supported};
 pub use encode::{ChunkEncoder, EncodeSettings, Encoded, Timing, check_encodable};
 pub use error::{ChunkProblem, MediaError};
 pub use join::{ChunkFile, JoinRequest, Joined, join};
-pub use probe::{Limits, Probe, probe};
+pub use probe::{Limits, Probe, probe, probe_tolerant};
 pub use properties::Appearance;
 pub use slice::slice;
 pub use streams::{OtherStream, other_streams};
 pub use version::encoder_version;
+pub use wanted::{Wanted, WantedFrames};
 
 /// Prepares FFmpeg; call once at the start of the program. Its messages go to `tracing` (target `ffmpeg`, level debug).
 pub fn init() {
     memory::keep_small();
+    memory::limit_blocks();
     log::install();
+    // Without it errors have no text.
+    ffmpeg_next::util::error::register_all();
 }

@@ -63,6 +63,8 @@ pub(super) struct OtherStreams {
     /// Subtracted from every time in the output.
     pub shift: Time,
     part: Part,
+    /// Why no more of them could be read than was; none if they end where the file does.
+    broken: Option<String>,
 }
 
 /// A stream beside the video, and what becomes of it.
@@ -159,7 +161,7 @@ impl OtherStreams {
         }
         let shift = part.start.unwrap_or_else(|| shift(&input, &fates, first_frame));
         let targets = vec![None; fates.len()];
-        Ok(Self { input, path: source.to_owned(), fates, targets, next: None, shift, part })
+        Ok(Self { input, path: source.to_owned(), fates, targets, next: None, shift, part, broken: None })
     }
 
     /// Adds the output's streams in the source's order; `add_video` adds the joined one. Returns its index.
@@ -207,7 +209,7 @@ impl OtherStreams {
 
     /// Writes every packet that begins before `until`; all that are left if `None`.
     pub(super) fn write_until(&mut self, output: &mut Output, until: Option<Time>) -> Result<(), MediaError> {
-        if self.copied() == 0 {
+        if self.copied() == 0 || self.broken.is_some() {
             return Ok(());
         }
         loop {
@@ -216,9 +218,14 @@ impl OtherStreams {
                 None => match input::next_packet(&mut self.input) {
                     Ok(Some(packet)) => packet,
                     Ok(None) => return Ok(()),
-                    Err(error) => {
+                    Err(error) if input::is_unreadable(&self.input) => {
                         let reason = error.to_string().to_lowercase();
                         return Err(MediaError::File { action: "read", path: self.path.clone(), reason });
+                    }
+                    // The file is damaged: what comes before is kept.
+                    Err(error) => {
+                        self.broken = Some(error.to_string().to_lowercase());
+                        return Ok(());
                     }
                 },
             };
@@ -265,7 +272,9 @@ impl OtherStreams {
     /// The streams that are not, each with its reason.
     pub(super) fn left_out(&self) -> Vec<String> {
         let others = others(&self.input, &self.fates);
-        others.iter().filter(|stream| stream.left_out.is_some()).map(OtherStream::to_string).collect()
+        let left_out = others.iter().filter(|stream| stream.left_out.is_some()).map(OtherStream::to_string);
+        let broken = self.broken.as_ref().map(|reason| format!("the file's end cannot be read ({reason}): sound may end early"));
+        left_out.chain(broken).collect()
     }
 }
 

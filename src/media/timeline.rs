@@ -74,6 +74,8 @@ mod tests {
             pts: pts.to_vec(),
             last_duration: 40,
             packet_pts: Vec::new(),
+            hidden: Vec::new(),
+            truncated: false,
         }
     }
 

@@ -91,11 +91,21 @@ fn limits_are_kept() {
         (Limits { max_height: 95, ..usual }, "height"),
         (Limits { max_frames: 74, ..usual }, "number of frames"),
         (Limits { max_seconds: 2, ..usual }, "length in seconds"),
+        (Limits { max_pixels: 160 * 96 - 1, ..usual }, "number of pixels"),
+        (Limits { max_bytes: Some(source.metadata().unwrap().len() - 1), ..usual }, "size in bytes"),
     ] {
         let error = probe(&source, &Keep::default(), &limits).unwrap_err();
         assert!(matches!(error, MediaError::OverLimit { what: found, .. } if found == what), "{what}: {error}");
     }
-    let exact = Limits { max_width: 160, max_height: 96, max_frames: 75, max_seconds: 3 };
+    let bytes = source.metadata().unwrap().len();
+    let exact = Limits {
+        max_width: 160,
+        max_height: 96,
+        max_pixels: 160 * 96,
+        max_frames: 75,
+        max_seconds: 3,
+        max_bytes: Some(bytes),
+    };
     assert!(probe(&source, &Keep::default(), &exact).is_ok());
 }
 
