@@ -8,9 +8,10 @@ pub fn too_much(damage: Damage, run: &Run, plan: &Plan) -> Option<String> {
     if run.job.tolerate_damage || !damage.is_too_much(frames) {
         return None;
     }
-    let Damage { frames: broken, in_a_row, .. } = damage;
+    let Damage { frames: broken, in_a_row, black, .. } = damage;
+    let black = if black > 0 { format!(", {black} without a whole one near") } else { String::new() };
     Some(format!(
-        "target: {broken} of its {frames} frames are damaged, up to {in_a_row} in a row, the first at {} (expected one in 20 at \
+        "target: {broken} of its {frames} frames are damaged, up to {in_a_row} in a row{black}, the first at {} (expected one in 20 at \
          most, and 25 in a row; tolerate_damage accepts all)",
         time_of_first(damage, plan)
     ))
@@ -21,6 +22,9 @@ pub fn warning(damage: Damage, plan: &Plan) -> Option<String> {
     let first = time_of_first(damage, plan);
     match damage.frames {
         0 => None,
+        frames if damage.black > 0 => {
+            Some(format!("{frames} frames were damaged, the first at {first}: {} are black, the others repeat their neighbours", damage.black))
+        }
         1 => Some(format!("1 frame was damaged and repeats its neighbour, at {first}")),
         frames => Some(format!("{frames} frames were damaged and repeat their neighbours, the first at {first}")),
     }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::contract::{Digest, Job, Plan, Toolchain, keys};
 use crate::error::{Classify, Kind, Refusal};
 use crate::frame::Pixels;
-use crate::media::{self, MediaError, WantedFrames};
+use crate::media::{self, MediaError, Shows, WantedFrames};
 use crate::photo;
 use crate::plan;
 use crate::site::{Site, SiteError};
@@ -129,10 +129,9 @@ impl Analyst {
         let mut frames = WantedFrames::open(slice, 1, time(stretch.start)..=time(stretch.end - 1))?;
         loop {
             let frame = match frames.next() {
-                Ok(Some(next)) if next.stands_in || wanted.binary_search(&next.frame.pts()).is_err() => continue,
+                Ok(Some(next)) if next.shows != Shows::Own || wanted.binary_search(&next.frame.pts()).is_err() => continue,
                 Ok(Some(next)) => next.frame,
-                // Whether a clip that is broken goes on is for its chunks to say.
-                Ok(None) | Err(MediaError::NoneWhole { .. }) => break,
+                Ok(None) => break,
                 Err(error) => return Err(error),
             };
             let faces = self.with_nets(|nets| nets.track.anchor(&frame.view())).map_err(MediaError::caller)?;

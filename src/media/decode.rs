@@ -132,6 +132,38 @@ impl SliceDecoder {
         }
     }
 
+    /// A black frame of the size that the slice tells; `None` if it tells none.
+    pub(super) fn black(&self, pts: i64) -> Option<Decoded> {
+        let parameters = self.input.parameters();
+        // NUT tells sizes, but no pixel formats: it is the usual one, unless the decoder has learnt of another.
+        let format = match self.decoder.format() {
+            ffmpeg::format::Pixel::None => ffmpeg::format::Pixel::YUV420P,
+            known => known,
+        };
+        let mut frame = frame::Video::empty();
+        // SAFETY: the frame and the parameters are ours; FFmpeg checks size and format when it allocates the samples.
+        let code = unsafe {
+            let (parameters, frame) = (&*parameters.as_ptr(), frame.as_mut_ptr());
+            let format = ffi::AVPixelFormat::from(format);
+            ((*frame).width, (*frame).height) = (parameters.width, parameters.height);
+            (*frame).format = format as std::ffi::c_int;
+            match ffi::av_frame_get_buffer(frame, 0) {
+                0 => {
+                    let strides = (*frame).linesize.map(|stride| stride as isize);
+                    let range = match self.properties.range {
+                        2 => ffi::AVColorRange::AVCOL_RANGE_JPEG,
+                        _ => ffi::AVColorRange::AVCOL_RANGE_MPEG,
+                    };
+                    let (width, height) = ((*frame).width, (*frame).height);
+                    ffi::av_image_fill_black((*frame).data.as_mut_ptr(), strides.as_ptr(), format, range, width, height)
+                }
+                code => code,
+            }
+        };
+        frame.set_pts(Some(pts));
+        (code >= 0).then(|| Decoded::new(frame, Arc::clone(&self.properties)))?
+    }
+
     /// A frame has come out.
     pub(super) fn has_begun(&self) -> bool {
         self.picture.is_some()

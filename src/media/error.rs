@@ -151,15 +151,6 @@ pub enum MediaError {
         seconds: Option<f64>,
     },
 
-    /// A frame is broken, and there is no whole one near it that could stand in for it.
-    #[error("no frame near it can be decoded: {reason}")]
-    NoneWhole {
-        /// Which of the frames that were wanted, from 0.
-        wanted: usize,
-        /// What FFmpeg said.
-        reason: String,
-    },
-
     /// This FFmpeg has no such encoder.
     #[error("encoder {name} is not built into this machine's ffmpeg (choose another, or install it)")]
     EncoderMissing {

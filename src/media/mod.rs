@@ -41,7 +41,7 @@ pub use properties::Appearance;
 pub use slice::slice;
 pub use streams::{OtherStream, other_streams};
 pub use version::encoder_version;
-pub use wanted::{Wanted, WantedFrames};
+pub use wanted::{Shows, Wanted, WantedFrames};
 
 /// Prepares FFmpeg; call once at the start of the program. Its messages go to `tracing` (target `ffmpeg`, level debug).
 pub fn init() {

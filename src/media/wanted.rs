@@ -2,7 +2,8 @@
 //!
 //! Frame counts and times stay, whatever is broken. Which frame stands in depends on the clip, and not on how it was cut: the last
 //! whole one before, if it belongs to the same GOP; else the next whole one. (Only where no next one lies in the slice does one of
-//! an earlier GOP stand in; and where every packet is a keyframe, the whole slice counts as one GOP, so it is the last one before.)
+//! an earlier GOP stand in, and where the slice has no whole frame at all, black ones; where every packet is a keyframe, the whole
+//! slice counts as one GOP, so that the last one before stands in.)
 //!
 //! *Broken* is a frame that does not come out of the decoder, or that comes out marked: parts of it were made up
 //! (`decode_error_flags`: error concealment of H.264, MPEG-1, -2 and -4), or it refers to frames that are missing
@@ -38,8 +39,19 @@ pub struct WantedFrames {
 pub struct Wanted {
     /// The frame.
     pub frame: Decoded,
-    /// Its own is broken: this is another one's picture.
-    pub stands_in: bool,
+    /// What it shows.
+    pub shows: Shows,
+}
+
+/// What a frame shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shows {
+    /// Its own picture.
+    Own,
+    /// Its own is broken: another one's.
+    Neighbour,
+    /// No picture of the slice is whole: nothing, which is black.
+    Nothing,
 }
 
 #[derive(Clone, Copy)]
@@ -104,7 +116,7 @@ impl WantedFrames {
     /// The next wanted frame; `None` after the last.
     ///
     /// # Errors
-    /// [`MediaError::NoneWhole`] where no frame can stand in; [`MediaError::PictureChanged`]; [`MediaError::File`].
+    /// [`MediaError::PictureChanged`]; [`MediaError::File`]; [`MediaError::Decode`] where there is not even a black frame.
     #[expect(clippy::should_implement_trait, reason = "an iterator of results would hide that it ends after an error")]
     pub fn next(&mut self) -> Result<Option<Wanted>, MediaError> {
         let Some(&wanted) = self.times.get(self.next) else { return Ok(None) };
@@ -112,7 +124,7 @@ impl WantedFrames {
             match quick(decoder, wanted)? {
                 Some(frame) => {
                     self.next += 1;
-                    return Ok(Some(Wanted { frame, stands_in: false }));
+                    return Ok(Some(Wanted { frame, shows: Shows::Own }));
                 }
                 None => self.pass = Pass::Careful(Careful::open(&self.slice)?),
             }
@@ -123,13 +135,9 @@ impl WantedFrames {
             true => i64::MIN,
             false => self.keys.iter().map(|key| key.pts).filter(|pts| *pts <= wanted).max().unwrap_or(i64::MIN),
         };
-        let Some(found) = careful.frame_at(wanted, gop) else {
-            let reason = match careful.decoder.failure() {
-                MediaError::Decode { reason, .. } => reason,
-                other => other.to_string(),
-            };
-            return Err(MediaError::NoneWhole { wanted: self.next, reason });
-        };
+        let found = careful.frame_at(wanted, gop);
+        let black = || careful.decoder.black(wanted).map(|frame| Wanted { frame, shows: Shows::Nothing });
+        let Some(found) = found.or_else(black) else { return Err(careful.decoder.failure()) };
         self.next += 1;
         Ok(Some(found))
     }
@@ -186,10 +194,10 @@ impl Careful {
     fn frame_at(&mut self, wanted: i64, gop: i64) -> Option<Wanted> {
         if let Some(frame) = self.ahead.take_if(|ahead| ahead.pts() == wanted) {
             self.before = Some(frame.repeated_at(wanted));
-            return Some(Wanted { frame, stands_in: false });
+            return Some(Wanted { frame, shows: Shows::Own });
         }
         let same_gop = self.before.as_ref().filter(|before| before.pts() >= gop);
         let other = same_gop.or(self.ahead.as_ref()).or(self.before.as_ref())?;
-        Some(Wanted { frame: other.repeated_at(wanted), stands_in: true })
+        Some(Wanted { frame: other.repeated_at(wanted), shows: Shows::Neighbour })
     }
 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::contract::{ChunkSpec, DamageCount, Digest, Faces, Fingerprint, FrameCounts, ResultFooter, StageSeconds, Swapper};
 use crate::error::{Classify, Kind};
 use crate::frame::{FrameIndex, Pixels};
-use crate::media::{ChunkEncoder, Decoded, EncodeSettings, Encoded, MediaError, Timing, WantedFrames};
+use crate::media::{ChunkEncoder, Decoded, EncodeSettings, Encoded, MediaError, Shows, Timing, WantedFrames};
 use crate::photo::{self, PhotoError};
 use crate::seal::{self, SealError};
 use crate::telemetry::Stage;
@@ -81,14 +81,6 @@ pub enum WorkError {
         /// What the spec says.
         expected: String,
     },
-    /// A frame is broken, and so are all that could stand in for it.
-    #[error("frame {frame} of the clip is damaged, and {source}")]
-    Damaged {
-        /// Its number in the clip.
-        frame: FrameIndex,
-        /// Why.
-        source: MediaError,
-    },
     /// The result's file.
     #[error(transparent)]
     Seal(#[from] SealError),
@@ -108,7 +100,7 @@ impl Classify for WorkError {
         match self {
             Self::Media(error) => error.kind(),
             Self::Vision(error) => error.kind(),
-            Self::Photo(_) | Self::Frames { .. } | Self::Damaged { .. } => Kind::Poison,
+            Self::Photo(_) | Self::Frames { .. } => Kind::Poison,
             Self::Seal(_) | Self::Io(_) | Self::Panicked => Kind::Fatal,
             Self::Stopped => Kind::Retry,
         }
@@ -343,13 +335,9 @@ fn decode(decoding: &Decoding<'_>, frames: &SyncSender<(FrameIndex, Decoded)>) -
         if stop.load(Ordering::Relaxed) {
             return Err(WorkError::Stopped);
         }
-        let next = clock.spend(Stage::Decode, || wanted.next()).map_err(|error| match error {
-            MediaError::NoneWhole { .. } => WorkError::Damaged { frame: number, source: error },
-            error => error.into(),
-        })?;
-        let Some(next) = next else { return Ok(clock) };
+        let Some(next) = clock.spend(Stage::Decode, || wanted.next())? else { return Ok(clock) };
         if (span.start..span.end).contains(&number) {
-            noted(damage).count(number, next.stands_in);
+            noted(damage).count(number, next.shows != Shows::Own, next.shows == Shows::Nothing);
         }
         if frames.send((number, next.frame)).is_err() {
             return Ok(clock); // a later stage has failed and says why
