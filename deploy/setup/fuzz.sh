@@ -31,11 +31,10 @@ seed a.avi -c:v mpeg4 -g 4 -bf 1 -c:a mp3
 seed a.mpg -c:v mpeg2video -g 4 -bf 1 -c:a mp2
 seed a.mov -c:v prores_ks -profile:v 0 -an
 seed a.flv -c:v flv1 -an
-for clip in "$work"/clips/*; do
-    cp "$clip" "$work/slices/"
+for clip in "$work"/clips/*.mp4; do
     [[ -s $work/slices/$(basename "$clip").nut ]] ||
-        ffmpeg -nostdin -v error -y -i "$clip" -map 0:v -c copy -flags +bitexact -metadata picture="0/1 0 0 0 0 0 0" \
-            -metadata tick=1/10000 "$work/slices/$(basename "$clip").nut" || true
+        ffmpeg -nostdin -v error -y -i "$clip" -map 0:v -c copy -flags +bitexact -metadata picture="0 1 0 0 0 0 0 0" \
+            -metadata tick=1/10240 "$work/slices/$(basename "$clip").nut" || true
 done
 for picture in png jpg; do
     [[ -s $work/photos/a.$picture ]] || ffmpeg -nostdin -v error -y -f lavfi -i testsrc2=s=32x24 -frames:v 1 "$work/photos/a.$picture"

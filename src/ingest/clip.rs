@@ -37,7 +37,7 @@ pub async fn fetch(site: &Site, job: &Job, scratch: &Path) -> Result<Target, Ing
 /// The local path of what `location` names; fetched to `to` if it is elsewhere.
 pub async fn bring(site: &Site, field: &str, location: &str, to: &Path) -> Result<PathBuf, IngestError> {
     let refuse = |error: &dyn std::fmt::Display| Refusal::new(field, error.to_string(), "a file that can be read");
-    let location = Location::parse(location).map_err(|error| refuse(&error))?;
+    let location = Location::of_object(location).map_err(|error| refuse(&error))?;
     if let Some(path) = site.locations.local_path(&location).await.map_err(|error| refuse(&error))? {
         return Ok(path);
     }
