@@ -96,7 +96,7 @@ pub fn main() -> ExitCode {
                 () = stop.cancelled() => Ok(Exit::Interrupted),
                 outcome = gc::run(args, config) => outcome,
             },
-            Command::Probe(args) => probe::run(&args),
+            Command::Probe(args) => probe::run(&args, &config),
             Command::Models(args) => models::run(args, &config),
             Command::Lane(_) => unreachable!("a lane needs none of this and has its own way"),
         }

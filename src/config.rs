@@ -15,6 +15,8 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
+use crate::media;
+
 mod explain;
 mod lanes;
 mod layers;
@@ -52,6 +54,16 @@ pub const LANE_MEMORY_MB: RangeInclusive<u64> = 128..=1_048_576;
 pub const CHUNK_SECONDS: RangeInclusive<u64> = 1..=86_400;
 /// Accepted seconds that a frame may take.
 pub const FRAME_SECONDS: RangeInclusive<f64> = 0.001..=3_600.0;
+/// Accepted limits of a clip's width and height, pixels.
+pub const SIDE: RangeInclusive<u32> = 16..=32_768;
+/// Accepted limits of width times height: FFmpeg has no pictures above that.
+pub const PIXELS: RangeInclusive<u64> = 256..=268_435_456;
+/// Accepted limits of a clip's frames.
+pub const FRAMES: RangeInclusive<u64> = 1..=100_000_000;
+/// Accepted limits of a clip's length, seconds.
+pub const SECONDS: RangeInclusive<u64> = 1..=31_536_000;
+/// Accepted limits of a clip's file, MB.
+pub const FILE_MB: RangeInclusive<u64> = 1..=1_000_000_000;
 /// Accepted chunks of a lane's life.
 pub const CHUNKS_PER_LANE: RangeInclusive<u64> = 1..=1_000_000_000;
 
@@ -65,6 +77,8 @@ pub struct Config {
     pub store: Store,
     /// Which files jobs may name.
     pub locations: Locations,
+    /// How large their clips may be.
+    pub limits: Limits,
     /// The role that plans and cuts clips.
     pub ingest: Ingest,
     /// The role that swaps chunks.
@@ -155,6 +169,53 @@ impl Default for Store {
 pub struct Locations {
     /// Folders that `file://` locations of jobs must lie in, absolute. Default: none, so jobs can name no file.
     pub roots: Vec<PathBuf>,
+}
+
+/// `[limits]`: what is larger is refused before anything is allocated for it. Of a clip as it comes, before it is trimmed.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Width, pixels, 16 to 32,768. Default: 8,192.
+    pub width: u32,
+    /// Height, pixels, 16 to 32,768. Default: 8,192.
+    pub height: u32,
+    /// Width times height, 256 to 268,435,456. Default: 35,389,440 (8192x4320). A lane takes about 0.11 MB for each thousand, so
+    /// more of them need more `worker.lane_memory_mb`.
+    pub pixels: u64,
+    /// Frames, 1 to 100,000,000. Default: 2,000,000; ingest takes about 100 bytes for each.
+    pub frames: u64,
+    /// Seconds, 1 to 31,536,000. Default: 43,200.
+    pub seconds: u64,
+    /// Size of the file, MB, 1 to 1,000,000,000. Default: none.
+    pub file_mb: Option<u64>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let media::Limits { max_width, max_height, max_pixels, max_frames, max_seconds, .. } = media::Limits::default();
+        Self {
+            width: max_width,
+            height: max_height,
+            pixels: max_pixels,
+            frames: max_frames,
+            seconds: max_seconds,
+            file_mb: None,
+        }
+    }
+}
+
+impl Limits {
+    /// As the probe wants them.
+    pub fn of_clips(&self) -> media::Limits {
+        media::Limits {
+            max_width: self.width,
+            max_height: self.height,
+            max_pixels: self.pixels,
+            max_frames: self.frames,
+            max_seconds: self.seconds,
+            max_bytes: self.file_mb.map(|mb| mb * 1_000_000),
+        }
+    }
 }
 
 /// `[ingest]`

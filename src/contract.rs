@@ -4,6 +4,7 @@
 
 mod chunk;
 mod clip;
+mod damage;
 mod event;
 mod hdr;
 mod id;
@@ -16,6 +17,7 @@ pub mod topics;
 
 pub use chunk::{ChunkRecord, ChunkSpec, Fingerprint, PIPELINE, Span, Toolchain, worker_group};
 pub use clip::{Clip, Cut, PacketInfo, Ratio};
+pub use damage::{Damage, DamageCount};
 pub use event::{ChunkOutcome, JobEvent, State, Status, StatusChunk};
 pub use hdr::{Hdr, Mastering};
 pub use id::{Digest, JobId, partition_of};

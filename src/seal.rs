@@ -120,7 +120,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), video).unwrap();
         let fingerprint = serde_json::from_value(serde_json::json!(Digest::of(b"name"))).unwrap();
-        let counts = FrameCounts { frames: u64::from(PIPELINE), without_face: 0, faces: 0 };
+        let counts = FrameCounts { frames: u64::from(PIPELINE), ..FrameCounts::default() };
         let made = seal(file.path(), |sha256| ResultFooter { fingerprint, sha256, counts, reorder_depth: 2 }).unwrap();
         (file, made)
     }

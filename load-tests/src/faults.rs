@@ -6,7 +6,7 @@
 
 mod checker;
 mod clip;
-mod dice;
+pub(crate) mod dice;
 mod kafka;
 mod process;
 mod proxy_broker;

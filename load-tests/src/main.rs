@@ -5,6 +5,7 @@ mod clips;
 mod faults;
 mod identity;
 mod measure;
+mod mutate;
 mod sheet;
 
 use std::path::PathBuf;
@@ -32,6 +33,8 @@ enum Command {
     },
     /// Roles killed, stopped, cut off and lied to, on a real Kafka: does every frame still come out once?
     Faults(faults::Faults),
+    /// Clips with flipped bits, cut off, their boxes swapped: each must be finished or refused, within memory and time
+    Mutate(mutate::Mutate),
     /// Cosine of SFace embeddings between a photo and the faces of clips, before and after
     Identity {
         /// The photo
@@ -68,6 +71,7 @@ fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Bench { facemill, runs } => bench::run(&facemill, runs),
         Command::Faults(args) => faults::run(&args),
+        Command::Mutate(args) => mutate::run(&args),
         Command::Identity { photo, before, after, every, at_least } => {
             identity::run(&photo, &before, &after, every, at_least)
         }

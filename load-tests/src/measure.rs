@@ -49,7 +49,7 @@ pub fn run(command: &mut Command) -> Result<Run> {
 }
 
 /// Notes the peak of a process and of all below it, kB.
-fn look(process: u32, peaks: &mut HashMap<u32, u64>) {
+pub fn look(process: u32, peaks: &mut HashMap<u32, u64>) {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     if let Some(peak) = peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse::<u64>().ok()) {

@@ -21,6 +21,7 @@ use crate::ingest::last_ended;
 use crate::site::{Site, SiteError, unix_millis};
 use crate::store::Body;
 
+use super::damage;
 use super::finish::{bare_manifest, finish, marker_of, remove_marker};
 use super::join::{JoinError, Joined, join};
 use super::ledger::{Counted, Settled};
@@ -282,7 +283,8 @@ impl Desk {
             // The run has ended: by another assembler, if it is still open here.
             ChunkOutcome::Skipped => self.ended_elsewhere(job, run).await,
             ChunkOutcome::Failed { reason } => {
-                self.end(job, run, Ending::failed(format!("chunk {index}: {reason}"))).await
+                let times = damage::times_of_chunk(&open.plan, index);
+                self.end(job, run, Ending::failed(format!("chunk {index} ({times}): {reason}"))).await
             }
             // Another worker had what this one missed; or ingest is at it already.
             ChunkOutcome::Missing { .. } if open.ledger.is_settled(index) || open.asked_ingest => Ok(()),
@@ -298,6 +300,9 @@ impl Desk {
                     return Ok(());
                 }
                 open.idle.progressed();
+                if let Some(reason) = damage::too_much(open.ledger.damage(), &open.run, &open.plan) {
+                    return self.end(job, run, Ending::failed(reason)).await;
+                }
                 let open = &self.open[job];
                 self.announce(open, Some(StatusChunk { index, reused: *reused })).await?;
                 self.join_if_complete(job).await
@@ -382,7 +387,7 @@ impl Desk {
         match result {
             Ok(joined) => {
                 open.ledger.spend(&joined.seconds);
-                open.frames_without_face = joined.frames_without_face;
+                open.counts = joined.counts;
                 let ending = Ending {
                     state: State::Done,
                     reason: None,
@@ -411,7 +416,8 @@ impl Desk {
     async fn end(&mut self, job: &JobId, run: u32, ending: Ending) -> Result<(), SiteError> {
         let Some(open) = self.leave(job, run) else { return Ok(()) };
         let mut totals = open.ledger.totals().clone();
-        totals.frames_without_face = open.frames_without_face.max(totals.frames_without_face);
+        totals.frames_without_face = open.counts.without_face.max(totals.frames_without_face);
+        totals.frames_damaged = open.counts.damage.frames.max(totals.frames_damaged);
         let mut warnings = open.warnings();
         warnings.extend(ending.warnings);
         let manifest = Manifest {

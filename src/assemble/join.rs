@@ -9,7 +9,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use crate::contract::{Cut, Fingerprint, Output, Plan, ResultFooter, Run, StageSeconds, keys};
+use crate::contract::{Cut, Fingerprint, FrameCounts, Output, Plan, ResultFooter, Run, StageSeconds, keys};
 use crate::crash;
 use crate::error::{Classify, Kind};
 use crate::media::{self, ChunkFile, JoinRequest, MediaError};
@@ -18,6 +18,7 @@ use crate::site::{Site, SiteError};
 use crate::store::{Expected, Location, LocationError, StoreError, Version};
 use crate::telemetry::{self, Stage};
 
+use super::damage;
 use super::open::slice_digests;
 
 /// Footers read at once.
@@ -29,7 +30,7 @@ pub struct Joined {
     /// Where.
     pub output: Output,
     /// As the results say.
-    pub frames_without_face: u64,
+    pub counts: FrameCounts,
     /// What could not be kept.
     pub warnings: Vec<String>,
     /// Where the time went.
@@ -59,6 +60,9 @@ pub enum JoinError {
     /// The results do not fit together.
     #[error(transparent)]
     Media(MediaError),
+    /// Too many frames of the clip are broken.
+    #[error("{0}")]
+    Damaged(String),
     /// The output cannot be put in its place.
     #[error("output: {0}")]
     Output(LocationError),
@@ -79,7 +83,7 @@ impl Classify for JoinError {
             Self::Site(error) => error.kind(),
             Self::Target(error) | Self::Output(error) => error.kind(),
             Self::Media(error) => error.kind(),
-            Self::TargetChanged | Self::Result { .. } | Self::OutputChanged(_) => Kind::Poison,
+            Self::TargetChanged | Self::Result { .. } | Self::Damaged(_) | Self::OutputChanged(_) => Kind::Poison,
             Self::Stopped | Self::Ended => Kind::Retry,
         }
     }
@@ -93,6 +97,10 @@ pub async fn join(site: &Site, run: &Run, plan: &Plan, stop: Arc<AtomicBool>) ->
     let scratch = site.scratch("join")?;
     let target = bring_target(site, run, scratch.path()).await?;
     let results = Results::of(site, run, plan).await?;
+    let counts = results.counts();
+    if let Some(reason) = damage::too_much(counts.damage, run, plan) {
+        return Err(JoinError::Damaged(reason));
+    }
     let container = media::container_of(Path::new(&run.job.output)).map_err(JoinError::Media)?;
     let output = scratch.path().join("output");
 
@@ -117,7 +125,7 @@ pub async fn join(site: &Site, run: &Run, plan: &Plan, stop: Arc<AtomicBool>) ->
                 output: &output,
                 container,
                 trim_to_first_frame: keep.start.is_some(),
-                trim_to_last_frame: keep.has_end(),
+                trim_to_last_frame: keep.has_end() || plan.clip.truncated,
                 cancelled: &|| stop.load(Ordering::Relaxed),
                 progress: &mut |_| crash::point("assemble.join.mux"),
             });
@@ -147,8 +155,8 @@ pub async fn join(site: &Site, run: &Run, plan: &Plan, stop: Arc<AtomicBool>) ->
     telemetry::stage(Stage::Join, started.elapsed());
     Ok(Joined {
         output: Output { location: run.job.output.clone(), version: version.map(|version| version.to_string()), bytes },
-        frames_without_face: results.footers.iter().map(|footer| footer.counts.without_face).sum(),
-        warnings: joined.others.iter().filter(|other| !other.is_copied()).map(ToString::to_string).collect(),
+        counts,
+        warnings: joined.warnings.into_iter().chain(damage::warning(counts.damage, plan)).collect(),
         seconds: StageSeconds::from([(Stage::Join.as_str().to_owned(), started.elapsed().as_secs_f64())]),
     })
 }
@@ -198,6 +206,15 @@ impl Results {
 
     fn reorder_depth(&self) -> u32 {
         self.footers.iter().map(|footer| footer.reorder_depth).max().unwrap_or(0)
+    }
+
+    fn counts(&self) -> FrameCounts {
+        self.footers.iter().map(|footer| footer.counts).fold(FrameCounts::default(), |all, one| FrameCounts {
+            frames: all.frames + one.frames,
+            without_face: all.without_face + one.without_face,
+            faces: all.faces + one.faces,
+            damage: all.damage.and(one.damage),
+        })
     }
 
     /// Fetches and verifies the results in order, two ahead of the joiner. Ends early when the joiner is gone.

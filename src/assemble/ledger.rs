@@ -1,6 +1,6 @@
 //! The ledger counts every chunk once, whatever arrives: pure, so that its rules can be tested by themselves.
 
-use crate::contract::{FrameCounts, StageSeconds, Totals};
+use crate::contract::{Damage, FrameCounts, StageSeconds, Totals};
 use crate::frame::FrameIndex;
 
 /// What a settled chunk brought.
@@ -65,6 +65,7 @@ impl Ledger {
         }
         self.totals.frames_done += chunk.counts.frames;
         self.totals.frames_without_face += chunk.counts.without_face;
+        self.totals.frames_damaged += chunk.counts.damage.frames;
         self.spend(&chunk.seconds);
         Counted::First
     }
@@ -84,6 +85,7 @@ impl Ledger {
         }
         self.totals.frames_done -= counts.frames;
         self.totals.frames_without_face -= counts.without_face;
+        self.totals.frames_damaged -= counts.damage.frames;
         true
     }
 
@@ -110,6 +112,11 @@ impl Ledger {
         self.settled.get(index as usize).is_some_and(Option::is_some)
     }
 
+    /// What of the settled chunks is broken.
+    pub fn damage(&self) -> Damage {
+        self.settled.iter().flatten().fold(Damage::default(), |all, share| all.and(share.counts.damage))
+    }
+
     /// In numbers.
     pub fn totals(&self) -> &Totals {
         &self.totals
@@ -123,7 +130,11 @@ mod tests {
     use super::*;
 
     fn chunk(frames: u64, reused: bool) -> Settled {
-        Settled { reused, counts: FrameCounts { frames, without_face: 1, faces: 0 }, seconds: StageSeconds::new() }
+        Settled {
+            reused,
+            counts: FrameCounts { frames, without_face: 1, ..FrameCounts::default() },
+            seconds: StageSeconds::new(),
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! It keeps its ledgers in memory and can always rebuild them from the store. It alone writes final states.
 
+mod damage;
 mod desk;
 mod finish;
 mod join;

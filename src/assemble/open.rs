@@ -49,7 +49,7 @@ pub struct OpenJob {
     /// How long nothing has happened.
     pub idle: Idle,
     /// As the results say, once they have been joined.
-    pub frames_without_face: u64,
+    pub counts: FrameCounts,
 }
 
 impl OpenJob {
@@ -78,7 +78,7 @@ impl OpenJob {
             joining: None,
             asked_ingest: false,
             idle: Idle::default(),
-            frames_without_face: 0,
+            counts: FrameCounts::default(),
         };
         open.count_results(site).await?;
         Ok(Some(open))

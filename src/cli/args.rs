@@ -121,6 +121,10 @@ pub struct Swap {
     /// Only the first N frames of what is not trimmed; the audio ends with the last of them
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Output")]
     pub frame_limit: Option<u64>,
+    /// Go on with a clip however damaged it is: broken frames repeat the one before, a file that was cut off ends with its last
+    /// whole frame [default: one broken frame in 20, 25 in a row]
+    #[arg(long, help_heading = "Output")]
+    pub tolerate_damage: bool,
 
     /// Shortest and longest chunk, frames, 1..1000000
     #[arg(long, default_value = "64..128", value_name = "MIN..MAX", value_parser = chunk_frames, help_heading = "Execution")]
@@ -166,6 +170,9 @@ pub struct Probe {
     /// Only the first N frames of what is not trimmed
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub frame_limit: Option<u64>,
+    /// Take a file that was cut off up to its last whole frame
+    #[arg(long)]
+    pub tolerate_damage: bool,
     /// Shortest and longest chunk, frames, 1..1000000
     #[arg(long, default_value = "64..128", value_name = "MIN..MAX", value_parser = chunk_frames)]
     pub chunk_frames: ChunkFrames,

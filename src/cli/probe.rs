@@ -6,6 +6,7 @@ use anyhow::Result;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::config::Config;
 use crate::contract::{self, Clip, Digest, Keep, Plan, Swapper};
 use crate::ingest;
 use crate::media::{self, Appearance, Limits, OtherStream};
@@ -15,8 +16,8 @@ use super::Exit;
 use super::args::Probe;
 
 /// Runs the command.
-pub fn run(args: &Probe) -> Result<Exit> {
-    let refused = match look(args) {
+pub fn run(args: &Probe, config: &Config) -> Result<Exit> {
+    let refused = match look(args, &config.limits.of_clips()) {
         Ok(report) => {
             match args.json {
                 true => println!("{}", serde_json::to_string(&report)?),
@@ -80,14 +81,15 @@ struct Chunks {
     packets_per_frame: f64,
 }
 
-fn look(args: &Probe) -> Result<Report> {
+fn look(args: &Probe, limits: &Limits) -> Result<Report> {
     let swapper = Swapper::from(args.swapper);
     let keep = Keep { start: args.trim_start, end: args.trim_end, limit: args.frame_limit };
     let container = media::container_of(&args.output_path)?;
-    let probe = media::probe(&args.clip, &keep, &Limits::default())?;
+    let probe = if args.tolerate_damage { media::probe_tolerant } else { media::probe };
+    let probe = probe(&args.clip, &keep, limits)?;
     let streams = media::other_streams(&args.clip, probe.clip.stream, container)?;
     let (picture, sha256) = (probe.appearance.clone(), seal::digest_file(&args.clip)?);
-    let rule = ingest::cut_rule(swapper, args.chunk_frames.0, keep);
+    let rule = ingest::cut_rule(swapper, args.chunk_frames.0, keep, args.tolerate_damage);
     let plan = ingest::planned(probe, sha256, rule, swapper)?;
     let wanted = contract::Video { encoder: args.output_video_encoder.clone(), ..contract::Video::default() };
     let output = args.output_path.to_string_lossy();

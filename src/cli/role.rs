@@ -28,7 +28,7 @@ pub async fn ingest(_args: Role, config: Config, stop: CancellationToken) -> Res
         jobs: config.ingest.jobs,
         outstanding_chunks: config.ingest.outstanding_chunks as u32,
         provider: config.worker.provider.clone(),
-        limits: media::Limits::default(),
+        limits: config.limits.of_clips(),
         hardware: media::HardwareEncoders::Listed(config.worker.hardware_encoders.clone()),
     };
     // Cancel-safe: nothing has been taken on yet.

@@ -65,7 +65,7 @@ pub async fn run(args: Swap, config: Config, stop: CancellationToken) -> Result<
             jobs: 1,
             outstanding_chunks: config.ingest.outstanding_chunks as u32,
             provider: config.worker.provider.clone(),
-            limits: media::Limits::default(),
+            limits: config.limits.of_clips(),
             hardware: media::HardwareEncoders::Tried,
         },
         lanes: config.worker.lanes,
@@ -137,6 +137,7 @@ fn build_job(args: &Swap, swapper: Swapper) -> Result<Job, Refusal> {
         trim_start: args.trim_start,
         trim_end: args.trim_end,
         frame_limit: args.frame_limit,
+        tolerate_damage: args.tolerate_damage,
         labels: Default::default(),
     };
     job.job = id(&format!("swap-{}", Digest::of_json(&(&job, content)).short(20)))?;

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use super::{
-    CHUNK_SECONDS, CHUNKS_PER_LANE, Config, DAYS, FRAME_SECONDS, GRACE_SECONDS, JOBS, LANE_MEMORY_MB, LANES,
-    OUTSTANDING_CHUNKS, PATIENCE_SECONDS, REPAIR_AFTER_SECONDS, REPLICATION, THREADS,
+    CHUNK_SECONDS, CHUNKS_PER_LANE, Config, DAYS, FILE_MB, FRAME_SECONDS, FRAMES, GRACE_SECONDS, JOBS, LANE_MEMORY_MB,
+    LANES, OUTSTANDING_CHUNKS, PATIENCE_SECONDS, PIXELS, REPAIR_AFTER_SECONDS, REPLICATION, SECONDS, SIDE, THREADS,
 };
 
 /// The first setting whose value is of the right type and still not accepted.
 pub(super) fn first_out_of_range(config: &Config) -> Option<&'static str> {
-    let Config { kafka, store, locations, ingest, worker, assemble, .. } = config;
+    let Config { kafka, store, locations, limits, ingest, worker, assemble, .. } = config;
     let accepted = [
         ("kafka.brokers", kafka.brokers.as_deref().is_none_or(are_brokers)),
         ("kafka.replication", kafka.replication.is_none_or(|replicas| REPLICATION.contains(&replicas))),
@@ -21,6 +21,12 @@ pub(super) fn first_out_of_range(config: &Config) -> Option<&'static str> {
         ("store.retention_days", DAYS.contains(&store.retention_days) && store.retention_days > store.longest_job_days),
         ("store.longest_job_days", DAYS.contains(&store.longest_job_days)),
         ("locations.roots", locations.roots.iter().all(|root| root.is_absolute())),
+        ("limits.width", SIDE.contains(&limits.width)),
+        ("limits.height", SIDE.contains(&limits.height)),
+        ("limits.pixels", PIXELS.contains(&limits.pixels)),
+        ("limits.frames", FRAMES.contains(&limits.frames)),
+        ("limits.seconds", SECONDS.contains(&limits.seconds)),
+        ("limits.file_mb", limits.file_mb.is_none_or(|mb| FILE_MB.contains(&mb))),
         ("ingest.jobs", JOBS.contains(&ingest.jobs)),
         ("ingest.outstanding_chunks", OUTSTANDING_CHUNKS.contains(&ingest.outstanding_chunks)),
         ("worker.lanes", LANES.contains(&worker.lanes)),
@@ -57,6 +63,11 @@ pub(super) fn expected(setting: &str, otherwise: String) -> String {
         "store.endpoint_url" => "http://… or https://…".to_owned(),
         "store.force_path_style" => "true or false".to_owned(),
         "locations.roots" => "a list of absolute folders, [\"/srv/faces\"]".to_owned(),
+        "limits.width" | "limits.height" => format!("{SIDE:?}"),
+        "limits.pixels" => format!("{PIXELS:?}"),
+        "limits.frames" => format!("{FRAMES:?}"),
+        "limits.seconds" => format!("{SECONDS:?}"),
+        "limits.file_mb" => format!("{FILE_MB:?}"),
         "ingest.jobs" | "assemble.jobs" => format!("{JOBS:?}"),
         "ingest.outstanding_chunks" => format!("{OUTSTANDING_CHUNKS:?}"),
         "worker.lanes" => format!("{LANES:?}"),
@@ -66,7 +77,7 @@ pub(super) fn expected(setting: &str, otherwise: String) -> String {
         "metrics.listen" => "auto, off or address:port".to_owned(),
         "log.format" => "text or json".to_owned(),
         "onnxruntime" | "scratch" => "a path".to_owned(),
-        "kafka" | "store" | "locations" | "ingest" | "worker" | "assemble" | "metrics" | "log" => {
+        "kafka" | "store" | "locations" | "limits" | "ingest" | "worker" | "assemble" | "metrics" | "log" => {
             format!("a section, [{setting}]")
         }
         _ => otherwise,

@@ -44,6 +44,12 @@ pub struct Clip {
     /// For which screen it was made, where its dynamic range is high and it says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hdr: Option<Hdr>,
+    /// Numbers of the packets that are decoded and never shown (edit lists), in decode order from 0, increasing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hidden: Vec<u64>,
+    /// The file ends before its container says: these are the frames that are whole, and the other streams end with the last.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
 }
 
 impl Clip {

@@ -29,13 +29,21 @@ pub struct CutRule {
     /// Up to this one, which is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trim_end: Option<Moment>,
+    /// A file that was cut off is taken up to its last whole frame.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tolerate_damage: bool,
 }
 
 impl CutRule {
     /// The rule of this version of the planner.
     pub fn new(chunk_frames: [u64; 2], roll: String, keep: Keep) -> Self {
         let Keep { start: trim_start, end: trim_end, limit: frame_limit } = keep;
-        Self { planner: PLANNER, chunk_frames, roll, frame_limit, trim_start, trim_end }
+        Self { planner: PLANNER, chunk_frames, roll, frame_limit, trim_start, trim_end, tolerate_damage: false }
+    }
+
+    /// The same for a job that tolerates damage, or does not.
+    pub fn tolerant(self, tolerate_damage: bool) -> Self {
+        Self { tolerate_damage, ..self }
     }
 
     /// Which frames of the clip are kept.
@@ -196,6 +204,9 @@ pub struct Totals {
     pub frames_reused: FrameIndex,
     /// Settled frames in which no face was found (0 for swapper `none`).
     pub frames_without_face: FrameIndex,
+    /// Settled frames that are broken in the clip and show another one's picture.
+    #[serde(default)]
+    pub frames_damaged: FrameIndex,
     /// Chunks of the clip.
     pub chunks: u32,
     /// Chunks computed for this run.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, Fingerprint};
+use super::{Damage, Digest, Fingerprint};
 
 /// Frames of a result, by what happened to them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +13,9 @@ pub struct FrameCounts {
     pub without_face: u64,
     /// Faces that were swapped.
     pub faces: u64,
+    /// What of them is broken.
+    #[serde(flatten)]
+    pub damage: Damage,
 }
 
 /// The footer of a result (see `seal.rs` for its place in the file).

@@ -49,6 +49,8 @@ impl Planned {
             last_duration: 1,
             packet_pts: Vec::new(),
             hdr: None,
+            hidden: Vec::new(),
+            truncated: false,
         };
         let chunk =
             |start, end| Cut { start, end, lo: start, hi: end, first_packet: start, last_packet: end - 1, base_pts: 0 };

@@ -191,7 +191,7 @@ async fn is_whole(site: &Site, manifest: &Manifest) -> bool {
 pub async fn check_output(site: &Site, job: &Job) -> Result<Option<String>, IngestError> {
     let refuse =
         |error: &dyn std::fmt::Display| Refusal::new("output", error.to_string(), "a place that can be written");
-    let location = Location::parse(&job.output).map_err(|error| refuse(&error))?;
+    let location = Location::of_object(&job.output).map_err(|error| refuse(&error))?;
     media::container_of(std::path::Path::new(&job.output))
         .map_err(|error| Refusal::new("output", error.to_string(), "a name ending in .mp4, .m4v, .mov or .mkv"))?;
     let sort = |error: LocationError| match error.kind() {

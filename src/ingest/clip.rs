@@ -37,7 +37,7 @@ pub async fn fetch(site: &Site, job: &Job, scratch: &Path) -> Result<Target, Ing
 /// The local path of what `location` names; fetched to `to` if it is elsewhere.
 pub async fn bring(site: &Site, field: &str, location: &str, to: &Path) -> Result<PathBuf, IngestError> {
     let refuse = |error: &dyn std::fmt::Display| Refusal::new(field, error.to_string(), "a file that can be read");
-    let location = Location::parse(location).map_err(|error| refuse(&error))?;
+    let location = Location::of_object(location).map_err(|error| refuse(&error))?;
     if let Some(path) = site.locations.local_path(&location).await.map_err(|error| refuse(&error))? {
         return Ok(path);
     }
@@ -50,7 +50,7 @@ pub async fn bring(site: &Site, field: &str, location: &str, to: &Path) -> Resul
 
 /// The plan of the clip: the one that is in the store, or a new one. A clip planned before is not read again.
 pub async fn plan(site: &Site, job: &Job, target: &Target, limits: &media::Limits) -> Result<Plan, IngestError> {
-    let rule = cut_rule(job.swap.swapper, job.chunk_frames, job.keep());
+    let rule = cut_rule(job.swap.swapper, job.chunk_frames, job.keep(), job.tolerate_damage);
     let key = keys::plan(&target.digest, &rule.id());
     match site.read_json(&key).await {
         Ok(Some(plan)) if site.ensure_fresh(&key).await? => return Ok(plan),
@@ -65,7 +65,8 @@ pub async fn plan(site: &Site, job: &Job, target: &Target, limits: &media::Limit
     let (path, limits, source) = (target.path.clone(), *limits, target.digest);
     let swapper = job.swap.swapper;
     let made = tokio::task::spawn_blocking(move || {
-        let probe = media::probe(&path, &rule.keep(), &limits).map_err(|error| unusable(&error))?;
+        let probe = if rule.tolerate_damage { media::probe_tolerant } else { media::probe };
+        let probe = probe(&path, &rule.keep(), &limits).map_err(|error| unusable(&error))?;
         Ok(planned(probe, source, rule, swapper)?)
     });
     let plan = made.await.map_err(SiteError::from)?.map_err(|error| named(error, &target.path, &job.target))?;
@@ -74,12 +75,12 @@ pub async fn plan(site: &Site, job: &Job, target: &Target, limits: &media::Limit
 }
 
 /// How a clip is cut for a swapper.
-pub fn cut_rule(swapper: Swapper, chunk_frames: [u64; 2], keep: Keep) -> CutRule {
+pub fn cut_rule(swapper: Swapper, chunk_frames: [u64; 2], keep: Keep, tolerate_damage: bool) -> CutRule {
     let roll = match swapper {
         Swapper::None => "none".to_owned(),
         Swapper::Mesh => format!("track-{}-{}", track::SEGMENT, smooth::RADIUS),
     };
-    CutRule::new(chunk_frames, roll, keep)
+    CutRule::new(chunk_frames, roll, keep).tolerant(tolerate_damage)
 }
 
 /// The plan of a clip that has been read through; `source` is its file's digest.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::contract::{Digest, Job, Plan, Toolchain, keys};
 use crate::error::{Classify, Kind, Refusal};
 use crate::frame::Pixels;
-use crate::media::{self, MediaError, SliceDecoder};
+use crate::media::{self, MediaError, Shows, WantedFrames};
 use crate::photo;
 use crate::plan;
 use crate::site::{Site, SiteError};
@@ -125,15 +125,17 @@ impl Analyst {
     fn look(&self, plan: &Plan, number: usize, slice: &Path, builder: &mut ReferenceBuilder) -> Result<(), MediaError> {
         let stretch = &plan.looks[number];
         let time = |frame: u64| plan.clip.pts[frame as usize] - stretch.base_pts;
-        let mut wanted = plan::looked_at(stretch, plan.looks.len()).map(time).peekable();
-        let mut decoder = SliceDecoder::open(slice, 1)?;
-        while let Some(&next) = wanted.peek() {
-            let Some(frame) = decoder.next()? else { break };
-            if frame.pts() < next {
-                continue;
-            }
-            wanted.next();
-            let frame = frame.viewable()?;
+        let wanted: Vec<i64> = plan::looked_at(stretch, plan.looks.len()).map(time).collect();
+        let mut frames = WantedFrames::open(slice, 1, time(stretch.start)..=time(stretch.end - 1))?;
+        loop {
+            let frame = match frames.next() {
+                Ok(Some(next)) if next.shows != Shows::Own || wanted.binary_search(&next.frame.pts()).is_err() => {
+                    continue;
+                }
+                Ok(Some(next)) => next.frame.viewable()?,
+                Ok(None) => break,
+                Err(error) => return Err(error),
+            };
             let faces = self.with_nets(|nets| nets.track.anchor(&frame.view())).map_err(MediaError::caller)?;
             // Of several faces none is known to be the one; such a frame teaches nothing.
             if let [face] = &faces[..] {

@@ -35,6 +35,16 @@ impl Decoded {
         Some(Self { frame, pts, properties, no_colour: None })
     }
 
+    /// The same picture, not copied, at another time.
+    pub(super) fn repeated_at(&self, pts: i64) -> Self {
+        let mut frame = frame::Video::empty();
+        // SAFETY: both frames are ours, and the new one holds nothing yet.
+        let code = unsafe { ffi::av_frame_ref(frame.as_mut_ptr(), self.frame.as_ptr()) };
+        assert!(code >= 0, "there is memory for a reference to the frame");
+        frame.set_pts(Some(pts));
+        Self { frame, pts, properties: Arc::clone(&self.properties), no_colour: None }
+    }
+
     /// When the frame is shown: ticks of the clip's time base after the cut's `base_pts`.
     pub fn pts(&self) -> i64 {
         self.pts

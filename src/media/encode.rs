@@ -108,6 +108,7 @@ impl ChunkEncoder {
             return Err(MediaError::PictureChanged {
                 before: describe(self.picture),
                 after: describe(picture_of(frame)),
+                seconds: None,
             });
         }
         match pad::to_even(frame) {

@@ -148,12 +148,17 @@ pub enum MediaError {
     },
 
     /// Size or pixel format changes inside the clip.
-    #[error("the picture changes from {before} to {after} inside the clip; such clips are not supported")]
+    #[error(
+        "the picture changes from {before} to {after}{} (expected one size and pixel format: cut the clip there, or re-encode it)",
+        at(*seconds)
+    )]
     PictureChanged {
         /// E.g. `640x360 yuv420p`.
         before: String,
         /// E.g. `480x360 yuv420p`.
         after: String,
+        /// From the clip's first frame; `None` where only a part of it is known.
+        seconds: Option<f64>,
     },
 
     /// This FFmpeg has no such encoder.
@@ -327,6 +332,10 @@ impl Classify for MediaError {
             _ => Kind::Poison,
         }
     }
+}
+
+fn at(seconds: Option<f64>) -> String {
+    seconds.map(|seconds| format!(" at {seconds:.3} s")).unwrap_or_default()
 }
 
 fn after(last_good: Option<f64>) -> String {

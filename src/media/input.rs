@@ -64,6 +64,13 @@ pub(super) fn next_packet(input: &mut Input) -> Result<Option<Packet>, ffmpeg::E
     }
 }
 
+/// Whether a failure to read lies in the file's device, and not in its content.
+pub(super) fn is_unreadable(input: &Input) -> bool {
+    // SAFETY: the context and what it reads from live as long as `input`.
+    let error = unsafe { (*input.as_ptr()).pb.as_ref() }.map_or(0, |io| io.error);
+    error != 0 && ffmpeg::Error::from(error) != ffmpeg::Error::Eof
+}
+
 /// Makes the demuxer pass over every stream that `wanted` does not name.
 pub(super) fn read_only(input: &mut Input, wanted: impl Fn(usize) -> bool) {
     for mut stream in input.streams_mut() {

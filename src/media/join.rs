@@ -75,6 +75,8 @@ pub struct Joined {
     pub seconds: f64,
     /// The source's streams beside the video, and what became of each.
     pub others: Vec<OtherStream>,
+    /// What is not in the output as it is in the source, each with its reason.
+    pub warnings: Vec<String>,
 }
 
 /// Writes the finished clip.
@@ -120,7 +122,7 @@ pub fn join(request: JoinRequest<'_>) -> Result<Joined, MediaError> {
         return Err(MediaError::Chunk { start: clip.frames(), end: clip.frames(), problem: missing });
     };
     joiner.finish(&mut others)?;
-    Ok(Joined { packets: next_frame, seconds: clip.seconds(), others: others.list() })
+    Ok(Joined { packets: next_frame, seconds: clip.seconds(), others: others.list(), warnings: others.warnings() })
 }
 
 struct OutputSpec<'a> {

@@ -10,6 +10,16 @@ const ARENAS: std::ffi::c_int = 2;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const MAPPED_FROM: std::ffi::c_int = 1 << 20;
 
+/// The largest block that FFmpeg may allocate, bytes: a plane of the largest picture at 16 bits a sample is an eighth of it. What a file
+/// promises of itself is no reason to take more.
+const BLOCK_MAX: usize = 1 << 29;
+
+/// Limits what FFmpeg allocates at once.
+pub fn limit_blocks() {
+    // SAFETY: sets a global number.
+    unsafe { ffmpeg_next::ffi::av_max_alloc(BLOCK_MAX) };
+}
+
 /// Keeps the process small; call once, before threads allocate.
 pub fn keep_small() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]

@@ -1,7 +1,7 @@
 //! Video in and out: probe a clip, cut it into slices, decode them, encode chunks, join these into the finished clip.
 //!
 //! The only user of FFmpeg's libraries. In the order in which a clip meets them: [`probe()`], [`slice()`],
-//! [`SliceDecoder`], [`ChunkEncoder`], [`join()`]. Between processes, video travels in NUT files, which keep every time
+//! [`WantedFrames`], [`ChunkEncoder`], [`join()`]. Between processes, video travels in NUT files, which keep every time
 //! exactly: a *slice* holds source packets, a *chunk* encoded ones. Nothing here knows what is done to the pixels in
 //! between.
 
@@ -23,6 +23,7 @@ mod log;
 mod memory;
 mod nut;
 mod pad;
+mod picture_watch;
 mod pixels;
 mod probe;
 mod properties;
@@ -32,6 +33,7 @@ mod streams;
 mod timeline;
 mod times;
 mod version;
+mod wanted;
 
 #[cfg(test)]
 mod tests;
@@ -45,13 +47,17 @@ pub use error::{ChunkProblem, MediaError};
 pub use fates::{OtherStream, other_streams};
 pub use join::{ChunkFile, JoinRequest, Joined, join};
 pub use pixels::{PixelPath, pixel_path, pixels_viewable};
-pub use probe::{Limits, Probe, probe};
+pub use probe::{Limits, Probe, probe, probe_tolerant};
 pub use properties::Appearance;
 pub use slice::slice;
 pub use version::{encoder_version, library_version};
+pub use wanted::{Shows, Wanted, WantedFrames};
 
 /// Prepares FFmpeg; call once at the start of the program. Its messages go to `tracing` (target `ffmpeg`, level debug).
 pub fn init() {
     memory::keep_small();
+    memory::limit_blocks();
     log::install();
+    // Without it errors have no text.
+    ffmpeg_next::util::error::register_all();
 }

@@ -24,6 +24,8 @@ use crate::contract::Ratio;
 const PICTURE: &str = "picture";
 /// Metadata: seconds per tick of the clip, `num/den`.
 const TICK: &str = "tick";
+/// Metadata: numbers of the packets that are decoded and not shown, in the file's order from 0, `3,4`; left out if there are none.
+const HIDDEN: &str = "hidden";
 
 /// A NUT file in the making.
 pub(super) struct NutWriter {
@@ -45,6 +47,11 @@ pub(super) struct NutHeader<'a> {
 impl NutWriter {
     /// Creates the file, or empties it, and writes the header.
     pub(super) fn create(path: &Path, header: NutHeader<'_>) -> Result<Self, MediaError> {
+        Self::create_with_hidden(path, header, &[])
+    }
+
+    /// As [`NutWriter::create`]; the packets with the numbers `hidden` will not be shown.
+    pub(super) fn create_with_hidden(path: &Path, header: NutHeader<'_>, hidden: &[u64]) -> Result<Self, MediaError> {
         let failed = |reason: String| MediaError::File { action: "create", path: path.to_owned(), reason };
         let file = File::create(path).map_err(|error| failed(error.to_string()))?;
         let Ratio { num, den } = header.time_base;
@@ -65,6 +72,10 @@ impl NutWriter {
             let mut metadata = ffmpeg::Dictionary::new();
             metadata.set(PICTURE, &header.properties.to_string());
             metadata.set(TICK, &format!("{num}/{den}"));
+            if !hidden.is_empty() {
+                let numbers: Vec<String> = hidden.iter().map(u64::to_string).collect();
+                metadata.set(HIDDEN, &numbers.join(","));
+            }
             output.set_metadata(metadata);
             output.write_header()?;
             Ok(output)
@@ -118,6 +129,10 @@ pub(super) struct NutReader {
     pub properties: PictureProperties,
     /// NUT's ticks per tick of the clip.
     scale: i64,
+    /// Numbers of packets that are not shown.
+    hidden: Vec<u64>,
+    /// Packets read.
+    packets: u64,
 }
 
 impl NutReader {
@@ -130,6 +145,8 @@ impl NutReader {
         let metadata = |key: &str| input.metadata().get(key).map(str::to_owned);
         let properties = metadata(PICTURE).as_deref().and_then(PictureProperties::parse);
         let time_base = metadata(TICK).as_deref().and_then(parse_ratio);
+        let hidden = metadata(HIDDEN).unwrap_or_default();
+        let hidden = hidden.split(',').filter_map(|number| number.parse().ok()).collect();
         let (Some(properties), Some(time_base), Some(mut stream)) = (properties, time_base, input.stream_mut(0)) else {
             return Err(failed("it is not one of our slices or chunks".to_owned()));
         };
@@ -137,7 +154,7 @@ impl NutReader {
         unsafe { properties.mark_stream(stream.as_mut_ptr()) };
         let scale = ticks_per_tick(time_base, stream.time_base());
         let scale = scale.ok_or_else(|| failed("its time base does not divide its clip's".to_owned()))?;
-        Ok(Self { input, path: path.to_owned(), time_base, properties, scale })
+        Ok(Self { input, path: path.to_owned(), time_base, properties, scale, hidden, packets: 0 })
     }
 
     /// Codec, size, extradata, and what the source's container said about its pictures.
@@ -145,7 +162,7 @@ impl NutReader {
         self.input.stream(0).expect("checked when opened").parameters()
     }
 
-    /// The next packet, its PTS in ticks of the clip; no DTS. `None` after the last.
+    /// The next packet, its PTS in ticks of the clip; no DTS; marked if it is not shown. `None` after the last.
     pub(super) fn next(&mut self) -> Result<Option<Packet>, MediaError> {
         let failed = |reason: String| MediaError::File { action: "read", path: self.path.clone(), reason };
         let read = input::next_packet(&mut self.input).map_err(|error| failed(reason(error)))?;
@@ -158,6 +175,11 @@ impl NutReader {
         }
         packet.set_dts(None);
         packet.set_duration(0);
+        if self.hidden.contains(&self.packets) {
+            // SAFETY: the packet is ours. Decoders keep back the frames of packets with this flag.
+            unsafe { (*packet.as_mut_ptr()).flags |= ffi::AV_PKT_FLAG_DISCARD };
+        }
+        self.packets += 1;
         Ok(Some(packet))
     }
 }

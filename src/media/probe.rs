@@ -12,6 +12,7 @@ use ffmpeg::{ffi, media};
 use ffmpeg_next as ffmpeg;
 
 use super::error::MediaError;
+use super::picture_watch::PictureWatch;
 use super::properties::{Appearance, PictureProperties};
 use super::{hdr, input, integrity, times};
 use crate::contract::{Clip, Keep, PacketInfo, Ratio};
@@ -23,15 +24,26 @@ pub struct Limits {
     pub max_width: u32,
     /// Pixels. Default 8192.
     pub max_height: u32,
+    /// Width times height. Default 8192 x 4320: a lane takes about 0.11 MB of memory for each thousand pixels, so 4 GB for these.
+    pub max_pixels: u64,
     /// Shown frames. Default 2,000,000: nine hours at 60 frames/s; the probe keeps 24 bytes for each.
     pub max_frames: u64,
     /// Seconds. Default 43,200: twelve hours.
     pub max_seconds: u64,
+    /// Bytes of the file. Default: none.
+    pub max_bytes: Option<u64>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_width: 8192, max_height: 8192, max_frames: 2_000_000, max_seconds: 12 * 3600 }
+        Self {
+            max_width: 8192,
+            max_height: 8192,
+            max_pixels: 8192 * 4320,
+            max_frames: 2_000_000,
+            max_seconds: 12 * 3600,
+            max_bytes: None,
+        }
     }
 }
 
@@ -56,20 +68,52 @@ pub struct Probe {
 /// [`Truncated`](MediaError::Truncated), [`MissingTimes`](MediaError::MissingTimes),
 /// [`DuplicateTimes`](MediaError::DuplicateTimes), [`NoFrames`](MediaError::NoFrames),
 /// [`NothingKept`](MediaError::NothingKept),
-/// [`OverLimit`](MediaError::OverLimit), [`UnsupportedCodec`](MediaError::UnsupportedCodec).
+/// [`OverLimit`](MediaError::OverLimit), [`UnsupportedCodec`](MediaError::UnsupportedCodec),
+/// [`PictureChanged`](MediaError::PictureChanged).
 pub fn probe(path: &Path, keep: &Keep, limits: &Limits) -> Result<Probe, MediaError> {
+    look(path, keep, limits, false)
+}
+
+/// As [`probe`], but a file that was cut off is taken up to its last whole frame.
+///
+/// # Errors
+/// As [`probe`]; [`Truncated`](MediaError::Truncated) only where nothing can be read, since the container's index is missing.
+pub fn probe_tolerant(path: &Path, keep: &Keep, limits: &Limits) -> Result<Probe, MediaError> {
+    look(path, keep, limits, true)
+}
+
+fn look(path: &Path, keep: &Keep, limits: &Limits, tolerant: bool) -> Result<Probe, MediaError> {
+    if let Some(limit) = limits.max_bytes {
+        let length = path.metadata().map_err(|source| MediaError::Unreadable { path: path.to_owned(), source })?.len();
+        over_limit("size in bytes", length, limit)?;
+    }
     let mut input = input::open_clip(path)?;
     let stream = VideoStream::choose(&input, path)?;
     stream.check(limits)?;
     let mut warnings = stream.warnings(&input);
 
     input::read_only(&mut input, |index| index == stream.index);
-    let mut read = read_packets(&mut input, &stream, path, limits)?;
-    refuse_truncated(&input, &stream, path, &read)?;
+    let mut read = read_packets(&mut input, &stream, limits)?;
+    let missing = match read.ended_by.take() {
+        Some(error) => Some(format!("its packets end with {}", input::reason(error))),
+        None => missing_end(&input, &stream, path)?,
+    };
+    let truncated = missing.is_some();
+    if let Some(detail) = missing {
+        let last_good = seconds_into(&read, stream.time_base);
+        if !tolerant {
+            return Err(MediaError::Truncated { path: path.to_owned(), detail, last_good });
+        }
+        read.packets.truncate(read.whole);
+        read.last_shown_duration = 0;
+        let end = last_good.map(|seconds| format!(", which is shown at {seconds:.3} s")).unwrap_or_default();
+        warnings.push(format!("the file is cut off ({detail}); it is taken up to its last whole frame{end}"));
+    }
     let packet_pts = match read.is_timed() {
         true => Vec::new(),
         false => {
-            let made = times::made_anew(path, stream.index, stream.time_base, stream.average_rate)?;
+            let count = read.packets.len();
+            let made = times::made_anew(path, stream.index, stream.time_base, stream.average_rate, count)?;
             if made.len() != read.packets.len() {
                 let detail = format!("{} video packets, then {}", read.packets.len(), made.len());
                 return Err(MediaError::SourceChanged { path: path.to_owned(), detail });
@@ -82,7 +126,10 @@ pub fn probe(path: &Path, keep: &Keep, limits: &Limits) -> Result<Probe, MediaEr
         }
     };
     if read.damaged > 0 {
-        warnings.push(format!("{} video packets are marked as damaged", read.damaged));
+        warnings.push(format!(
+            "{} video packets are marked as damaged; what can be decoded of them is shown",
+            read.damaged
+        ));
     }
 
     let mut shown: Vec<i64> = read.shown().collect();
@@ -103,8 +150,10 @@ pub fn probe(path: &Path, keep: &Keep, limits: &Limits) -> Result<Probe, MediaEr
     let last = kept.end - 1;
     let last_duration = match shown.get(kept.end) {
         Some(next) => next - shown[last],
-        None => stream.last_duration(shown[last], read.last_shown_duration, frame_rate),
+        // What a file that was cut off says of its end is not so.
+        None => stream.last_duration(shown[last], read.last_shown_duration, frame_rate, !truncated),
     };
+    let is_cut_before_end = kept.end < shown.len();
     let mut pts = shown;
     pts.truncate(kept.end);
     pts.drain(..kept.start);
@@ -124,6 +173,8 @@ pub fn probe(path: &Path, keep: &Keep, limits: &Limits) -> Result<Probe, MediaEr
         last_duration,
         packet_pts,
         hdr: hdr::of_clip(path, stream.index)?,
+        hidden: (0..).zip(&read.packets).filter(|(_, packet)| packet.hidden).map(|(number, _)| number).collect(),
+        truncated: truncated && !(keep.has_end() && is_cut_before_end),
     };
     Ok(Probe { clip, appearance, packets: read.packets, warnings })
 }
@@ -180,6 +231,7 @@ impl VideoStream {
     fn check(&self, limits: &Limits) -> Result<(), MediaError> {
         over_limit("width", self.width.into(), limits.max_width.into())?;
         over_limit("height", self.height.into(), limits.max_height.into())?;
+        over_limit("number of pixels", u64::from(self.width) * u64::from(self.height), limits.max_pixels)?;
         let unsupported = |reason| Err(MediaError::UnsupportedCodec { codec: self.codec.clone(), reason });
         if ffmpeg::decoder::find(self.codec_id).is_none() {
             return unsupported("this machine's ffmpeg has no decoder for it");
@@ -227,8 +279,8 @@ impl VideoStream {
         Ratio { num: (rate * 1000.0).round().max(1.0) as i32, den: 1000 }
     }
 
-    fn last_duration(&self, last_pts: i64, packet_duration: i64, frame_rate: Ratio) -> i64 {
-        let until_end = self.end.map(|end| end - last_pts).filter(|&duration| duration > 0);
+    fn last_duration(&self, last_pts: i64, packet_duration: i64, frame_rate: Ratio, has_end: bool) -> i64 {
+        let until_end = self.end.filter(|_| has_end).map(|end| end - last_pts).filter(|&duration| duration > 0);
         let from_packet = Some(packet_duration).filter(|&duration| duration > 0);
         let from_rate = || {
             let ticks = i64::from(self.time_base.den) * i64::from(frame_rate.den);
@@ -249,6 +301,10 @@ struct ReadPackets {
     damaged: u64,
     /// Packets without a time are among them.
     untimed: bool,
+    /// How many there are up to the last that is whole.
+    whole: usize,
+    /// What the demuxer gave up with; none at the file's end.
+    ended_by: Option<ffmpeg::Error>,
 }
 
 impl ReadPackets {
@@ -259,67 +315,79 @@ impl ReadPackets {
         !self.untimed && shown.is_sorted_by(|a, b| a < b)
     }
 
+    /// From the first shown frame to `pts`.
+    fn seconds_to(&self, pts: i64, time_base: Ratio) -> Option<f64> {
+        let ticks = pts.saturating_sub(self.shown().min()?) as f64;
+        Some(ticks * f64::from(time_base.num) / f64::from(time_base.den))
+    }
+
     /// The times of shown frames, in decode order.
     fn shown(&self) -> impl Iterator<Item = i64> {
         self.packets.iter().filter(|packet| !packet.hidden).map(|packet| packet.pts)
     }
 }
 
-fn read_packets(
-    input: &mut Input,
-    stream: &VideoStream,
-    path: &Path,
-    limits: &Limits,
-) -> Result<ReadPackets, MediaError> {
-    let mut read =
-        ReadPackets { packets: Vec::new(), last_shown_duration: 0, last_good: None, damaged: 0, untimed: false };
+fn read_packets(input: &mut Input, stream: &VideoStream, limits: &Limits) -> Result<ReadPackets, MediaError> {
+    let mut read = ReadPackets {
+        packets: Vec::new(),
+        last_shown_duration: 0,
+        last_good: None,
+        damaged: 0,
+        untimed: false,
+        whole: 0,
+        ended_by: None,
+    };
     let mut last_shown = i64::MIN;
+    let parameters = input.stream(stream.index).expect("the stream was found in this input").parameters();
+    let mut pictures = PictureWatch::new(parameters);
     loop {
         let packet = match input::next_packet(input) {
             Ok(Some(packet)) if packet.stream() == stream.index => packet,
             Ok(Some(_)) => continue,
             Ok(None) => return Ok(read),
             Err(error) => {
-                let detail = format!("its packets end with {}", input::reason(error));
-                let last_good = seconds_into(&read, stream.time_base);
-                return Err(MediaError::Truncated { path: path.to_owned(), detail, last_good });
+                read.ended_by = Some(error);
+                return Ok(read);
             }
         };
         read.untimed |= packet.pts().is_none();
         let pts = packet.pts().unwrap_or_default();
         let hidden = input::is_hidden(&packet);
+        read.packets.push(PacketInfo { pts, key: packet.is_key(), hidden });
         if packet.is_corrupt() {
             read.damaged += 1;
         } else {
             read.last_good = read.last_good.max(Some(pts));
+            read.whole = read.packets.len();
+            if let Some((before, after)) = pictures.change(&packet) {
+                let seconds = packet.pts().and_then(|pts| read.seconds_to(pts, stream.time_base));
+                return Err(MediaError::PictureChanged {
+                    before: before.to_string(),
+                    after: after.to_string(),
+                    seconds,
+                });
+            }
         }
         if !hidden && pts > last_shown {
             last_shown = pts;
             read.last_shown_duration = packet.duration();
         }
-        read.packets.push(PacketInfo { pts, key: packet.is_key(), hidden });
         // Twice: hidden packets count too, but a file that never ends must not fill the memory.
         over_limit("number of frames", read.packets.len() as u64 / 2, limits.max_frames)?;
     }
 }
 
-fn refuse_truncated(input: &Input, stream: &VideoStream, path: &Path, read: &ReadPackets) -> Result<(), MediaError> {
+/// What is missing at the file's end, by what its container promises.
+fn missing_end(input: &Input, stream: &VideoStream, path: &Path) -> Result<Option<String>, MediaError> {
     let unreadable = |source| MediaError::Unreadable { path: path.to_owned(), source };
     let length = path.metadata().map_err(unreadable)?.len();
-    let promised = match integrity::cut_off(path).map_err(unreadable)? {
+    Ok(match integrity::cut_off(path).map_err(unreadable)? {
         Some(detail) => Some(detail),
         None if input.format().name().contains("mp4") => {
             integrity::shorter("its sample table", last_indexed_byte(input, stream.index), length)
         }
         None => None,
-    };
-    match promised {
-        None => Ok(()),
-        Some(detail) => {
-            let last_good = seconds_into(read, stream.time_base);
-            Err(MediaError::Truncated { path: path.to_owned(), detail, last_good })
-        }
-    }
+    })
 }
 
 /// One past the last byte that the container's index names.
@@ -337,9 +405,7 @@ fn last_indexed_byte(input: &Input, stream: usize) -> u64 {
 }
 
 fn seconds_into(read: &ReadPackets, time_base: Ratio) -> Option<f64> {
-    let first = read.packets.iter().filter(|packet| !packet.hidden).map(|packet| packet.pts).min()?;
-    let ticks = (read.last_good? - first) as f64;
-    Some(ticks * f64::from(time_base.num) / f64::from(time_base.den))
+    read.seconds_to(read.last_good?, time_base)
 }
 
 fn over_limit(what: &'static str, found: u64, limit: u64) -> Result<(), MediaError> {
@@ -358,7 +424,7 @@ fn list_streams(input: &Input) -> String {
 }
 
 /// FFmpeg's name; empty if the number means nothing.
-fn pixel_format_name(format: std::ffi::c_int) -> String {
+pub(super) fn pixel_format_name(format: std::ffi::c_int) -> String {
     // SAFETY: the descriptor list is constant; formats are walked by FFmpeg itself, so no unknown number becomes an
     // enum.
     unsafe {

@@ -123,8 +123,11 @@ fn start(input: &Input, clip: &Clip, index: usize, cut: Cut, dir: &Path) -> Resu
     let properties = unsafe { PictureProperties::of_stream(stream.as_ptr()) };
     let path = dir.join(format!("{}-{}.nut", cut.start, cut.end));
     let parameters = stream.parameters();
-    let writer =
-        NutWriter::create(&path, NutHeader { parameters, time_base: clip.time_base, properties: &properties })?;
+    let header = NutHeader { parameters, time_base: clip.time_base, properties: &properties };
+    let within = clip.hidden.partition_point(|packet| *packet < cut.first_packet)
+        ..clip.hidden.partition_point(|packet| *packet <= cut.last_packet);
+    let hidden: Vec<u64> = clip.hidden[within].iter().map(|packet| packet - cut.first_packet).collect();
+    let writer = NutWriter::create_with_hidden(&path, header, &hidden)?;
     Ok(OpenSlice { index, cut, path, writer })
 }
 

@@ -57,6 +57,8 @@ pub(super) struct OtherStreams {
     /// Subtracted from every time in the output.
     pub shift: Time,
     part: Part,
+    /// Why no more of them could be read than was; none if they end where the file does.
+    broken: Option<String>,
 }
 
 impl OtherStreams {
@@ -87,7 +89,7 @@ impl OtherStreams {
             converters.push(converter);
         }
         let targets = vec![None; fates.len()];
-        Ok(Self { input, path: source.to_owned(), fates, targets, converters, next: None, shift, part })
+        Ok(Self { input, path: source.to_owned(), fates, targets, converters, next: None, shift, part, broken: None })
     }
 
     /// Adds the output's streams in the source's order; `add_video` adds the joined one. Returns its index.
@@ -144,7 +146,7 @@ impl OtherStreams {
 
     /// Writes every packet that begins before `until`; all that are left if `None`.
     pub(super) fn write_until(&mut self, output: &mut Output, until: Option<Time>) -> Result<(), MediaError> {
-        if self.targets.iter().all(Option::is_none) {
+        if self.targets.iter().all(Option::is_none) || self.broken.is_some() {
             return Ok(());
         }
         loop {
@@ -153,9 +155,14 @@ impl OtherStreams {
                 None => match input::next_packet(&mut self.input) {
                     Ok(Some(packet)) => packet,
                     Ok(None) => return self.finish_converters(output),
-                    Err(error) => {
+                    Err(error) if input::is_unreadable(&self.input) => {
                         let reason = error.to_string().to_lowercase();
                         return Err(MediaError::File { action: "read", path: self.path.clone(), reason });
+                    }
+                    // The file is damaged: what comes before is kept.
+                    Err(error) => {
+                        self.broken = Some(error.to_string().to_lowercase());
+                        return self.finish_converters(output);
                     }
                 },
             };
@@ -232,6 +239,15 @@ impl OtherStreams {
     /// All of them, and what becomes of each.
     pub(super) fn list(&self) -> Vec<OtherStream> {
         others(&self.input, &self.fates)
+    }
+
+    /// What is not in the output as it is in the source, each with its reason.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let others = self.list();
+        let changed = others.iter().filter(|other| !other.is_copied()).map(OtherStream::to_string);
+        let broken =
+            self.broken.as_ref().map(|reason| format!("the file's end cannot be read ({reason}): sound may end early"));
+        changed.chain(broken).collect()
     }
 }
 

@@ -80,6 +80,8 @@ mod tests {
             last_duration: 40,
             packet_pts: Vec::new(),
             hdr: None,
+            hidden: Vec::new(),
+            truncated: false,
         }
     }
 

@@ -39,7 +39,7 @@ enum Place {
     Count(i32),
 }
 
-/// Presentation times of all packets of stream `index`, in decode order, those of shown ones all different.
+/// Presentation times of the first `count` packets of stream `index`, in decode order, those of shown ones all different.
 ///
 /// # Errors
 /// [`MediaError::MissingTimes`] where nothing says when pictures are shown, [`MediaError::DuplicateTimes`] where frames
@@ -49,8 +49,9 @@ pub(super) fn made_anew(
     index: usize,
     time_base: Ratio,
     frame_rate: Ratio,
+    count: usize,
 ) -> Result<Vec<i64>, MediaError> {
-    let packets = read(path, index)?;
+    let packets = read(path, index, count)?;
     let seconds = f64::from(time_base.num) / f64::from(time_base.den);
     if packets.iter().all(|packet| packet.pts.is_some()) {
         return apart(&packets, seconds);
@@ -64,12 +65,15 @@ pub(super) fn made_anew(
     in_display_order(&packets, frame_ticks).ok_or(MediaError::MissingTimes { packet: missing })
 }
 
-fn read(path: &Path, index: usize) -> Result<Vec<Untimed>, MediaError> {
+fn read(path: &Path, index: usize, count: usize) -> Result<Vec<Untimed>, MediaError> {
     let mut input = input::open_clip(path)?;
     let mut headers = input.stream(index).and_then(|stream| Headers::of(stream.parameters()));
     input::read_only(&mut input, |other| other == index);
     let mut packets = Vec::new();
     loop {
+        if packets.len() == count {
+            return Ok(packets);
+        }
         match input::next_packet(&mut input) {
             Ok(None) => return Ok(packets),
             Ok(Some(packet)) if packet.stream() != index => {}

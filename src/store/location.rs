@@ -50,6 +50,23 @@ impl Location {
         Ok(Self::File(PathBuf::from(OsString::from_vec(path))))
     }
 
+    /// A location that a job reads or writes: one object, whatever client is asked for it.
+    ///
+    /// # Errors
+    /// [`LocationError::Malformed`] also for a key that is empty, ends with `/`, or has a part that is empty, `.` or `..`: clients and
+    /// proxies make other keys of these.
+    pub fn of_object(text: &str) -> Result<Self, LocationError> {
+        let location = Self::parse(text)?;
+        let Self::S3 { key, .. } = &location else { return Ok(location) };
+        match key.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            true => Err(LocationError::Malformed {
+                text: text.to_owned(),
+                reason: "the key is empty, or a part between its / is empty, . or ..",
+            }),
+            false => Ok(location),
+        }
+    }
+
     /// The location of a local file.
     ///
     /// # Errors
@@ -140,5 +157,27 @@ mod tests {
             assert!(Location::parse(text).is_err(), "{text:?}");
         }
         assert!(Location::file(Path::new("a/b")).is_err());
+        assert!(Location::parse(&format!("s3://bucket/{}", "k".repeat(1024))).is_ok());
+        assert!(Location::parse(&format!("s3://bucket/{}", "k".repeat(1025))).is_err());
+        assert!(Location::parse("s3://bucket/a\0b").is_err());
+    }
+
+    #[test]
+    fn a_jobs_object_has_a_plain_key() {
+        for text in ["file:///a/../b.mp4", "s3://bucket/a.mp4", "s3://bucket/a/b..c/.d", "s3://bucket/a b"] {
+            assert!(Location::of_object(text).is_ok(), "{text}");
+        }
+        for text in [
+            "s3://bucket",
+            "s3://bucket/",
+            "s3://bucket/a/",
+            "s3://bucket//a",
+            "s3://bucket/../a",
+            "s3://bucket/a/./b",
+            "a",
+        ] {
+            let refused = Location::of_object(text).unwrap_err();
+            assert!(matches!(&refused, LocationError::Malformed { text: found, .. } if found == text), "{refused}");
+        }
     }
 }

@@ -4,16 +4,19 @@
 //! decode → track → swap → encode. Whoever is behind holds the others back.
 
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::contract::{ChunkSpec, Digest, Faces, Fingerprint, FrameCounts, ResultFooter, StageSeconds, Swapper};
+use crate::contract::{
+    ChunkSpec, DamageCount, Digest, Faces, Fingerprint, FrameCounts, ResultFooter, StageSeconds, Swapper,
+};
 use crate::error::{Classify, Kind};
 use crate::frame::{FrameIndex, Pixels};
-use crate::media::{ChunkEncoder, Decoded, EncodeSettings, Encoded, MediaError, SliceDecoder, Timing};
+use crate::media::{ChunkEncoder, Decoded, EncodeSettings, Encoded, MediaError, Shows, Timing, WantedFrames};
 use crate::photo::{self, PhotoError};
 use crate::seal::{self, SealError};
 use crate::telemetry::Stage;
@@ -175,12 +178,14 @@ impl Lane {
     /// decode → encode.
     fn pass(&mut self, order: &LaneOrder, stop: &AtomicBool, encoded: &mut dyn FnMut(u64)) -> Result<Done, WorkError> {
         let (decoded, frames) = sync_channel(FRAMES_BETWEEN_STAGES);
-        let threads = self.means.threads;
-        std::thread::scope(|stages| {
-            let decoding = stages.spawn(move || decode(order, threads, stop, &decoded));
+        let damage = Mutex::default();
+        let decoding = Decoding { order, threads: self.means.threads, stop, damage: &damage };
+        let done = std::thread::scope(|stages| {
+            let decoding = stages.spawn(move || decode(&decoding, &decoded));
             let encoding = self.encode(order, frames.into_iter().map(|(number, frame)| (number, frame, None)), encoded);
             finish(encoding, [decoding.join()])
-        })
+        });
+        done.map(|done| done.with(&damage))
     }
 
     /// decode → track → swap → encode.
@@ -204,12 +209,13 @@ impl Lane {
             Some(path) => Reference::from_bytes(&std::fs::read(path)?),
             None => None,
         };
-        let threads = self.means.threads;
+        let damage = Mutex::default();
+        let decoding = Decoding { order, threads: self.means.threads, stop, damage: &damage };
         let (decoded, frames) = sync_channel(FRAMES_BETWEEN_STAGES);
         let (found, with_faces) = sync_channel(FRAMES_BETWEEN_STAGES);
         let (swapped, ready) = sync_channel(FRAMES_BETWEEN_STAGES);
         let done = std::thread::scope(|stages| {
-            let decoding = stages.spawn(move || decode(order, threads, stop, &decoded));
+            let decoding = stages.spawn(move || decode(&decoding, &decoded));
             let tracking = stages.spawn(|| track(order, &mut track_nets, frames, found));
             let swapping = stages.spawn(|| swap_frames(order, &mut swapper, reference.as_ref(), with_faces, swapped));
             let encoding = self.encode(order, ready.into_iter(), encoded);
@@ -217,7 +223,7 @@ impl Lane {
         });
         self.track_nets = Some(track_nets);
         self.swapper = Some((lender, swapper));
-        done
+        done.map(|done| done.with(&damage))
     }
 
     /// The last stage: on the lane's own thread. Each frame comes with how many faces were swapped in it, if any were looked for.
@@ -273,6 +279,18 @@ struct Done {
     clock: Clock,
 }
 
+impl Done {
+    fn with(mut self, damage: &Mutex<DamageCount>) -> Self {
+        self.counts.damage = noted(damage).damage();
+        self
+    }
+}
+
+/// A count of which a stage that has panicked leaves nothing behind: then there is no result.
+fn noted(damage: &Mutex<DamageCount>) -> std::sync::MutexGuard<'_, DamageCount> {
+    damage.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 /// Adds up the stages: the first failure in the direction of the flow counts, since the later ones follow from it.
 fn finish<const N: usize>(
     encoding: Result<Done, WorkError>,
@@ -292,40 +310,44 @@ fn finish<const N: usize>(
     Ok(done)
 }
 
-/// Sends the frames of the span's window, in order, and stops after the last.
-fn decode(
-    order: &LaneOrder,
+/// What the first stage works with.
+struct Decoding<'a> {
+    order: &'a LaneOrder,
     threads: usize,
-    stop: &AtomicBool,
-    frames: &SyncSender<(FrameIndex, Decoded)>,
-) -> Result<Clock, WorkError> {
+    stop: &'a AtomicBool,
+    /// Of the result's frames: those around it are counted by the chunks that they belong to.
+    damage: &'a Mutex<DamageCount>,
+}
+
+/// Sends the frames of the span's window, in order, and stops after the last.
+fn decode(decoding: &Decoding<'_>, frames: &SyncSender<(FrameIndex, Decoded)>) -> Result<Clock, WorkError> {
+    let Decoding { order, threads, stop, damage } = decoding;
     let ChunkSpec { span, first_pts, last_pts, swap, video, .. } = &order.spec;
     crate::crash::lane(order.spec.clip_frames);
     let mut clock = Clock::default();
-    let mut decoder = SliceDecoder::open(&order.slice, threads)?;
-    decoder.skip_before(*first_pts);
+    let mut wanted = WantedFrames::open(&order.slice, *threads, *first_pts..=*last_pts)?;
+    let times = wanted.times();
+    let is_whole = times.first() == Some(first_pts) && times.last() == Some(last_pts);
+    if times.len() as u64 != span.hi - span.lo || !is_whole {
+        let found = format!("{} frames from {:?} to {:?}", times.len(), times.first(), times.last());
+        let expected = format!("{} frames from {first_pts} to {last_pts}", span.hi - span.lo);
+        return Err(WorkError::Frames { found, expected });
+    }
     let mut number = span.lo;
-    let mut last = None;
-    while number < span.hi {
+    loop {
         if stop.load(Ordering::Relaxed) {
             return Err(WorkError::Stopped);
         }
-        let Some(frame) = clock.spend(Stage::Decode, || decoder.next())? else { break };
-        if frame.pts() < *first_pts {
-            continue; // needed by the decoder only
+        let Some(next) = clock.spend(Stage::Decode, || wanted.next())? else { return Ok(clock) };
+        if (span.start..span.end).contains(&number) {
+            noted(damage).count(number, next.shows != Shows::Own, next.shows == Shows::Nothing);
         }
-        last = Some(frame.pts());
-        let frame = if swap.swapper == Swapper::None { frame } else { frame.viewable()? };
+        let frame = if swap.swapper == Swapper::None { next.frame } else { next.frame.viewable()? };
         if frames.send((number, frame.encodable(&video.encoder)?)).is_err() {
             return Ok(clock); // a later stage has failed and says why
         }
         number += 1;
     }
-    if number == span.hi && last == Some(*last_pts) {
-        return Ok(clock);
-    }
-    let found = format!("{} frames up to {last:?}", number - span.lo);
-    Err(WorkError::Frames { found, expected: format!("{} frames up to {last_pts}", span.hi - span.lo) })
 }
 
 fn track(

@@ -95,6 +95,7 @@ impl Run {
             trim_start: None,
             trim_end: None,
             frame_limit,
+            tolerate_damage: false,
             labels: [("seed".to_owned(), seed.to_string())].into(),
         };
         universe.publish(topics::JOBS, &name, &job)?;

@@ -3,6 +3,7 @@
 //! Clips are made with the `ffmpeg` command, and `ffmpeg` and `ffprobe` judge the result.
 
 mod clips;
+mod damage;
 mod harness;
 mod refusals;
 mod round_trip;

@@ -6,7 +6,7 @@ use super::clips::recipe;
 use super::harness::{make, run};
 use crate::contract::Keep;
 use crate::error::{Classify as _, Kind};
-use crate::media::{Limits, MediaError, probe};
+use crate::media::{Limits, MediaError, probe, probe_tolerant};
 
 fn refusal(path: &Path) -> MediaError {
     let error =
@@ -91,11 +91,21 @@ fn limits_are_kept() {
         (Limits { max_height: 95, ..usual }, "height"),
         (Limits { max_frames: 74, ..usual }, "number of frames"),
         (Limits { max_seconds: 2, ..usual }, "length in seconds"),
+        (Limits { max_pixels: 160 * 96 - 1, ..usual }, "number of pixels"),
+        (Limits { max_bytes: Some(source.metadata().unwrap().len() - 1), ..usual }, "size in bytes"),
     ] {
         let error = probe(&source, &Keep::default(), &limits).unwrap_err();
         assert!(matches!(error, MediaError::OverLimit { what: found, .. } if found == what), "{what}: {error}");
     }
-    let exact = Limits { max_width: 160, max_height: 96, max_frames: 75, max_seconds: 3 };
+    let bytes = source.metadata().unwrap().len();
+    let exact = Limits {
+        max_width: 160,
+        max_height: 96,
+        max_pixels: 160 * 96,
+        max_frames: 75,
+        max_seconds: 3,
+        max_bytes: Some(bytes),
+    };
     assert!(probe(&source, &Keep::default(), &exact).is_ok());
 }
 
@@ -126,4 +136,168 @@ fn a_probe_says_what_the_clip_is() {
         ],
     );
     assert_eq!(shown.trim(), "75");
+}
+
+#[test]
+fn a_change_of_size_is_refused_with_its_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let clips = [
+        ("h264", "ts", "-c:v libx264 -preset veryfast -g 25"),
+        ("hevc", "ts", "-c:v libx265 -preset ultrafast -x265-params log-level=error:keyint=25"),
+        ("mpeg2", "ts", "-c:v mpeg2video -g 25"),
+        ("vp9", "mkv", "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 25"),
+        ("vp8", "mkv", "-c:v libvpx -deadline realtime -cpu-used 8 -g 25"),
+        ("mjpeg", "mkv", "-c:v mjpeg -strict unofficial"),
+    ];
+    for (name, extension, codec) in clips {
+        let part = |size: &str| {
+            let source = format!("-f lavfi -i testsrc2=s={size}:r=25:d=1 -pix_fmt yuv420p {codec}");
+            make(dir.path(), &format!("{name}-{size}.{extension}"), &source)
+        };
+        let parts = [part("160x96"), part("128x96"), part("160x96")];
+        let list = parts.map(|part| format!("file '{}'\n", part.display())).concat();
+        std::fs::write(dir.path().join("list"), list).unwrap();
+        let whole = make(dir.path(), &format!("{name}.{extension}"), "-f concat -safe 0 -i {dir}/list -c copy");
+        match refusal(&whole) {
+            MediaError::PictureChanged { before, after, seconds: Some(seconds) } => {
+                assert!(before.starts_with("160x96") && after.starts_with("128x96"), "{name}: {before}, {after}");
+                assert!((seconds - 1.0).abs() < 0.1, "{name}: {seconds}");
+            }
+            other => panic!("{name}: {other}"),
+        }
+    }
+}
+
+/// Notices when a file is opened.
+struct Watched(libc::c_int);
+
+impl Watched {
+    fn new(file: &Path) -> Self {
+        let path = std::ffi::CString::new(file.to_str().unwrap()).unwrap();
+        // SAFETY: the path is a C string that lives on.
+        let watch = unsafe {
+            let watch = libc::inotify_init1(libc::IN_NONBLOCK);
+            assert!(watch >= 0 && libc::inotify_add_watch(watch, path.as_ptr(), libc::IN_OPEN) >= 0);
+            watch
+        };
+        Self(watch)
+    }
+
+    fn was_opened(&self) -> bool {
+        let mut events = [0_u8; 4096];
+        // SAFETY: the buffer has the length that is told.
+        unsafe { libc::read(self.0, events.as_mut_ptr().cast(), events.len()) > 0 }
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        // SAFETY: it was opened in `new` and is closed once.
+        unsafe { libc::close(self.0) };
+    }
+}
+
+/// An MP4 whose samples lie in another file, as its data reference (an alias record) says.
+fn with_alias(clip: &Path, other: &Path) -> Vec<u8> {
+    let mut bytes = std::fs::read(clip).unwrap();
+    let find = |bytes: &[u8], name: &[u8; 4]| bytes.windows(4).position(|window| window == name).unwrap() - 4;
+    let path = other.to_str().unwrap().as_bytes();
+    let mut alias = vec![0; 10 + 28 + 12 + 64 + 16 + 4 + 16];
+    alias.extend([0, 2, 0, path.len() as u8]);
+    alias.extend(path);
+    alias.resize(alias.len() + path.len() % 2, 0);
+    alias.extend([0xFF, 0xFF, 0, 0]);
+    let entry = [&(alias.len() as u32 + 12).to_be_bytes()[..], b"alis", &[0; 4], &alias].concat();
+    let start = find(&bytes, b"dref") + 16; // header, version, count
+    let old = u32::from_be_bytes(bytes[start..start + 4].try_into().unwrap()) as usize;
+    for name in [b"moov", b"trak", b"mdia", b"minf", b"dinf", b"dref"] {
+        let at = find(&bytes, name);
+        let size = u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap()) as usize + entry.len() - old;
+        bytes[at..at + 4].copy_from_slice(&(size as u32).to_be_bytes());
+    }
+    bytes.splice(start..start + old, entry);
+    bytes
+}
+
+#[test]
+fn what_reaches_out_reaches_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let other = make(dir.path(), "other.mp4", &recipe("cfr.mp4").arguments);
+    let plain = make(dir.path(), "plain.mov", "-i {dir}/other.mp4 -an -c copy");
+    let still = make(dir.path(), "still.png", "-f lavfi -i testsrc2=s=64x64:d=0.04 -frames:v 1");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let (url, file) = (format!("http://{}/a.ts", listener.local_addr().unwrap()), other.display().to_string());
+    let text = |text: String| text.into_bytes();
+    let cases = [
+        ("url.m3u8", text(format!("#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{url}\n#EXT-X-ENDLIST\n"))),
+        ("file.mp4", text(format!("#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{file}\n#EXT-X-ENDLIST\n"))),
+        ("key.mp4", text(format!("#EXTM3U\n#EXT-X-KEY:METHOD=AES-128,URI=\"{url}\"\n#EXTINF:9,\n{file}\n"))),
+        ("concat.mp4", text(format!("ffconcat version 1.0\nfile '{file}'\n"))),
+        ("concat.ffconcat", text(format!("ffconcat version 1.0\nfile '{url}'\n"))),
+        (
+            "dash.mpd",
+            text(format!(
+                "<?xml version=\"1.0\"?><MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\" type=\"static\"><Period><BaseURL>{url}\
+                 </BaseURL><AdaptationSet><Representation id=\"1\"/></AdaptationSet></Period></MPD>"
+            )),
+        ),
+        (
+            "stream.sdp",
+            text("v=0\no=- 0 0 IN IP4 127.0.0.1\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 9 RTP/AVP 96\n".to_owned()),
+        ),
+        ("list.asx", text(format!("<asx version=\"3.0\"><entry><ref href=\"{url}\"/></entry></asx>"))),
+        ("list.pls", text(format!("[playlist]\nFile1={url}\nNumberOfEntries=1\n"))),
+        ("still%03d.png", std::fs::read(&still).unwrap()),
+        ("subtitles.idx", text(format!("# VobSub index file, v7\nsize: 720x576\nid: en, index: 0\n# {file}\n"))),
+        ("cue.cue", text(format!("FILE \"{file}\" WAVE\n  TRACK 01 AUDIO\n    INDEX 01 00:00:00\n"))),
+        ("alias.mov", with_alias(&plain, &other)),
+    ];
+    let watched = Watched::new(&other);
+    for (name, bytes) in cases {
+        let path = dir.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let error = refusal(&path);
+        assert!(!watched.was_opened(), "{name} has opened another file: {error}");
+        let called = listener.accept().map(drop).map_err(|error| error.kind());
+        assert_eq!(called, Err(std::io::ErrorKind::WouldBlock), "{name} has called out: {error}");
+    }
+    std::fs::File::open(&other).unwrap();
+    assert!(watched.was_opened(), "the watch works");
+}
+
+#[test]
+fn a_clip_that_was_cut_off_is_taken_up_to_its_last_whole_frame_if_that_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = make(dir.path(), "cfr.mp4", &recipe("cfr.mp4").arguments);
+    make(dir.path(), "front.mp4", "-i {dir}/cfr.mp4 -c copy -movflags +faststart");
+    make(dir.path(), "fragmented.mp4", "-i {dir}/cfr.mp4 -c copy -movflags +frag_keyframe+empty_moov");
+    make(dir.path(), "film.mkv", "-i {dir}/cfr.mp4 -c copy");
+    make(dir.path(), "film.ts", "-i {dir}/cfr.mp4 -c copy");
+    make(dir.path(), "film.avi", "-i {dir}/cfr.mp4 -c:v mpeg4 -bf 2 -c:a mp3");
+    let all = probe(&source, &Keep::default(), &Limits::default()).unwrap().clip.pts.len();
+    for (name, knows_its_end) in
+        [("front.mp4", true), ("fragmented.mp4", true), ("film.mkv", true), ("film.ts", false), ("film.avi", true)]
+    {
+        let path = dir.path().join(name);
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() * 6 / 10]).unwrap();
+        if knows_its_end {
+            assert!(matches!(refusal(&path), MediaError::Truncated { last_good: Some(_), .. }), "{name}");
+        }
+        let found =
+            probe_tolerant(&path, &Keep::default(), &Limits::default()).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let clip = &found.clip;
+        assert_eq!(clip.truncated, knows_its_end, "{name}");
+        assert_eq!(found.warnings.iter().any(|warning| warning.contains("cut off")), knows_its_end, "{name}");
+        let frames = clip.pts.len();
+        assert!((all / 4..all * 3 / 4).contains(&frames), "{name}: {frames} of {all} frames");
+        let usual = clip.pts[1] - clip.pts[0];
+        assert!(clip.last_duration <= 2 * usual, "{name}: the last frame lasts {} ticks", clip.last_duration);
+    }
+    let back = make(dir.path(), "back.mp4", "-i {dir}/cfr.mp4 -c copy");
+    let bytes = std::fs::read(&back).unwrap();
+    std::fs::write(&back, &bytes[..bytes.len() * 6 / 10]).unwrap();
+    let error = probe_tolerant(&back, &Keep::default(), &Limits::default()).unwrap_err();
+    assert!(matches!(error, MediaError::Truncated { .. }), "without its index nothing can be read: {error}");
 }

@@ -20,7 +20,7 @@ fn close(a: &[f64], b: &[f64]) -> bool {
 
 /// What is in the output otherwise than in the source, or not at all.
 fn changed(joined: &Joined) -> Vec<String> {
-    joined.others.iter().filter(|other| !other.is_copied()).map(ToString::to_string).collect()
+    joined.warnings.clone()
 }
 
 fn av1() -> EncodeSettings {
