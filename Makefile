@@ -60,6 +60,14 @@ faults: setup ## break everything that can break, on a Kafka of its own: about 4
 	cargo build --release --locked --workspace --features facemill/crash-points --bin facemill-faults
 	target/release/load-tests faults $(FAULTS)
 
+.PHONY: fuzz
+fuzz: setup ## fuzz everything that parses, each target for EACH seconds (10)
+	@deploy/setup/fuzz.sh $(or $(EACH),10)
+
+.PHONY: mutate
+mutate: build ## FILES (1000) mutated clips through the program: each is finished or refused
+	target/release/load-tests mutate --files $(or $(FILES),1000)
+
 .PHONY: fmt
 fmt: ## format the sources
 	cargo fmt --all

@@ -7,6 +7,25 @@ use crate::error::{Classify, Kind};
 use crate::frame::FrameIndex;
 
 /// A failure of probing, slicing, decoding, encoding or joining.
+///
+/// What of it a clip's owner can meet, as `field: found (expected …)` with field `target`, before any work is spent:
+///
+/// | found | refused as |
+/// |---|---|
+/// | no file, no permission, a folder | [`Unreadable`](Self::Unreadable) |
+/// | no bytes | [`Empty`](Self::Empty) |
+/// | text, playlists and whatever else would reach out, unknown containers | [`NotVideo`](Self::NotVideo) |
+/// | sound only, or a picture of a record's cover | [`NoVideoStream`](Self::NoVideoStream) |
+/// | a file that was cut off, with its last good time | [`Truncated`](Self::Truncated), unless `tolerate_damage` |
+/// | another size or pixel format further on, with the time | [`PictureChanged`](Self::PictureChanged) |
+/// | width, height, pixels, frames, seconds or bytes beyond `[limits]` | [`OverLimit`](Self::OverLimit) |
+/// | no decoder; nothing tells the pictures' size | [`UnsupportedCodec`](Self::UnsupportedCodec) |
+/// | pixels that the encoder does not take | [`UnsupportedPixels`](Self::UnsupportedPixels) |
+/// | no times and no frame rate; too many frames at one time | [`MissingTimes`](Self::MissingTimes), [`DuplicateTimes`](Self::DuplicateTimes) |
+/// | no frame that is shown; none that is not trimmed | [`NoFrames`](Self::NoFrames), [`NothingKept`](Self::NothingKept) |
+///
+/// The job's own fields are refused by [`crate::contract::Job::validate`]; places outside the roots, links that lead out of them and
+/// keys that are not plain by `store::LocationError`. Too many broken frames are found at work: see [`crate::contract::Damage`].
 #[derive(Debug, thiserror::Error)]
 pub enum MediaError {
     /// The clip's file cannot be opened or read.
