@@ -60,6 +60,15 @@ faults: setup ## break everything that can break, on a Kafka of its own: about 4
 	cargo build --release --locked --workspace --features facemill/crash-points --bin facemill-faults
 	target/release/load-tests faults $(FAULTS)
 
+.PHONY: matrix
+matrix: build ## any clip in, the same clip out: the matrix of clips, played in Chromium, too (MATRIX=--kafka: on a Kafka)
+	@deploy/setup/debian.sh $(if $(findstring --kafka,$(MATRIX)),kafka,browser)
+	target/release/load-tests matrix $(or $(MATRIX),--browser)
+
+.PHONY: long
+long: build ## an hour of 1080p: how soon it is planned, in how much memory and scratch space it flows; memory at 4K
+	target/release/load-tests long
+
 .PHONY: fmt
 fmt: ## format the sources
 	cargo fmt --all
