@@ -44,7 +44,7 @@ impl Decoded {
         let code = unsafe { ffi::av_frame_ref(frame.as_mut_ptr(), self.frame.as_ptr()) };
         assert!(code >= 0, "there is memory for a reference to the frame");
         frame.set_pts(Some(pts));
-        Self { frame, pts, properties: Arc::clone(&self.properties), no_colour: None }
+        Self { frame, pts, properties: Arc::clone(&self.properties), no_colour: None, shown: None }
     }
 
     /// When the frame is shown: ticks of the clip's time base after the cut's `base_pts`.
