@@ -17,6 +17,10 @@ use super::properties::{Appearance, PictureProperties};
 use super::{hdr, input, integrity, times};
 use crate::contract::{Clip, Keep, PacketInfo, Ratio};
 
+/// The furthest time that a packet may have, either way: so far from the ends of `i64` that sums and differences stay within, and further
+/// than today in nanoseconds since 1970.
+const TICKS_MAX: u64 = 1 << 61;
+
 /// How large a clip may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -224,7 +228,7 @@ impl VideoStream {
             pixel_format,
             time_base,
             average_rate,
-            end: knows_its_end.then(|| stream.start_time() + stream.duration()),
+            end: knows_its_end.then(|| stream.start_time().saturating_add(stream.duration())),
         })
     }
 
@@ -280,14 +284,14 @@ impl VideoStream {
     }
 
     fn last_duration(&self, last_pts: i64, packet_duration: i64, frame_rate: Ratio, has_end: bool) -> i64 {
-        let until_end = self.end.filter(|_| has_end).map(|end| end - last_pts).filter(|&duration| duration > 0);
+        let until_end = self.end.filter(|_| has_end).map(|end| end.saturating_sub(last_pts)).filter(|&duration| duration > 0);
         let from_packet = Some(packet_duration).filter(|&duration| duration > 0);
         let from_rate = || {
             let ticks = i64::from(self.time_base.den) * i64::from(frame_rate.den);
             let per_frame = i64::from(self.time_base.num) * i64::from(frame_rate.num);
             if per_frame > 0 { (ticks / per_frame).max(1) } else { 1 }
         };
-        until_end.or(from_packet).unwrap_or_else(from_rate)
+        until_end.or(from_packet).unwrap_or_else(from_rate).min(TICKS_MAX as i64)
     }
 }
 
@@ -350,6 +354,9 @@ fn read_packets(input: &mut Input, stream: &VideoStream, limits: &Limits) -> Res
                 return Ok(read);
             }
         };
+        for time in [packet.pts(), packet.dts()].into_iter().flatten() {
+            over_limit("time in ticks", time.unsigned_abs(), TICKS_MAX)?;
+        }
         read.untimed |= packet.pts().is_none();
         let pts = packet.pts().unwrap_or_default();
         let hidden = input::is_hidden(&packet);
