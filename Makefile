@@ -68,6 +68,15 @@ fuzz: setup ## fuzz everything that parses, each target for EACH seconds (10)
 mutate: build ## FILES (1000) mutated clips through the program: each is finished or refused
 	target/release/load-tests mutate --files $(or $(FILES),1000)
 
+.PHONY: matrix
+matrix: build ## any clip in, the same clip out: the matrix of clips, played in Chromium, too (MATRIX=--kafka: on a Kafka)
+	@deploy/setup/debian.sh $(if $(findstring --kafka,$(MATRIX)),kafka,browser)
+	target/release/load-tests matrix $(or $(MATRIX),--browser)
+
+.PHONY: long
+long: build ## an hour of 1080p: how soon it is planned, in how much memory and scratch space it flows; memory at 4K
+	target/release/load-tests long
+
 .PHONY: fmt
 fmt: ## format the sources
 	cargo fmt --all

@@ -10,7 +10,7 @@ mod sample;
 mod transfer;
 
 pub use color::{ChromaSite, Color, Matrix};
-pub use rgb::RgbFrame;
+pub use rgb::{RgbConversion, RgbFrame};
 pub use sample::Sample;
 pub use transfer::{Shown, Transfer};
 

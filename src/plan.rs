@@ -98,7 +98,7 @@ struct PacketIndex {
     key_frames: Vec<FrameIndex>,
     /// Packet of each frame.
     packet_of: Vec<u64>,
-    /// Packets of keyframes with their times, in decode order.
+    /// Packets at which decoding can start, in decode order, and the time from which on pictures are whole then.
     keys: Vec<(u64, i64)>,
 }
 
@@ -107,16 +107,21 @@ impl PacketIndex {
         let mut packet_of = vec![0; pts.len()];
         let mut key_frames = Vec::new();
         let mut keys = Vec::new();
+        let mut becoming_whole = None;
         for (number, packet) in packets.iter().enumerate() {
             if packet.key {
-                keys.push((number as u64, packet.pts));
+                keys.extend(becoming_whole.take().map(|earlier| (earlier, packet.pts)));
+                match packet.gradual {
+                    true => becoming_whole = Some(number as u64),
+                    false => keys.push((number as u64, packet.pts)),
+                }
             }
             let Ok(frame) = pts.binary_search(&packet.pts) else { continue };
             if packet.hidden {
                 continue;
             }
             packet_of[frame] = number as u64;
-            if packet.key {
+            if packet.key && !packet.gradual {
                 key_frames.push(frame as FrameIndex);
             }
         }
@@ -174,7 +179,7 @@ mod tests {
     }
 
     fn packets(pts: &[i64], keys: &[i64]) -> Vec<PacketInfo> {
-        pts.iter().map(|&pts| PacketInfo { pts, key: keys.contains(&pts), hidden: false }).collect()
+        pts.iter().map(|&pts| PacketInfo { pts, key: keys.contains(&pts), gradual: false, hidden: false }).collect()
     }
 
     #[test]
@@ -196,6 +201,18 @@ mod tests {
         let pts = [0, 1, 2, 3, 4, 5, 6];
         let cuts = cut(&pts, &packets, [3, 3], &|span| span).unwrap();
         assert_eq!((cuts[1].start, cuts[1].first_packet), (3, 0));
+    }
+
+    #[test]
+    fn pictures_that_become_whole_by_and_by_are_begun_one_refresh_earlier() {
+        let mut packets = packets(&[0, 1, 2, 3, 4, 5, 6, 7], &[0, 2, 4, 6]);
+        packets[1..].iter_mut().for_each(|packet| packet.gradual = packet.key);
+        let pts = [0, 1, 2, 3, 4, 5, 6, 7];
+        let cuts = cut(&pts, &packets, [1, 1], &|span| span).unwrap();
+        let first: Vec<u64> = cuts.iter().map(|cut| cut.first_packet).collect();
+        assert_eq!(first, [0, 0, 0, 0, 2, 2, 4, 4]);
+        // None of them is worth a boundary.
+        assert_eq!(PacketIndex::new(&pts, &packets).key_frames, [0]);
     }
 
     #[test]

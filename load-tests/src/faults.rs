@@ -7,8 +7,8 @@
 mod checker;
 mod clip;
 pub(crate) mod dice;
-mod kafka;
-mod process;
+pub mod kafka;
+pub mod process;
 mod proxy_broker;
 mod proxy_store;
 mod report;
@@ -16,7 +16,7 @@ mod run;
 mod scenarios;
 mod soak;
 mod stage;
-mod tape;
+pub mod tape;
 mod universe;
 
 use std::path::{Path, PathBuf};

@@ -4,6 +4,8 @@ mod bench;
 mod clips;
 mod faults;
 mod identity;
+mod long;
+mod matrix;
 mod measure;
 mod mutate;
 mod sheet;
@@ -35,6 +37,8 @@ enum Command {
     Faults(faults::Faults),
     /// Clips with flipped bits, cut off, their boxes swapped: each must be finished or refused, within memory and time
     Mutate(mutate::Mutate),
+    /// Any clip in, the same clip out: many clips through the program, compared with what they were
+    Matrix(matrix::Matrix),
     /// Cosine of SFace embeddings between a photo and the faces of clips, before and after
     Identity {
         /// The photo
@@ -50,6 +54,8 @@ enum Command {
         #[arg(long)]
         at_least: Option<f64>,
     },
+    /// An hour of 1080p: how soon it is planned, in how much memory and scratch space it flows; and the memory of a lane at 1080p and 4K
+    Long(long::Long),
     /// A contact sheet: frames before above the same frames after
     Sheet {
         /// The clip before
@@ -72,6 +78,8 @@ fn main() -> Result<()> {
         Command::Bench { facemill, runs } => bench::run(&facemill, runs),
         Command::Faults(args) => faults::run(&args),
         Command::Mutate(args) => mutate::run(&args),
+        Command::Matrix(args) => matrix::run(&args),
+        Command::Long(args) => long::run(&args),
         Command::Identity { photo, before, after, every, at_least } => {
             identity::run(&photo, &before, &after, every, at_least)
         }

@@ -50,17 +50,40 @@ pub fn run(command: &mut Command) -> Result<Run> {
 
 /// Notes the peak of a process and of all below it, kB.
 pub fn look(process: u32, peaks: &mut HashMap<u32, u64>) {
+    for Memory { id, peak_kb, .. } in tree(process) {
+        let known = peaks.entry(id).or_default();
+        *known = peak_kb.max(*known);
+    }
+}
+
+/// Memory of a process, kB.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// The process.
+    pub id: u32,
+    /// Resident now.
+    pub resident_kb: u64,
+    /// The most that was ever resident.
+    pub peak_kb: u64,
+}
+
+/// A process and all below it.
+pub fn tree(process: u32) -> Vec<Memory> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    if let Some(peak) = peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse::<u64>().ok()) {
-        let known = peaks.entry(process).or_default();
-        *known = peak.max(*known);
+    let value = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().ok()
+    };
+    let mut found = Vec::new();
+    if let (Some(resident_kb), Some(peak_kb)) = (value("VmRSS"), value("VmHWM")) {
+        found.push(Memory { id: process, resident_kb, peak_kb });
     }
     let tasks = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
     for task in tasks {
         let children = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
-        children.split_whitespace().filter_map(|child| child.parse().ok()).for_each(|child| look(child, peaks));
+        found.extend(children.split_whitespace().filter_map(|child| child.parse().ok()).flat_map(tree));
     }
+    found
 }
 
 /// The middle of the values.

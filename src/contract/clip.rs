@@ -72,6 +72,8 @@ pub struct PacketInfo {
     pub pts: i64,
     /// Decoding can start here.
     pub key: bool,
+    /// It can, but pictures become whole only by and by, until the next of its kind (H.264's intra refresh).
+    pub gradual: bool,
     /// Decoded but never shown (edit lists).
     pub hidden: bool,
 }

@@ -21,7 +21,7 @@ impl<S: Sample> RgbFrame<S> {
     /// Unless `rgb` holds `3 · width · height` samples.
     pub fn new(width: usize, height: usize, rgb: Vec<S>, matrix: Matrix) -> Self {
         assert_eq!(rgb.len(), 3 * width * height, "a pixel has three samples");
-        let conversion = Conversion::new::<S>(matrix);
+        let conversion = RgbConversion::new(matrix, 8 * size_of::<S>());
         let color = Color::sdr(matrix, true).at_depth(16);
         let mut yuv = Frame::grey_at(width, height, (0, 0), color);
         yuv.site = super::ChromaSite::Center;
@@ -35,14 +35,11 @@ impl<S: Sample> RgbFrame<S> {
 
     /// The picture with the changes made through [`Pixels::view_mut`]: R, G, B as in [`RgbFrame::new`].
     pub fn into_rgb(mut self) -> Vec<S> {
-        let conversion = Conversion::new::<S>(self.yuv.color.matrix);
+        let conversion = RgbConversion::new(self.yuv.color.matrix, 8 * size_of::<S>());
         let [y, cb, cr] = &self.yuv.planes;
         let (pixels, _) = self.rgb.as_chunks_mut::<3>();
         for (pixel, ((y, cb), cr)) in pixels.iter_mut().zip(y.iter().zip(cb).zip(cr)) {
-            let (before, after) = (conversion.yuv(*pixel), [*y, *cb, *cr]);
-            if before != after {
-                *pixel = conversion.moved(*pixel, before, after);
-            }
+            *pixel = conversion.moved(*pixel, [*y, *cb, *cr]);
         }
         self.rgb
     }
@@ -58,8 +55,8 @@ impl<S: Sample> Pixels for RgbFrame<S> {
     }
 }
 
-/// Between R, G, B of one depth and 16-bit Y, Cb, Cr (ITU-T H.273, equations 26 to 43).
-struct Conversion {
+/// Between R, G, B of one depth and 16-bit Y, Cb, Cr in full range (ITU-T H.273, equations 26 to 43).
+pub struct RgbConversion {
     kr: f32,
     kb: f32,
     /// 16-bit steps per step of a colour.
@@ -71,22 +68,28 @@ struct Conversion {
 const NEUTRAL: f32 = 32_768.0;
 const MAX: f32 = 65_535.0;
 
-impl Conversion {
-    fn new<S: Sample>(matrix: Matrix) -> Self {
+impl RgbConversion {
+    /// For colours of `depth` bits, 1..=16.
+    pub fn new(matrix: Matrix, depth: usize) -> Self {
         let (kr, kb) = matrix.coefficients();
-        let white = ((1u32 << (8 * size_of::<S>())) - 1) as f32;
+        let white = ((1u32 << depth) - 1) as f32;
         Self { kr, kb, gain: MAX / white, white }
     }
 
-    fn yuv<S: Sample>(&self, pixel: [S; 3]) -> [u16; 3] {
+    /// What is shown for a pixel.
+    pub fn yuv<S: Sample>(&self, pixel: [S; 3]) -> [u16; 3] {
         let [r, g, b] = pixel.map(|sample| self.gain * Into::<f32>::into(sample));
         let luma = self.kr * r + (1.0 - self.kr - self.kb) * g + self.kb * b;
         let (cb, cr) = ((b - luma) / (2.0 - 2.0 * self.kb), (r - luma) / (2.0 - 2.0 * self.kr));
         [luma, NEUTRAL + cb, NEUTRAL + cr].map(|value| u16::nearest(value, MAX))
     }
 
-    /// `pixel`, changed by the difference of what is shown for it.
-    fn moved<S: Sample>(&self, pixel: [S; 3], before: [u16; 3], after: [u16; 3]) -> [S; 3] {
+    /// `pixel`, changed by the difference of what is shown for it; the same pixel where there is none.
+    pub fn moved<S: Sample>(&self, pixel: [S; 3], after: [u16; 3]) -> [S; 3] {
+        let before = self.yuv(pixel);
+        if before == after {
+            return pixel;
+        }
         let change = |channel: usize| (f32::from(after[channel]) - f32::from(before[channel])) / self.gain;
         let (luma, cb, cr) = (change(0), change(1), change(2));
         let (red, blue) = ((2.0 - 2.0 * self.kr) * cr, (2.0 - 2.0 * self.kb) * cb);

@@ -186,8 +186,8 @@ mod tests {
         for (pixels, looked_at, expected) in [
             ("nv12", true, None),
             ("yuva420p", true, Some("pixel format yuva420p is converted and loses transparency")),
-            ("gbrp", true, Some("pixel format gbrp is converted and loses exact colours (RGB is rounded to YUV)")),
-            ("gbrp", false, None),
+            ("rgb24", true, Some("pixel format rgb24 is converted and loses exact colours (RGB is rounded to YUV)")),
+            ("gbrp", true, None),
         ] {
             let chosen = choose_encoder(&EncoderWish { looked_at, ..wish("libx265", "hevc", pixels) }).unwrap();
             assert_eq!(chosen.warning.as_deref(), expected, "{pixels} {looked_at}");

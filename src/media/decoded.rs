@@ -9,7 +9,7 @@ use super::error::MediaError;
 use super::pixels::{self, Layout};
 use super::properties::PictureProperties;
 use super::repack;
-use crate::frame::{ChromaSite, Color, Matrix, Pixels, PlaneMut, PlaneRef, Sample, Transfer, YuvMut, YuvRef};
+use crate::frame::{ChromaSite, Color, Frame, Matrix, Pixels, PlaneMut, PlaneRef, Sample, Transfer, YuvMut, YuvRef};
 
 /// A decoded frame. Its samples are shared with the decoder, which may still look at them, until they are written to.
 ///
@@ -20,6 +20,8 @@ pub struct Decoded {
     properties: Arc<PictureProperties>,
     /// Chroma for those who look at a grey picture.
     no_colour: Option<NoColour>,
+    /// What those see who look at RGB.
+    shown: Option<Frame<u16>>,
 }
 
 /// Cb and Cr of a picture that has none, as bytes or as words. What is written there is never encoded.
@@ -32,7 +34,7 @@ impl Decoded {
     /// `None` if the frame has no time.
     pub(super) fn new(frame: frame::Video, properties: Arc<PictureProperties>) -> Option<Self> {
         let pts = frame.pts().or_else(|| frame.timestamp())?;
-        Some(Self { frame, pts, properties, no_colour: None })
+        Some(Self { frame, pts, properties, no_colour: None, shown: None })
     }
 
     /// The same picture, not copied, at another time.
@@ -42,7 +44,7 @@ impl Decoded {
         let code = unsafe { ffi::av_frame_ref(frame.as_mut_ptr(), self.frame.as_ptr()) };
         assert!(code >= 0, "there is memory for a reference to the frame");
         frame.set_pts(Some(pts));
-        Self { frame, pts, properties: Arc::clone(&self.properties), no_colour: None }
+        Self { frame, pts, properties: Arc::clone(&self.properties), no_colour: None, shown: None }
     }
 
     /// When the frame is shown: ticks of the clip's time base after the cut's `base_pts`.
@@ -57,6 +59,10 @@ impl Decoded {
     /// [`MediaError::OpaquePixels`].
     pub fn viewable(mut self) -> Result<Self, MediaError> {
         let format = self.frame.format();
+        if pixels::rgb_depth(format).is_some() {
+            self.shown = Some(repack::shown(&self.frame, self.color()));
+            return Ok(self);
+        }
         let opaque = || MediaError::OpaquePixels { pixel_format: pixels::name(format).to_owned() };
         let planar = pixels::planar(format).ok_or_else(opaque)?;
         if planar != format || !repack::is_plain(&self.frame) {
@@ -73,11 +79,28 @@ impl Decoded {
     /// # Errors
     /// [`MediaError::UnsupportedPixels`], [`MediaError::EncoderMissing`].
     pub fn encodable(mut self, encoder: &str) -> Result<Self, MediaError> {
+        self.settle();
         let accepted = pixels::encodable(self.frame.format(), encoder)?;
         if accepted != self.frame.format() {
             self.frame = repack::repack(&self.frame, accepted, self.color());
         }
         Ok(self)
+    }
+
+    /// Writes what was changed through [`Pixels`] into the frame itself, where it is RGB; others are changed at once.
+    /// Pixels that were not changed, and transparency, keep their bits.
+    pub(super) fn settle(&mut self) {
+        if let Some(shown) = self.shown.take() {
+            self.make_writable();
+            let color = self.color();
+            repack::settle(&mut self.frame, &shown, color);
+        }
+    }
+
+    fn make_writable(&mut self) {
+        // SAFETY: the frame is ours. Afterwards its buffers are, too.
+        let code = unsafe { ffi::av_frame_make_writable(self.frame.as_mut_ptr()) };
+        assert!(code >= 0, "there is memory for a copy of the frame");
     }
 
     /// FFmpeg's frame.
@@ -203,6 +226,9 @@ impl NoColour {
 
 impl Pixels for Decoded {
     fn view(&self) -> YuvRef<'_> {
+        if let Some(shown) = &self.shown {
+            return shown.view();
+        }
         let layout = self.layout();
         let no_colour = self.no_colour.as_ref();
         let planes = match layout.bytes() {
@@ -213,9 +239,10 @@ impl Pixels for Decoded {
     }
 
     fn view_mut(&mut self) -> YuvMut<'_> {
-        // SAFETY: the frame is ours. Afterwards its buffers are, too.
-        let code = unsafe { ffi::av_frame_make_writable(self.frame.as_mut_ptr()) };
-        assert!(code >= 0, "there is memory for a copy of the frame");
+        if self.shown.is_some() {
+            return self.shown.as_mut().map(Frame::view_mut).expect("it was just there");
+        }
+        self.make_writable();
         let (layout, color, site) = (self.layout(), self.color(), self.site());
         let (bytes, words) = (std::array::from_fn(|i| self.place(i)), std::array::from_fn(|i| self.place(i)));
         if let Some(planes) = &mut self.no_colour {

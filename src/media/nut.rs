@@ -55,6 +55,7 @@ impl NutWriter {
         let failed = |reason: String| MediaError::File { action: "create", path: path.to_owned(), reason };
         let file = File::create(path).map_err(|error| failed(error.to_string()))?;
         let Ratio { num, den } = header.time_base;
+        let tag = tag(&header.parameters).unwrap_or(0);
         let open = || -> Result<Output, ffmpeg::Error> {
             let mut output = ffmpeg::format::output_to_stream(StreamIo::from_write_seek(file)?, None, Some("nut"))?;
             let mut stream = output.add_stream(ffmpeg::encoder::find(codec::Id::None))?;
@@ -64,7 +65,7 @@ impl NutWriter {
             unsafe {
                 let stream = stream.as_mut_ptr();
                 (*stream).sample_aspect_ratio = header.properties.aspect();
-                (*(*stream).codecpar).codec_tag = 0; // NUT chooses its own
+                (*(*stream).codecpar).codec_tag = tag;
                 let context = output.as_mut_ptr();
                 (*context).avoid_negative_ts = 0; // decoding may start before tick 0
                 (*context).flags |= ffi::AVFMT_FLAG_BITEXACT; // no date, no version
@@ -105,6 +106,26 @@ impl NutWriter {
 
     fn failed(&self, error: ffmpeg::Error) -> MediaError {
         MediaError::File { action: "write", path: self.path.clone(), reason: error.to_string().to_lowercase() }
+    }
+}
+
+/// The four letters by which NUT files call a codec; 0: FFmpeg chooses; `None`: a reader would not know it again.
+///
+/// FFmpeg's writer knows fewer than its reader, which also takes QuickTime's: those of ProRes and DNxHD, of which some tell the profile.
+pub(super) fn tag(parameters: &codec::Parameters) -> Option<u32> {
+    let id = ffi::AVCodecID::from(parameters.id());
+    // SAFETY: formats and tables are constants of FFmpeg's; the parameters live as long as the borrow.
+    unsafe {
+        let nut = ffi::av_guess_format(c"nut".as_ptr(), ptr::null(), ptr::null());
+        if ffi::avformat_query_codec(nut, id, ffi::FF_COMPLIANCE_NORMAL) == 1 {
+            return Some(0);
+        }
+        let quicktime = [ffi::avformat_get_mov_video_tags(), ptr::null()];
+        let own = (*parameters.as_ptr()).codec_tag;
+        if own != 0 && ffi::av_codec_get_id(quicktime.as_ptr(), own) == id {
+            return Some(own);
+        }
+        Some(ffi::av_codec_get_tag(quicktime.as_ptr(), id)).filter(|tag| *tag != 0)
     }
 }
 

@@ -6,8 +6,9 @@
 //! | `gray` to `gray16le` | themselves; the new face is grey too | nothing |
 //! | the same in other orders: `nv12`, `nv21`, `nv16`, `p010le`, `p210le`, `yuyv422`, `uyvy422`, `y210le`, big endian | the planar format of the same depth and subsampling | nothing |
 //! | with transparency: `yuva420p`, `yuva444p10le`, `ya8`, … | the same without | transparency |
-//! | RGB of up to 8 bits (`rgb24`, `bgra`, `gbrp`, `pal8`, `rgb565le`, …) | `yuv444p`, full range, of the matrix that the clip names | up to 2 of 255 steps, by rounding; transparency |
-//! | RGB of more bits (`rgb48le`, `gbrp10le`, …) | `yuv444p10le`, likewise | bits beyond ten; transparency |
+//! | RGB of one depth (`rgb24`, `bgra`, `gbrp`, `rgb48le`, `gbrp10le`, …) | itself, through YUV of 16 bits: untouched pixels and transparency keep their bits | nothing |
+//! | RGB that the encoder does not take, `pal8`, `rgb565le`: up to 8 bits | `yuv444p`, full range, of the matrix that the clip names | up to 2 of 255 steps, by rounding; transparency |
+//! | the same of more bits | `yuv444p10le`, likewise | bits beyond ten; transparency |
 //! | Bayer, XYZ, float, one bit per pixel, pictures in a graphics card's memory | refused | |
 //!
 //! What the encoder does not take is then given to it in the nearest format with at least the same depth and chroma
@@ -40,7 +41,10 @@ pub struct PixelPath {
 pub fn pixel_path(pixel_format: &str, encoder: &str, looked_at: bool) -> Result<PixelPath, MediaError> {
     let opaque = || MediaError::OpaquePixels { pixel_format: pixel_format.to_owned() };
     let source: Pixel = pixel_format.parse().map_err(|_| opaque())?;
-    let seen = if looked_at { planar(source).ok_or_else(opaque)? } else { source };
+    let seen = match looked_at && rgb_depth(source).is_none() {
+        true => planar(source).ok_or_else(opaque)?,
+        false => source,
+    };
     let encoded = encodable(seen, encoder)?;
     Ok(PixelPath { encoded: name(encoded), lost: lost(source, encoded) })
 }
@@ -106,6 +110,14 @@ pub(super) fn planar(format: Pixel) -> Option<Pixel> {
         false => kind.planar_layout()?,
     };
     formats().find(|&format| layout(format) == Some(wanted))
+}
+
+/// Bits of each colour of RGB that can be looked at and changed as it is; `None` for every other format.
+pub(super) fn rgb_depth(format: Pixel) -> Option<usize> {
+    let kind = Kind::of(format).filter(|kind| kind.is_rgb() && !kind.is_palette())?;
+    let depth = kind.components[0].depth;
+    let is_uniform = kind.components.len() >= 3 && kind.components.iter().all(|component| component.depth == depth);
+    is_uniform.then_some(depth as usize)
 }
 
 /// The format in which pictures of `format` are given to `encoder`.
@@ -286,7 +298,8 @@ mod tests {
         check("libx264", false, "nv12", Some(("nv12", None)));
         check("libx264", true, "nv12", Some(("yuv420p", None)));
         check("libx265", false, "gbrp", Some(("gbrp", None)));
-        check("libx265", true, "gbrp", Some(("yuv444p", Some(ROUNDED))));
+        check("libx265", true, "gbrp", Some(("gbrp", None)));
+        check("libx264", true, "gbrp", Some(("yuv444p", Some(ROUNDED))));
         assert!(matches!(pixel_path("yuv420p", "libfoo", true), Err(MediaError::EncoderMissing { .. })));
     }
 }

@@ -14,7 +14,7 @@ use ffmpeg_next as ffmpeg;
 use super::error::MediaError;
 use super::picture_watch::PictureWatch;
 use super::properties::{Appearance, PictureProperties};
-use super::{hdr, input, integrity, times};
+use super::{hdr, input, integrity, nut, times};
 use crate::contract::{Clip, Keep, PacketInfo, Ratio};
 
 /// The furthest time that a packet may have, either way: so far from the ends of `i64` that sums and differences stay within, and further
@@ -193,6 +193,8 @@ struct VideoStream {
     pixel_format: String,
     time_base: Ratio,
     average_rate: Ratio,
+    /// Slices can hold its packets.
+    is_carried: bool,
     /// One past the last tick, if the container says so for this very stream.
     end: Option<i64>,
 }
@@ -223,6 +225,7 @@ impl VideoStream {
             index: stream.index(),
             codec: parameters.id().name().to_owned(),
             codec_id: parameters.id(),
+            is_carried: nut::tag(&parameters).is_some(),
             width: u32::try_from(width).unwrap_or(0),
             height: u32::try_from(height).unwrap_or(0),
             pixel_format,
@@ -243,12 +246,7 @@ impl VideoStream {
         if self.width == 0 || self.height == 0 || self.pixel_format.is_empty() {
             return unsupported("neither the container nor its first packets tell the size and format of the pictures");
         }
-        // SAFETY: both arguments are constants of FFmpeg's.
-        let carried = unsafe {
-            let nut = ffi::av_guess_format(c"nut".as_ptr(), std::ptr::null(), std::ptr::null());
-            ffi::avformat_query_codec(nut, self.codec_id.into(), ffi::FF_COMPLIANCE_NORMAL)
-        };
-        if carried == 0 {
+        if !self.is_carried {
             return unsupported("slices (NUT) cannot carry it");
         }
         Ok(())
@@ -342,8 +340,9 @@ fn read_packets(input: &mut Input, stream: &VideoStream, limits: &Limits) -> Res
         ended_by: None,
     };
     let mut last_shown = i64::MIN;
-    let parameters = input.stream(stream.index).expect("the stream was found in this input").parameters();
-    let mut pictures = PictureWatch::new(parameters);
+    let parameters = || input.stream(stream.index).expect("the stream was found in this input").parameters();
+    let mut pictures = PictureWatch::new(parameters());
+    let mut refresh = times::Refresh::of(parameters());
     loop {
         let packet = match input::next_packet(input) {
             Ok(Some(packet)) if packet.stream() == stream.index => packet,
@@ -360,7 +359,8 @@ fn read_packets(input: &mut Input, stream: &VideoStream, limits: &Limits) -> Res
         read.untimed |= packet.pts().is_none();
         let pts = packet.pts().unwrap_or_default();
         let hidden = input::is_hidden(&packet);
-        read.packets.push(PacketInfo { pts, key: packet.is_key(), hidden });
+        let gradual = refresh.is_gradual(&packet);
+        read.packets.push(PacketInfo { pts, key: packet.is_key(), gradual, hidden });
         if packet.is_corrupt() {
             read.damaged += 1;
         } else {

@@ -6,8 +6,8 @@ use ffmpeg::format::Pixel;
 use ffmpeg::{ffi, frame};
 use ffmpeg_next as ffmpeg;
 
-use super::pixels::{Kind, Layout, layout};
-use crate::frame::{Color, Matrix};
+use super::pixels::{Kind, Layout, layout, rgb_depth};
+use crate::frame::{Color, Frame, Matrix, RgbConversion};
 
 /// FFmpeg's code of full range.
 const FULL_RANGE: c_int = 2;
@@ -108,13 +108,22 @@ fn from_rgb(frame: &frame::Video, source: &Kind, packed: &mut frame::Video, targ
         let depth = if source.is_palette() { 8 } else { source.components[channel].depth };
         max / ((1u32 << depth) - 1) as f32
     });
+    let palette = source.is_palette().then(|| {
+        // SAFETY: the second plane of such a frame holds 256 words of ARGB.
+        unsafe { (*frame.as_ptr()).data[1].cast::<[u32; 256]>().read_unaligned() }
+    });
     let mut rgb = [(); 3].map(|()| vec![0u16; width]);
     let mut yuv = [(); 3].map(|()| vec![0u16; width]);
     for row in 0..frame.height() as usize {
         for (channel, line) in rgb.iter_mut().enumerate() {
-            // FFmpeg keeps palettes as words of ARGB: in memory blue comes first.
-            let component = if source.is_palette() { 2 - channel } else { channel };
-            read_line(frame, source, component, row, line);
+            match &palette {
+                Some(palette) => {
+                    read_line(frame, source, 0, row, line);
+                    let colour = |index: u16| palette[usize::from(index.min(255))];
+                    line.iter_mut().for_each(|sample| *sample = (colour(*sample) >> (16 - 8 * channel) & 0xff) as u16);
+                }
+                None => read_line(frame, source, channel, row, line),
+            }
         }
         for column in 0..width {
             let [r, g, b] = std::array::from_fn(|channel| f32::from(rgb[channel][column]) * gains[channel]);
@@ -126,6 +135,77 @@ fn from_rgb(frame: &frame::Video, source: &Kind, packed: &mut frame::Video, targ
         }
         for (plane, line) in yuv.iter().enumerate() {
             write_line(packed, target, plane, row, line);
+        }
+    }
+}
+
+/// What is shown of RGB: 4:4:4 of 16 bits, full range. `color` says matrix and transfer.
+pub(super) fn shown(frame: &frame::Video, color: Color) -> Frame<u16> {
+    let source = Kind::of(frame.format()).expect("pixels of RGB can be read");
+    let conversion = RgbConversion::new(color.matrix, rgb_depth(frame.format()).expect("it is RGB of one depth"));
+    let (width, height) = (frame.width() as usize, frame.height() as usize);
+    let color = Color { full_range: true, depth: 16, ..color };
+    let mut shown = Frame::grey_at(width, height, (0, 0), color);
+    let mut rgb = [(); 3].map(|()| vec![0u16; width]);
+    let [mut y, mut cb, mut cr] = shown.planes_mut();
+    for row in 0..height {
+        rgb.iter_mut().enumerate().for_each(|(channel, line)| read_line(frame, &source, channel, row, line));
+        let lines = y.row_mut(row).iter_mut().zip(cb.row_mut(row)).zip(cr.row_mut(row));
+        for (column, ((y, cb), cr)) in lines.enumerate() {
+            [*y, *cb, *cr] = conversion.yuv(std::array::from_fn(|channel| rgb[channel][column]));
+        }
+    }
+    shown
+}
+
+/// Writes into RGB what has been changed in what was [`shown`] of it; the frame must be writable.
+pub(super) fn settle(frame: &mut frame::Video, changed: &Frame<u16>, color: Color) {
+    let source = Kind::of(frame.format()).expect("pixels of RGB can be read");
+    let conversion = RgbConversion::new(color.matrix, rgb_depth(frame.format()).expect("it is RGB of one depth"));
+    let width = frame.width() as usize;
+    let mut rgb = [(); 3].map(|()| vec![0u16; width]);
+    let [y, cb, cr] = changed.planes();
+    for row in 0..frame.height() as usize {
+        rgb.iter_mut().enumerate().for_each(|(channel, line)| read_line(frame, &source, channel, row, line));
+        let mut is_changed = false;
+        let lines = y.row(row).iter().zip(cb.row(row)).zip(cr.row(row));
+        for (column, ((y, cb), cr)) in lines.enumerate() {
+            let before: [u16; 3] = std::array::from_fn(|channel| rgb[channel][column]);
+            let after = conversion.moved(before, [*y, *cb, *cr]);
+            is_changed |= before != after;
+            rgb.iter_mut().zip(after).for_each(|(line, value)| line[column] = value);
+        }
+        if is_changed {
+            rgb.iter().enumerate().for_each(|(channel, line)| overwrite_line(frame, &source, channel, row, line));
+        }
+    }
+}
+
+/// Replaces a row of a component, whatever lies beside it in the same bytes (FFmpeg's own writer wants zeros there).
+fn overwrite_line(frame: &mut frame::Video, source: &Kind, component: usize, row: usize, line: &[u16]) {
+    let described = &source.components[component];
+    let (plane, step) = (described.plane as usize, described.step as usize);
+    let mask = ((1u32 << described.depth) - 1) as u16;
+    let is_big_endian = source.has(ffi::AV_PIX_FMT_FLAG_BE);
+    let is_byte = described.shift + described.depth <= 8;
+    // Of a word that holds a byte's worth, big endian has it in the second byte.
+    let first = described.offset as usize + usize::from(is_byte && is_big_endian);
+    for (column, value) in line.iter().enumerate() {
+        // SAFETY: the frame is writable, and the sample lies in its plane; rows may run upwards.
+        unsafe {
+            let raw = frame.as_mut_ptr();
+            let start = (*raw).data[plane].offset(row as isize * (*raw).linesize[plane] as isize);
+            let place = start.add(first + column * step);
+            if is_byte {
+                place.write(place.read() & !((mask << described.shift) as u8) | (value << described.shift) as u8);
+                continue;
+            }
+            let (load, store): (fn([u8; 2]) -> u16, fn(u16) -> [u8; 2]) = match is_big_endian {
+                true => (u16::from_be_bytes, u16::to_be_bytes),
+                false => (u16::from_le_bytes, u16::to_le_bytes),
+            };
+            let place = place.cast::<[u8; 2]>();
+            place.write(store(load(place.read()) & !(mask << described.shift) | value << described.shift));
         }
     }
 }
@@ -145,7 +225,7 @@ fn read_line(frame: &frame::Video, source: &Kind, component: usize, row: usize, 
             row as c_int,
             component as c_int,
             line.len() as c_int,
-            c_int::from(source.is_palette()),
+            0, // indices of palettes, not their colours
         );
     }
 }
@@ -330,6 +410,56 @@ mod tests {
                 };
                 assert_eq!(marks, (1, FULL_RANGE), "{format}");
             }
+        }
+    }
+
+    #[test]
+    fn changes_of_what_is_shown_are_changes_of_the_colours() {
+        for format in [
+            "rgb24",
+            "bgr24",
+            "bgr0",
+            "bgra",
+            "argb",
+            "gbrp",
+            "gbrap",
+            "rgb48le",
+            "rgb48be",
+            "rgba64le",
+            "gbrp10le",
+            "gbrp16be",
+            "x2rgb10le",
+        ] {
+            let (mut frame, components) = made_up(format, 9, 4);
+            let kind = Kind::of(frame.format()).unwrap();
+            let mut seen = shown(&frame, COLOR);
+            settle(&mut frame, &seen, COLOR);
+            let all = |frame: &frame::Video| -> Vec<Vec<u16>> {
+                let line = |component: usize, row: usize| {
+                    let mut line = vec![0; 9];
+                    read_line(frame, &kind, component, row, &mut line);
+                    line
+                };
+                (0..components.len()).map(|c| (0..4).flat_map(|row| line(c, row)).collect()).collect()
+            };
+            assert_eq!(all(&frame), components, "{format}: nothing was changed");
+
+            // A dark grey, and then lighter by a quarter.
+            let quarter = 1u16 << (kind.components[0].depth - 2);
+            for component in 0..3 {
+                let mut line = vec![0; 9];
+                read_line(&frame, &kind, component, 2, &mut line);
+                line[5] = quarter;
+                overwrite_line(&mut frame, &kind, component, 2, &line);
+            }
+            seen = shown(&frame, COLOR);
+            seen.planes_mut()[0].row_mut(2)[5] *= 2;
+            settle(&mut frame, &seen, COLOR);
+            let mut expected = components.clone();
+            let lighter = all(&frame)[0][2 * 9 + 5];
+            assert!(lighter.abs_diff(2 * quarter) <= 1, "{format}: {lighter}");
+            expected[..3].iter_mut().for_each(|component| component[2 * 9 + 5] = lighter);
+            assert_eq!(all(&frame), expected, "{format}: one pixel was changed");
         }
     }
 

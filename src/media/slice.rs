@@ -22,7 +22,8 @@ const OPEN_SLICES: usize = 64;
 /// Writes the slices of `cuts` into `dir`, named `<start>-<end>.nut`, and calls `on_slice` with the position in `cuts`
 /// and the path as soon as each is complete. Reading stops after the last packet that is needed.
 ///
-/// `cuts` are in order: neither `first_packet` nor `last_packet` decreases.
+/// `cuts` are in order: `first_packet` does not decrease. (`last_packet` may: a last chunk that begins with a picture which was decoded
+/// before those that are shown before it ends before them.)
 ///
 /// # Errors
 /// [`MediaError::SourceChanged`] if the file is not the one that was probed, [`MediaError::File`] if a slice cannot be
@@ -48,7 +49,7 @@ fn passes(cuts: &[Cut]) -> Vec<usize> {
     let mut taken = 0;
     for (index, cut) in cuts.iter().enumerate() {
         let pass = &cuts[index - taken..index];
-        let open = pass.iter().rev().take_while(|earlier| earlier.last_packet >= cut.first_packet).count();
+        let open = pass.iter().filter(|earlier| earlier.last_packet >= cut.first_packet).count();
         if open >= OPEN_SLICES {
             passes.push(taken);
             taken = 0;
@@ -85,7 +86,7 @@ fn pass(
     input::read_only(&mut input, |index| index == clip.stream);
 
     let mut waiting: VecDeque<(usize, Cut)> = cuts.iter().copied().enumerate().collect();
-    let mut open: VecDeque<OpenSlice> = VecDeque::new();
+    let mut open: Vec<OpenSlice> = Vec::new();
     let mut number = 0; // of the packet, in decode order
     while !(waiting.is_empty() && open.is_empty()) {
         let packet = input::next_packet(&mut input).map_err(|error| changed(input::reason(error)))?;
@@ -99,17 +100,18 @@ fn pass(
             if !packet.is_key() {
                 return Err(changed(format!("video packet {number} is no keyframe")));
             }
-            open.push_back(start(&input, clip, index, cut, dir)?);
+            open.push(start(&input, clip, index, cut, dir)?);
         }
         let own = clip.packet_pts.get(number as usize).copied();
         let Some(pts) = own.or(packet.pts()) else { return Err(changed(format!("video packet {number} has no time"))) };
-        for slice in &mut open {
+        for slice in open.iter_mut().filter(|slice| number <= slice.cut.last_packet) {
             slice.write(&mut packet, number, pts).map_err(|error| {
                 error.unwrap_or_else(|| changed(format!("video packet {number} lies before its slice's first time")))
             })?;
         }
         number += 1;
-        while let Some(done) = open.pop_front_if(|slice| slice.cut.last_packet < number) {
+        while let Some(at) = open.iter().position(|slice| slice.cut.last_packet < number) {
+            let done = open.remove(at);
             done.writer.finish()?;
             on_slice(done.index, &done.path)?;
         }

@@ -188,6 +188,20 @@ impl Headers {
     }
 
     fn place(&mut self, packet: &Packet) -> Place {
+        self.parse(packet);
+        // SAFETY: the parser is ours.
+        unsafe {
+            match self.counts {
+                true => Place::Count((*self.parser).output_picture_number),
+                false if (*self.parser).pict_type == ffi::AVPictureType::AV_PICTURE_TYPE_B as std::ffi::c_int => {
+                    Place::Between
+                }
+                false => Place::Next,
+            }
+        }
+    }
+
+    fn parse(&mut self, packet: &Packet) {
         use ffmpeg::packet::Ref as _;
         let (mut out, mut size) = (ptr::null_mut(), 0);
         // SAFETY: parser and context are ours; the packet's data is padded as FFmpeg's parsers want it, and lives on.
@@ -204,13 +218,6 @@ impl Headers {
                 packet.dts,
                 packet.pos,
             );
-            match self.counts {
-                true => Place::Count((*self.parser).output_picture_number),
-                false if (*self.parser).pict_type == ffi::AVPictureType::AV_PICTURE_TYPE_B as std::ffi::c_int => {
-                    Place::Between
-                }
-                false => Place::Next,
-            }
         }
     }
 }
@@ -219,6 +226,23 @@ impl Drop for Headers {
     fn drop(&mut self) {
         // SAFETY: it was made by `av_parser_init` and is closed once.
         unsafe { ffi::av_parser_close(self.parser) };
+    }
+}
+
+/// Tells pictures that are whole from those with which a refresh begins that makes pictures whole by and by: H.264 calls both keyframes.
+pub(super) struct Refresh(Option<Headers>);
+
+impl Refresh {
+    pub(super) fn of(parameters: codec::Parameters) -> Self {
+        Self(if parameters.id() == codec::Id::H264 { Headers::of(parameters) } else { None })
+    }
+
+    /// Whether a keyframe is one by its recovery point alone: its picture is predicted from others.
+    pub(super) fn is_gradual(&mut self, packet: &Packet) -> bool {
+        let Some(headers) = self.0.as_mut().filter(|_| packet.is_key()) else { return false };
+        headers.parse(packet);
+        // SAFETY: the parser is ours.
+        unsafe { (*headers.parser).pict_type == ffi::AVPictureType::AV_PICTURE_TYPE_P as std::ffi::c_int }
     }
 }
 

@@ -249,6 +249,7 @@ impl Lane {
         for (number, frame, faces) in frames {
             debug_assert_eq!(number, next, "stages keep the order of frames");
             clock.spend(Stage::Encode, || {
+                let frame = frame.encodable(&video.encoder)?;
                 let (encoder, start) = match &mut encoder {
                     Some(open) => open,
                     closed => {
@@ -322,7 +323,7 @@ struct Decoding<'a> {
 /// Sends the frames of the span's window, in order, and stops after the last.
 fn decode(decoding: &Decoding<'_>, frames: &SyncSender<(FrameIndex, Decoded)>) -> Result<Clock, WorkError> {
     let Decoding { order, threads, stop, damage } = decoding;
-    let ChunkSpec { span, first_pts, last_pts, swap, video, .. } = &order.spec;
+    let ChunkSpec { span, first_pts, last_pts, swap, .. } = &order.spec;
     crate::crash::lane(order.spec.clip_frames);
     let mut clock = Clock::default();
     let mut wanted = WantedFrames::open(&order.slice, *threads, *first_pts..=*last_pts)?;
@@ -343,7 +344,7 @@ fn decode(decoding: &Decoding<'_>, frames: &SyncSender<(FrameIndex, Decoded)>) -
             noted(damage).count(number, next.shows != Shows::Own, next.shows == Shows::Nothing);
         }
         let frame = if swap.swapper == Swapper::None { next.frame } else { next.frame.viewable()? };
-        if frames.send((number, frame.encodable(&video.encoder)?)).is_err() {
+        if frames.send((number, frame)).is_err() {
             return Ok(clock); // a later stage has failed and says why
         }
         number += 1;

@@ -1,0 +1,115 @@
+//! Ingest, assembler and three workers of each kind as processes, on an Apache Kafka of their own.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use facemill::broker::topics::{TopicSpec, ensure};
+use facemill::broker::{BrokerConfig, Outgoing, Producer};
+use facemill::contract::{Job, JobId, State, Status, topics};
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+use super::lock;
+use super::work::Outcome;
+use crate::faults::kafka::Kafka;
+use crate::faults::process::Process;
+use crate::faults::tape::Tape;
+
+/// Before the name of each topic and group.
+const PREFIX: &str = "matrix-";
+/// Workers of each kind: those that swap, and those that pass frames through.
+const WORKERS: usize = 3;
+/// Partitions of each topic: more than workers, so that all get some.
+const PARTITIONS: i32 = 6;
+/// How often it is looked whether a job has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// All roles over one store.
+pub struct Cluster {
+    // Dropped in this order: roles end before their broker does.
+    roles: Mutex<Vec<Process>>,
+    tape: Mutex<Tape>,
+    producer: Producer,
+    runtime: Runtime,
+    _kafka: Kafka,
+}
+
+impl Cluster {
+    /// Starts everything. Jobs may name files in `root`; logs and store go to `folder`.
+    pub fn start(program: &Path, folder: &Path, root: &Path) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let kafka = Kafka::start(&folder.join("kafka"), None, Kafka::free_port()?)?;
+        let brokers = kafka.address();
+        let config =
+            BrokerConfig { brokers: brokers.clone(), client_id: "matrix".to_owned(), ..BrokerConfig::default() };
+        let named =
+            |spec: TopicSpec| TopicSpec { name: format!("{PREFIX}{}", spec.name), partitions: PARTITIONS, ..spec };
+        let specs: Vec<TopicSpec> = TopicSpec::builtin()?.into_iter().map(named).collect();
+        runtime.block_on(ensure(&config, &specs, Some(1)))?;
+        let producer = {
+            let _context = runtime.enter();
+            Producer::start(&config)?
+        };
+        let settings = format!("[kafka]\nbrokers = \"{brokers}\"\nreplication = 1\ntopic_prefix = \"{PREFIX}\"\n");
+        std::fs::write(folder.join("facemill.toml"), settings)?;
+        let (store, photos) =
+            (folder.join("store"), Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/demo").canonicalize()?);
+        let start = |name: &str, arguments: &[&str]| -> Result<Process> {
+            let mut command = Command::new(program);
+            command.current_dir(folder).env("FACEMILL_SCRATCH", folder.join("scratch")).args(arguments);
+            command.args(["--metrics", "off", "--store", &format!("file://{}", store.display())]);
+            command.arg("--root").arg(root).arg("--root").arg(&photos);
+            Process::start(command, &folder.join(format!("{name}.log")))
+        };
+        let mut roles = vec![start("ingest", &["ingest"])?, start("assemble", &["assemble"])?];
+        for swapper in ["none", "mesh"] {
+            for number in 0..WORKERS {
+                let arguments = ["worker", "--workers", "1", "--swapper", swapper];
+                roles.push(start(&format!("worker-{swapper}-{number}"), &arguments)?);
+            }
+        }
+        let tape = Tape::start(&brokers, PREFIX)?;
+        Ok(Self { roles: Mutex::new(roles), tape: Mutex::new(tape), producer, runtime, _kafka: kafka })
+    }
+
+    /// Publishes a job and waits for its end.
+    pub fn run(&self, name: &str, job: &Value, limit: Duration) -> Result<Outcome> {
+        let id: JobId = name.parse()?;
+        let job: Job = serde_json::from_value(job.clone())?;
+        let topic = format!("{PREFIX}{}", topics::JOBS);
+        let record = Outgoing { topic: &topic, key: Some(name), partition: None, headers: &[], value: &job };
+        self.runtime.block_on(self.producer.send(record))?;
+        let began = Instant::now();
+        loop {
+            if let Some(outcome) = self.status(&id).as_ref().and_then(outcome) {
+                return Ok(outcome);
+            }
+            if let Some(ended) = lock(&self.roles).iter_mut().find_map(|role| role.ended().transpose()) {
+                bail!("a role has ended: {}", ended?);
+            }
+            if began.elapsed() > limit {
+                bail!("{name} has not ended after {limit:?}");
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    fn status(&self, job: &JobId) -> Option<Status> {
+        let mut tape = lock(&self.tape);
+        tape.poll();
+        tape.records.status.get(job)?.value.clone()
+    }
+}
+
+fn outcome(status: &Status) -> Option<Outcome> {
+    let reason = || status.reason.clone().unwrap_or_default();
+    match status.state {
+        State::Done => Some(Outcome::Done),
+        _ if !status.state.is_final() => None,
+        _ if status.refused => Some(Outcome::Refused(reason())),
+        _ => Some(Outcome::Failed(reason())),
+    }
+}
