@@ -108,6 +108,7 @@ fn look(path: &Path, keep: &Keep, limits: &Limits, tolerant: bool) -> Result<Pro
         if !tolerant {
             return Err(MediaError::Truncated { path: path.to_owned(), detail, last_good });
         }
+        read.damaged -= (read.packets.len() - read.whole) as u64; // they are left out, and all of them are
         read.packets.truncate(read.whole);
         read.last_shown_duration = 0;
         let end = last_good.map(|seconds| format!(", which is shown at {seconds:.3} s")).unwrap_or_default();
@@ -131,7 +132,7 @@ fn look(path: &Path, keep: &Keep, limits: &Limits, tolerant: bool) -> Result<Pro
     };
     if read.damaged > 0 {
         warnings.push(format!(
-            "{} video packets are marked as damaged; what can be decoded of them is shown",
+            "packets of the video that are marked as damaged: {}; what can be decoded of them is shown",
             read.damaged
         ));
     }
@@ -282,7 +283,8 @@ impl VideoStream {
     }
 
     fn last_duration(&self, last_pts: i64, packet_duration: i64, frame_rate: Ratio, has_end: bool) -> i64 {
-        let until_end = self.end.filter(|_| has_end).map(|end| end.saturating_sub(last_pts)).filter(|&duration| duration > 0);
+        let until_end =
+            self.end.filter(|_| has_end).map(|end| end.saturating_sub(last_pts)).filter(|&duration| duration > 0);
         let from_packet = Some(packet_duration).filter(|&duration| duration > 0);
         let from_rate = || {
             let ticks = i64::from(self.time_base.den) * i64::from(frame_rate.den);
