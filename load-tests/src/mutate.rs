@@ -240,7 +240,7 @@ fn swap(facemill: &Path, file: &Path, seed: u64, args: &Mutate) -> Result<Ended>
     command.args(["-v", "swap", "--json", "--swapper", "none", "--workers", "1", "--chunk-frames", "6..8"]);
     command.args(["--output-video-preset", "ultrafast", "--data-dir"]).arg(work.join("data"));
     command.arg("-t").arg(file).arg("-o").arg(&output);
-    if seed % 2 == 0 {
+    if seed.is_multiple_of(2) {
         command.arg("--tolerate-damage");
     }
     command.env("TMPDIR", work).stdin(Stdio::null()).process_group(0);

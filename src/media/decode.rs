@@ -219,6 +219,7 @@ pub(super) enum State {
 }
 
 /// What a decoder does next.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and most are frames")]
 pub(super) enum Step {
     /// It hands out a frame.
     Frame { frame: Decoded, state: State },

@@ -18,6 +18,10 @@ use super::{hdr, input, integrity, nut, times};
 use crate::contract::{Clip, Keep, PacketInfo, Ratio};
 use crate::frame::Turn;
 
+/// The furthest time that a packet may have, either way: so far from the ends of `i64` that sums and differences stay within, and further
+/// than today in nanoseconds since 1970.
+const TICKS_MAX: u64 = 1 << 61;
+
 /// How large a clip may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -105,6 +109,7 @@ fn look(path: &Path, keep: &Keep, limits: &Limits, tolerant: bool) -> Result<Pro
         if !tolerant {
             return Err(MediaError::Truncated { path: path.to_owned(), detail, last_good });
         }
+        read.damaged -= (read.packets.len() - read.whole) as u64; // they are left out, and all of them are
         read.packets.truncate(read.whole);
         read.last_shown_duration = 0;
         let end = last_good.map(|seconds| format!(", which is shown at {seconds:.3} s")).unwrap_or_default();
@@ -128,7 +133,7 @@ fn look(path: &Path, keep: &Keep, limits: &Limits, tolerant: bool) -> Result<Pro
     };
     if read.damaged > 0 {
         warnings.push(format!(
-            "{} video packets are marked as damaged; what can be decoded of them is shown",
+            "packets of the video that are marked as damaged: {}; what can be decoded of them is shown",
             read.damaged
         ));
     }
@@ -231,7 +236,7 @@ impl VideoStream {
             pixel_format,
             time_base,
             average_rate,
-            end: knows_its_end.then(|| stream.start_time() + stream.duration()),
+            end: knows_its_end.then(|| stream.start_time().saturating_add(stream.duration())),
         })
     }
 
@@ -282,14 +287,15 @@ impl VideoStream {
     }
 
     fn last_duration(&self, last_pts: i64, packet_duration: i64, frame_rate: Ratio, has_end: bool) -> i64 {
-        let until_end = self.end.filter(|_| has_end).map(|end| end - last_pts).filter(|&duration| duration > 0);
+        let until_end =
+            self.end.filter(|_| has_end).map(|end| end.saturating_sub(last_pts)).filter(|&duration| duration > 0);
         let from_packet = Some(packet_duration).filter(|&duration| duration > 0);
         let from_rate = || {
             let ticks = i64::from(self.time_base.den) * i64::from(frame_rate.den);
             let per_frame = i64::from(self.time_base.num) * i64::from(frame_rate.num);
             if per_frame > 0 { (ticks / per_frame).max(1) } else { 1 }
         };
-        until_end.or(from_packet).unwrap_or_else(from_rate)
+        until_end.or(from_packet).unwrap_or_else(from_rate).min(TICKS_MAX as i64)
     }
 }
 
@@ -353,6 +359,9 @@ fn read_packets(input: &mut Input, stream: &VideoStream, limits: &Limits) -> Res
                 return Ok(read);
             }
         };
+        for time in [packet.pts(), packet.dts()].into_iter().flatten() {
+            over_limit("time in ticks", time.unsigned_abs(), TICKS_MAX)?;
+        }
         read.untimed |= packet.pts().is_none();
         let pts = packet.pts().unwrap_or_default();
         let hidden = input::is_hidden(&packet);

@@ -58,7 +58,7 @@ pub(super) fn made_anew(
     }
     let per_frame = i64::from(frame_rate.num) * i64::from(time_base.num);
     let frame_ticks = match per_frame {
-        1.. => Some((i64::from(frame_rate.den) * i64::from(time_base.den) / per_frame).max(1)),
+        1.. => Some((i64::from(frame_rate.den) * i64::from(time_base.den) / per_frame).clamp(1, 1 << 32)),
         _ => None,
     };
     let missing = packets.iter().position(|packet| packet.pts.is_none()).unwrap_or(0) as u64;

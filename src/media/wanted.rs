@@ -60,6 +60,7 @@ struct Key {
     pts: i64,
 }
 
+#[expect(clippy::large_enum_variant, reason = "a slice has one")]
 enum Pass {
     /// As long as nothing is broken.
     Quick(SliceDecoder),
