@@ -17,6 +17,7 @@ use ffmpeg_next as ffmpeg;
 
 use super::error::MediaError;
 use super::input::{self, READ_BUFFER, reason};
+use super::probe::pixel_format_name;
 use super::properties::PictureProperties;
 use crate::contract::Ratio;
 
@@ -114,6 +115,9 @@ impl NutWriter {
 /// FFmpeg's writer knows fewer than its reader, which also takes QuickTime's: those of ProRes and DNxHD, of which some tell the profile.
 pub(super) fn tag(parameters: &codec::Parameters) -> Option<u32> {
     let id = ffi::AVCodecID::from(parameters.id());
+    if parameters.id() == codec::Id::RAWVIDEO {
+        return raw_tag(parameters);
+    }
     // SAFETY: formats and tables are constants of FFmpeg's; the parameters live as long as the borrow.
     unsafe {
         let nut = ffi::av_guess_format(c"nut".as_ptr(), ptr::null(), ptr::null());
@@ -127,6 +131,15 @@ pub(super) fn tag(parameters: &codec::Parameters) -> Option<u32> {
         }
         Some(ffi::av_codec_get_tag(quicktime.as_ptr(), id)).filter(|tag| *tag != 0)
     }
+}
+
+/// Of raw video the four letters alone say what the pixels are.
+fn raw_tag(parameters: &codec::Parameters) -> Option<u32> {
+    // SAFETY: the parameters live as long as the borrow.
+    let format = pixel_format_name(unsafe { (*parameters.as_ptr()).format }).parse::<ffmpeg::format::Pixel>().ok()?;
+    // SAFETY: a table is looked up.
+    let tag = unsafe { ffi::avcodec_pix_fmt_to_codec_tag(format.into()) };
+    (tag != 0).then_some(tag)
 }
 
 /// Ends a file of any container: what is left is written, and an error of the last write is not lost.
