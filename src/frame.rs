@@ -8,11 +8,13 @@ mod color;
 mod rgb;
 mod sample;
 mod transfer;
+mod turn;
 
 pub use color::{ChromaSite, Color, Matrix};
 pub use rgb::{RgbConversion, RgbFrame};
 pub use sample::Sample;
 pub use transfer::{Shown, Transfer};
+pub use turn::Turn;
 
 /// The number of a frame in its clip, in display order, counted from 0.
 pub type FrameIndex = u64;
@@ -110,6 +112,8 @@ pub struct YuvRef<'a> {
     pub color: Color,
     /// Horizontal place of chroma samples.
     pub site: ChromaSite,
+    /// How the picture is turned when it is shown.
+    pub turn: Turn,
 }
 
 /// A borrowed, writable picture; see [`YuvRef`].
@@ -122,6 +126,8 @@ pub struct YuvMut<'a> {
     pub color: Color,
     /// Horizontal place of chroma samples.
     pub site: ChromaSite,
+    /// How the picture is turned when it is shown.
+    pub turn: Turn,
 }
 
 impl YuvRef<'_> {
@@ -139,7 +145,8 @@ impl YuvRef<'_> {
 impl YuvMut<'_> {
     /// The same picture, read only.
     pub fn as_ref(&self) -> YuvRef<'_> {
-        YuvRef { planes: self.planes.as_ref(), shift: self.shift, color: self.color, site: self.site }
+        let Self { shift, color, site, turn, .. } = *self;
+        YuvRef { planes: self.planes.as_ref(), shift, color, site, turn }
     }
 }
 
@@ -160,6 +167,7 @@ pub struct Frame<S = u8> {
     shift: (u8, u8),
     color: Color,
     site: ChromaSite,
+    turn: Turn,
 }
 
 impl<S: Sample> Frame<S> {
@@ -168,7 +176,12 @@ impl<S: Sample> Frame<S> {
         let grey = S::nearest(color.neutral(), color.max());
         let chroma = width.div_ceil(1 << shift.0) * height.div_ceil(1 << shift.1);
         let planes = [vec![grey; width * height], vec![grey; chroma], vec![grey; chroma]];
-        Self { planes, width, height, shift, color, site: ChromaSite::Left }
+        Self { planes, width, height, shift, color, site: ChromaSite::Left, turn: Turn::None }
+    }
+
+    /// The same picture, turned by `turn` when it is shown.
+    pub fn shown_turned(self, turn: Turn) -> Self {
+        Self { turn, ..self }
     }
 
     /// Y, Cb, Cr.
@@ -214,17 +227,18 @@ impl Frame {
             planes[2].push((128.0 + (r - luma) / (2.0 - 2.0 * kr)).round() as u8);
         }
         let color = Color::sdr(matrix, true);
-        Self { planes, width, height, shift: (0, 0), color, site: ChromaSite::Center }
+        Self { planes, width, height, shift: (0, 0), color, site: ChromaSite::Center, turn: Turn::None }
     }
 }
 
 impl<S: Sample> Pixels for Frame<S> {
     fn view(&self) -> YuvRef<'_> {
-        YuvRef { planes: S::planes(self.planes()), shift: self.shift, color: self.color, site: self.site }
+        let Self { shift, color, site, turn, .. } = *self;
+        YuvRef { planes: S::planes(self.planes()), shift, color, site, turn }
     }
 
     fn view_mut(&mut self) -> YuvMut<'_> {
-        let Self { shift, color, site, .. } = *self;
-        YuvMut { planes: S::planes_mut(self.planes_mut()), shift, color, site }
+        let Self { shift, color, site, turn, .. } = *self;
+        YuvMut { planes: S::planes_mut(self.planes_mut()), shift, color, site, turn }
     }
 }

@@ -361,6 +361,40 @@ fn swapped_frames_are_the_same_for_all_chunks() {
     assert!(changed > 150, "{changed} of 200 frames were changed");
 }
 
+/// A phone's clip: stored sideways, with a matrix by which players turn it upright.
+#[test]
+fn faces_are_found_as_the_clip_is_shown() {
+    let bench = Bench::new();
+    let (photo, demo) = (portrait(), demo_clip());
+    let encoding = "-frames:v 24 -an -c:v libx264 -preset ultrafast -crf 10 -g 12";
+    let stored = bench.clip("stored.mp4", &format!("-i {} -vf transpose=cclock {encoding}", text(&demo)));
+    // ffmpeg makes the tag a matrix only where it copies.
+    let clip = bench.clip("phone.mov", &format!("-i {} -c copy -metadata:s:v rotate=270", text(&stored)));
+    let rotation = |clip: &Path| {
+        let entries = ["-select_streams", "v", "-show_entries", "stream_side_data=rotation", "-of", "csv=p=0"];
+        String::from_utf8(run(Command::new("ffprobe").args(["-v", "error"]).args(entries).arg(clip))).unwrap()
+    };
+    assert_eq!(rotation(&clip).trim_end_matches(['\n', ',']), "-90", "anticlockwise");
+    let mut digests = Vec::new();
+    for chunks in ["12..12", "1000..1000"] {
+        let output = format!("out-{chunks}.mov");
+        let ran = Ran::from(bench.swap(&["-s", text(&photo), "-t", text(&clip), "-o", &output]).args([
+            "--chunk-frames",
+            chunks,
+            "--output-video-crf",
+            "0",
+            "--output-video-preset",
+            "ultrafast",
+        ]));
+        assert_eq!((&ran.done()["frames"], &ran.done()["frames_without_face"]), (&24.into(), &0.into()));
+        assert_eq!(rotation(&bench.path(&output)), rotation(&clip), "the output is stored and turned as the clip is");
+        digests.push(frame_digests(&bench.path(&output)));
+    }
+    assert_eq!(digests[0], digests[1], "chunks do not show");
+    let before = frame_digests(&clip);
+    assert!(digests[0].iter().zip(&before).all(|(after, before)| after != before), "every frame is changed");
+}
+
 #[test]
 fn the_demo_keeps_every_frame_time_and_sound() {
     let bench = Bench::new();

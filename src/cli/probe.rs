@@ -161,10 +161,11 @@ fn print(report: &Report) {
         video.frames, video.seconds, video.frame_rate, video.time_base
     );
     println!(
-        "  picture     {}, samples {}, turned by {} degrees; colour: {} range, matrix {}, transfer {}, primaries {}",
+        "  picture     {}, samples {}, turned by {} degrees{}; colour: {} range, matrix {}, transfer {}, primaries {}",
         picture.fields,
         picture.sample_aspect,
         picture.rotation,
+        if picture.mirrored { " and mirrored" } else { "" },
         picture.range,
         picture.matrix,
         picture.transfer,

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{CutId, Digest, Hdr, JobId, Ratio, Swap, Video};
-use crate::frame::FrameIndex;
+use crate::frame::{FrameIndex, Turn};
 
 /// Raised whenever the pixels of a result change for the same [`ChunkSpec`], so that old results are not taken for new ones.
 pub const PIPELINE: u32 = 1;
@@ -80,6 +80,9 @@ pub struct ChunkSpec {
     pub time_base: Ratio,
     /// Average frames per second of the clip.
     pub frame_rate: Ratio,
+    /// How the clip is turned when it is shown: faces are looked for as they are shown.
+    #[serde(default, skip_serializing_if = "Turn::is_none")]
+    pub turn: Turn,
     /// Digests of the photos.
     pub portraits: Vec<Digest>,
     /// Digest of the clip's usual look of the face, against which covers are found; none for swapper `none`.
@@ -146,6 +149,7 @@ mod tests {
             last_pts: 81081,
             time_base: Ratio { num: 1, den: 24000 },
             frame_rate: Ratio { num: 24000, den: 1001 },
+            turn: Turn::None,
             portraits: vec![Digest::of(b"portrait")],
             reference: None,
             swap: Swap::default(),
@@ -169,11 +173,12 @@ mod tests {
     #[test]
     fn whatever_changes_the_result_changes_its_name() {
         type Change = fn(&mut ChunkSpec);
-        let changes: [Change; 8] = [
+        let changes: [Change; 9] = [
             |s| s.slice = Digest::of(b"other"),
             |s| s.span.start = 65,
             |s| s.portraits.clear(),
             |s| s.reference = Some(Digest::of(b"look")),
+            |s| s.turn = Turn::Quarter,
             |s| s.swap.blend_ratio = 0.5,
             |s| s.video.crf = 19,
             |s| s.toolchain.pipeline += 1,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Hdr;
-use crate::frame::FrameIndex;
+use crate::frame::{FrameIndex, Turn};
 
 /// A fraction, e.g. a time base in seconds per tick or a rate in frames per second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -50,6 +50,9 @@ pub struct Clip {
     /// The file ends before its container says: these are the frames that are whole, and the other streams end with the last.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,
+    /// How players turn the picture, as the container's display matrix says. A mirrored one is turned, then mirrored.
+    #[serde(default, skip_serializing_if = "Turn::is_none")]
+    pub turn: Turn,
 }
 
 impl Clip {

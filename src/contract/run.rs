@@ -6,12 +6,13 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ChunkRecord, ChunkSpec, Clip, Cut, Digest, Job, JobId, Keep, Moment, Span, StageSeconds, State, Toolchain, Video,
+    ChunkRecord, ChunkSpec, Clip, Cut, Digest, Job, JobId, Keep, Moment, Span, StageSeconds, State, Swapper, Toolchain,
+    Video,
 };
-use crate::frame::FrameIndex;
+use crate::frame::{FrameIndex, Turn};
 
-/// Raised whenever the same clip and rule are cut differently.
-const PLANNER: u32 = 1;
+/// Raised whenever the same clip and rule are cut differently, or more is known of a clip: 2 knows how it is turned.
+const PLANNER: u32 = 2;
 
 /// Everything that determines how a clip is cut.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -143,7 +144,7 @@ impl Run {
 
     /// What determines the result of the chunk `cut`, whose slice has digest `slice`.
     pub fn spec(&self, plan: &Plan, cut: &Cut, slice: Digest) -> ChunkSpec {
-        let Clip { pts, time_base, frame_rate, .. } = &plan.clip;
+        let Clip { pts, time_base, frame_rate, turn, .. } = &plan.clip;
         ChunkSpec {
             slice,
             span: Span { start: cut.start, end: cut.end, lo: cut.lo, hi: cut.hi },
@@ -152,6 +153,8 @@ impl Run {
             last_pts: pts[cut.hi as usize - 1] - cut.base_pts,
             time_base: *time_base,
             frame_rate: *frame_rate,
+            // Only where faces are looked for does it make a difference.
+            turn: if self.job.swap.swapper == Swapper::None { Turn::None } else { *turn },
             portraits: self.portraits.clone(),
             reference: self.reference,
             swap: self.job.swap.clone(),

@@ -51,6 +51,7 @@ impl Planned {
             hdr: None,
             hidden: Vec::new(),
             truncated: false,
+            turn: crate::frame::Turn::None,
         };
         let chunk =
             |start, end| Cut { start, end, lo: start, hi: end, first_packet: start, last_packet: end - 1, base_pts: 0 };

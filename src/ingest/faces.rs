@@ -132,7 +132,7 @@ impl Analyst {
                 Ok(Some(next)) if next.shows != Shows::Own || wanted.binary_search(&next.frame.pts()).is_err() => {
                     continue;
                 }
-                Ok(Some(next)) => next.frame.viewable()?,
+                Ok(Some(next)) => next.frame.viewable()?.shown_turned(plan.clip.turn),
                 Ok(None) => break,
                 Err(error) => return Err(error),
             };

@@ -9,7 +9,9 @@ use super::error::MediaError;
 use super::pixels::{self, Layout};
 use super::properties::PictureProperties;
 use super::repack;
-use crate::frame::{ChromaSite, Color, Frame, Matrix, Pixels, PlaneMut, PlaneRef, Sample, Transfer, YuvMut, YuvRef};
+use crate::frame::{
+    ChromaSite, Color, Frame, Matrix, Pixels, PlaneMut, PlaneRef, Sample, Transfer, Turn, YuvMut, YuvRef,
+};
 
 /// A decoded frame. Its samples are shared with the decoder, which may still look at them, until they are written to.
 ///
@@ -18,6 +20,7 @@ pub struct Decoded {
     frame: frame::Video,
     pts: i64,
     properties: Arc<PictureProperties>,
+    turn: Turn,
     /// Chroma for those who look at a grey picture.
     no_colour: Option<NoColour>,
     /// What those see who look at RGB.
@@ -34,7 +37,7 @@ impl Decoded {
     /// `None` if the frame has no time.
     pub(super) fn new(frame: frame::Video, properties: Arc<PictureProperties>) -> Option<Self> {
         let pts = frame.pts().or_else(|| frame.timestamp())?;
-        Some(Self { frame, pts, properties, no_colour: None, shown: None })
+        Some(Self { frame, pts, properties, turn: Turn::None, no_colour: None, shown: None })
     }
 
     /// The same picture, not copied, at another time.
@@ -44,7 +47,7 @@ impl Decoded {
         let code = unsafe { ffi::av_frame_ref(frame.as_mut_ptr(), self.frame.as_ptr()) };
         assert!(code >= 0, "there is memory for a reference to the frame");
         frame.set_pts(Some(pts));
-        Self { frame, pts, properties: Arc::clone(&self.properties), no_colour: None, shown: None }
+        Self { frame, pts, properties: Arc::clone(&self.properties), turn: self.turn, no_colour: None, shown: None }
     }
 
     /// When the frame is shown: ticks of the clip's time base after the cut's `base_pts`.
@@ -60,7 +63,7 @@ impl Decoded {
     pub fn viewable(mut self) -> Result<Self, MediaError> {
         let format = self.frame.format();
         if pixels::rgb_depth(format).is_some() {
-            self.shown = Some(repack::shown(&self.frame, self.color()));
+            self.shown = Some(repack::shown(&self.frame, self.color()).shown_turned(self.turn));
             return Ok(self);
         }
         let opaque = || MediaError::OpaquePixels { pixel_format: pixels::name(format).to_owned() };
@@ -72,6 +75,12 @@ impl Decoded {
             self.no_colour = Some(self.no_colour());
         }
         Ok(self)
+    }
+
+    /// The same frame of a clip that is turned by `turn` when it is shown. (Neither slices nor frames say so.)
+    pub fn shown_turned(self, turn: Turn) -> Self {
+        let shown = self.shown.map(|shown| shown.shown_turned(turn));
+        Self { turn, shown, ..self }
     }
 
     /// The frame as `encoder` takes it: mostly as it is, else as said at [`super::pixel_path`].
@@ -235,7 +244,7 @@ impl Pixels for Decoded {
             1 => u8::planes(self.planes(no_colour.map(|planes| &planes.bytes))),
             _ => u16::planes(self.planes(no_colour.map(|planes| &planes.words))),
         };
-        YuvRef { planes, shift: layout.shift, color: self.color(), site: self.site() }
+        YuvRef { planes, shift: layout.shift, color: self.color(), site: self.site(), turn: self.turn }
     }
 
     fn view_mut(&mut self) -> YuvMut<'_> {
@@ -243,7 +252,7 @@ impl Pixels for Decoded {
             return self.shown.as_mut().map(Frame::view_mut).expect("it was just there");
         }
         self.make_writable();
-        let (layout, color, site) = (self.layout(), self.color(), self.site());
+        let (layout, color, site, turn) = (self.layout(), self.color(), self.site(), self.turn);
         let (bytes, words) = (std::array::from_fn(|i| self.place(i)), std::array::from_fn(|i| self.place(i)));
         if let Some(planes) = &mut self.no_colour {
             planes.clear(color); // of what the last user wrote
@@ -256,7 +265,7 @@ impl Pixels for Decoded {
                 _ => u16::planes_mut(planes_mut(words, no_colour.map(|planes| &mut planes.words))),
             }
         };
-        YuvMut { planes, shift: layout.shift, color, site }
+        YuvMut { planes, shift: layout.shift, color, site, turn }
     }
 }
 

@@ -13,9 +13,10 @@ use ffmpeg_next as ffmpeg;
 
 use super::error::MediaError;
 use super::picture_watch::PictureWatch;
-use super::properties::{Appearance, PictureProperties};
+use super::properties::{Appearance, Orientation, PictureProperties};
 use super::{hdr, input, integrity, nut, times};
 use crate::contract::{Clip, Keep, PacketInfo, Ratio};
+use crate::frame::Turn;
 
 /// The furthest time that a packet may have, either way: so far from the ends of `i64` that sums and differences stay within, and further
 /// than today in nanoseconds since 1970.
@@ -164,7 +165,8 @@ fn look(path: &Path, keep: &Keep, limits: &Limits, tolerant: bool) -> Result<Pro
     pts.drain(..kept.start);
     let source = input.stream(stream.index).expect("the stream was found in this input");
     // SAFETY: the stream lives as long as `input`.
-    let appearance = unsafe { PictureProperties::of_stream(source.as_ptr()) }.in_words(rotation(&source));
+    let properties = unsafe { PictureProperties::of_stream(source.as_ptr()) };
+    let orientation = orientation(&source);
     let clip = Clip {
         format: input.format().name().to_owned(),
         stream: stream.index,
@@ -180,7 +182,9 @@ fn look(path: &Path, keep: &Keep, limits: &Limits, tolerant: bool) -> Result<Pro
         hdr: hdr::of_clip(path, stream.index)?,
         hidden: (0..).zip(&read.packets).filter(|(_, packet)| packet.hidden).map(|(number, _)| number).collect(),
         truncated: truncated && !(keep.has_end() && is_cut_before_end),
+        turn: Turn::nearest(orientation.rotation),
     };
+    let appearance = properties.in_words(orientation);
     Ok(Probe { clip, appearance, packets: read.packets, warnings })
 }
 
@@ -448,17 +452,14 @@ pub(super) fn pixel_format_name(format: std::ffi::c_int) -> String {
     String::new()
 }
 
-/// Degrees clockwise, of its display matrix.
-fn rotation(stream: &ffmpeg::Stream<'_>) -> i32 {
-    let Some(data) = stream.side_data().find(|data| data.kind() == side_data::Type::DisplayMatrix) else { return 0 };
-    let numbers: Vec<i32> =
-        data.data().chunks_exact(4).map(|bytes| i32::from_ne_bytes(bytes.try_into().expect("four bytes"))).collect();
-    if numbers.len() != 9 {
-        return 0;
-    }
-    // SAFETY: a display matrix has nine numbers.
-    let turned = unsafe { ffi::av_display_rotation_get(numbers.as_ptr()) };
-    if turned.is_finite() { (-turned.round() as i32).rem_euclid(360) } else { 0 }
+/// As its display matrix says.
+fn orientation(stream: &ffmpeg::Stream<'_>) -> Orientation {
+    let matrix = stream.side_data().find(|data| data.kind() == side_data::Type::DisplayMatrix);
+    let numbers = matrix.and_then(|matrix| {
+        let (numbers, _) = matrix.data().as_chunks::<4>();
+        <[i32; 9]>::try_from(numbers.iter().map(|bytes| i32::from_ne_bytes(*bytes)).collect::<Vec<_>>()).ok()
+    });
+    numbers.map(|numbers| Orientation::of_matrix(&numbers)).unwrap_or_default()
 }
 
 fn ratio(value: ffmpeg::Rational) -> Ratio {

@@ -28,11 +28,32 @@ pub(super) struct PictureProperties {
     pub chroma_location: c_int,
 }
 
+/// How players lay a picture out: turned, and after that mirrored or not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Orientation {
+    /// Degrees clockwise, 0..360.
+    pub rotation: i32,
+    /// Left and right are exchanged in what is shown.
+    pub mirrored: bool,
+}
+
+impl Orientation {
+    /// Of a display matrix (ISO/IEC 14496-12, 6.2.2; a, b, u, c, d, v, …): what is stored at (x, y) is shown at
+    /// (a·x + c·y, b·x + d·y). So (b, d) is the direction that is shown downwards, and turning it there is the rotation,
+    /// whether the picture is mirrored or not.
+    pub(super) fn of_matrix(&[a, b, _, c, d, ..]: &[i32; 9]) -> Self {
+        let [a, b, c, d] = [a, b, c, d].map(f64::from);
+        Self { rotation: (b.atan2(d).to_degrees().round() as i32).rem_euclid(360), mirrored: a * d - b * c < 0.0 }
+    }
+}
+
 /// What a clip says about its pictures, in words; colour as FFmpeg calls it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Appearance {
     /// By how many degrees players turn it, clockwise.
     pub rotation: i32,
+    /// Players then mirror it, left to right.
+    pub mirrored: bool,
     /// Width to height of a sample; `1:1` also where nothing is said.
     pub sample_aspect: String,
     /// `progressive` (also where nothing is said) or `interlaced, … field first`.
@@ -160,7 +181,7 @@ impl PictureProperties {
     }
 
     /// The same in words.
-    pub(super) fn in_words(&self, rotation: i32) -> Appearance {
+    pub(super) fn in_words(&self, orientation: Orientation) -> Appearance {
         let named = |names: &[(c_int, &str)], code: c_int| match names.iter().find(|(known, _)| *known == code) {
             Some((_, name)) => (*name).to_owned(),
             None => format!("code {code}"),
@@ -171,7 +192,8 @@ impl PictureProperties {
             _ => "interlaced, bottom field first",
         };
         Appearance {
-            rotation,
+            rotation: orientation.rotation,
+            mirrored: orientation.mirrored,
             sample_aspect: match self.sample_aspect {
                 (num, den) if num > 0 && den > 0 => format!("{num}:{den}"),
                 _ => "1:1".to_owned(),
@@ -281,6 +303,23 @@ mod tests {
         assert_eq!(PictureProperties::parse(&SOME.to_string()), Some(SOME));
         assert_eq!(PictureProperties::parse("1 2 3"), None);
         assert_eq!(PictureProperties::parse("1 1 1 1 1 1 1 x"), None);
+    }
+
+    #[test]
+    fn a_display_matrix_turns_and_mirrors() {
+        let check = |[a, b, c, d]: [i32; 4], rotation: i32, mirrored: bool| {
+            let matrix = [a, b, 0, c, d, 0, 0, 0, 1 << 14].map(|number| number << 16);
+            assert_eq!(Orientation::of_matrix(&matrix), Orientation { rotation, mirrored }, "{a} {b} {c} {d}");
+        };
+        check([1, 0, 0, 1], 0, false);
+        check([0, 1, -1, 0], 90, false);
+        check([-1, 0, 0, -1], 180, false);
+        check([0, -1, 1, 0], 270, false);
+        check([1, 1, -1, 1], 45, false);
+        check([-1, 0, 0, 1], 0, true); // left and right exchanged
+        check([1, 0, 0, -1], 180, true); // top and bottom: turned by half, then left and right
+        check([0, 1, 1, 0], 90, true); // transposed
+        check([0, 0, 0, 0], 0, false);
     }
 
     #[test]

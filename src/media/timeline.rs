@@ -82,6 +82,7 @@ mod tests {
             hdr: None,
             hidden: Vec::new(),
             truncated: false,
+            turn: crate::frame::Turn::None,
         }
     }
 

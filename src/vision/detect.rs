@@ -1,6 +1,9 @@
 //! YuNet: all faces of a picture, each with its box, score and five points.
+//!
+//! The network knows faces that are more or less upright, so it sees the picture as it is shown. What it finds is told in
+//! the pixels of the picture as it is stored, like everything else.
 
-use crate::frame::{ChromaSite, Color, PlaneRef, Planes, Sample, YuvRef};
+use crate::frame::{ChromaSite, Color, PlaneRef, Planes, Sample, Turn, YuvRef};
 
 use super::Bounds;
 use super::builtin::Catalog;
@@ -29,7 +32,7 @@ pub struct Detection {
     pub bounds: Bounds,
     /// 0..=1.
     pub score: f64,
-    /// Eyes, tip of the nose, mouth corners; of pairs the one at the picture's left first.
+    /// Eyes, tip of the nose, mouth corners; of pairs the one at the left of the shown picture first.
     pub points: [Point; 5],
 }
 
@@ -41,14 +44,16 @@ pub struct Detector {
     fit: Option<Fit>,
     /// Planes blue, green, red; what the picture does not cover stays black.
     input: Vec<f32>,
+    /// The same of a picture that is yet to be turned, and nothing around it.
+    stored: Vec<f32>,
 }
 
 /// How pictures of one format are brought to the network's input.
 struct Fit {
-    format: (usize, usize, (u8, u8), ChromaSite),
+    format: (usize, usize, (u8, u8), ChromaSite, Turn),
     /// Input pixels per picture pixel.
     scale: f64,
-    /// Pixels covered by the picture.
+    /// Input pixels covered by the picture as stored.
     size: (usize, usize),
     /// Pixels of the input.
     padded: (usize, usize),
@@ -69,10 +74,16 @@ impl Detector {
                 *index = model.card.output_index(&format!("{kind}_{stride}"))?;
             }
         }
-        Ok(Self { network: Network::load(model, execution)?, outputs, fit: None, input: Vec::new() })
+        Ok(Self {
+            network: Network::load(model, execution)?,
+            outputs,
+            fit: None,
+            input: Vec::new(),
+            stored: Vec::new(),
+        })
     }
 
-    /// All faces, the surest first; of equal scores the one further left, then further up.
+    /// All faces, the surest first; of equal scores the one that is shown further left, then further up.
     ///
     /// # Errors
     /// [`VisionError::Network`].
@@ -96,22 +107,35 @@ impl Detector {
                 }
             }
         }
-        Ok(surest(found))
+        let size = (picture.width(), picture.height());
+        Ok(surest(found).into_iter().map(|shown| shown.stored(picture.turn, size)).collect())
     }
 
     /// Brings the picture to the network's input; the input's size and its pixels per picture pixel.
     fn fill(&mut self, picture: &YuvRef<'_>) -> ((usize, usize), f64) {
-        let format = (picture.width(), picture.height(), picture.shift, picture.site);
+        let format = (picture.width(), picture.height(), picture.shift, picture.site, picture.turn);
         let known = self.fit.take().filter(|fit| fit.format == format);
         let fit = known.unwrap_or_else(|| {
             let fit = Fit::new(picture);
             self.input.clear();
             self.input.resize(3 * fit.padded.0 * fit.padded.1, 0.0);
+            self.stored.clear();
+            self.stored.resize(if picture.turn.is_none() { 0 } else { 3 * fit.size.0 * fit.size.1 }, 0.0);
             fit
         });
+        let (resized, stride) = match picture.turn {
+            Turn::None => (&mut self.input, fit.padded.0),
+            _ => (&mut self.stored, fit.size.0),
+        };
         match picture.planes {
-            Planes::U8(planes) => fit.resize(planes, picture.color, &mut self.input),
-            Planes::U16(planes) => fit.resize(planes, picture.color, &mut self.input),
+            Planes::U8(planes) => fit.resize(planes, picture.color, resized, stride),
+            Planes::U16(planes) => fit.resize(planes, picture.color, resized, stride),
+        }
+        if !picture.turn.is_none() {
+            let planes = self.stored.chunks_exact(fit.size.0 * fit.size.1);
+            for (stored, shown) in planes.zip(self.input.chunks_exact_mut(fit.padded.0 * fit.padded.1)) {
+                picture.turn.apply(stored, fit.size, shown, fit.padded.0);
+            }
         }
         let filled = (fit.padded, fit.scale);
         self.fit = Some(fit);
@@ -120,20 +144,21 @@ impl Detector {
 }
 
 impl Fit {
-    /// Writes the picture into the network's input.
-    fn resize<S: Sample>(&self, planes: [PlaneRef<'_, S>; 3], color: Color, input: &mut [f32]) {
-        let Self { size, padded, .. } = *self;
+    /// Writes the picture as it is stored: three planes, rows `stride` values apart.
+    fn resize<S: Sample>(&self, planes: [PlaneRef<'_, S>; 3], color: Color, out: &mut [f32], stride: usize) {
+        let size = self.size;
         let to_rgb = ToRgb::new(color);
         let [y_plane, cb_plane, cr_plane] = &planes;
         let (mut luma, mut cb, mut cr) = (vec![0.0; size.0], vec![0.0; size.0], vec![0.0; size.0]);
         let mut scratch = Vec::new();
-        let (blue, rest) = input.split_at_mut(padded.0 * padded.1);
-        let (green, red) = rest.split_at_mut(padded.0 * padded.1);
+        let plane = out.len() / 3;
+        let (blue, rest) = out.split_at_mut(plane);
+        let (green, red) = rest.split_at_mut(plane);
         for row in 0..size.1 {
             resample::row(y_plane, (&self.luma.0, &self.luma.1), row, &mut scratch, &mut luma);
             resample::row(cb_plane, (&self.chroma.0, &self.chroma.1), row, &mut scratch, &mut cb);
             resample::row(cr_plane, (&self.chroma.0, &self.chroma.1), row, &mut scratch, &mut cr);
-            let line = row * padded.0..row * padded.0 + size.0;
+            let line = row * stride..row * stride + size.0;
             let bgr = blue[line.clone()].iter_mut().zip(&mut green[line.clone()]).zip(&mut red[line.clone()]);
             for (((blue, green), red), ((luma, cb), cr)) in bgr.zip(luma.iter().zip(&cb).zip(&cr)) {
                 [*red, *green, *blue] = to_rgb.rgb(*luma, to_rgb.tint(*cb, *cr));
@@ -149,7 +174,8 @@ impl Fit {
         let scale = LONG_SIDE as f64 / width.max(height) as f64;
         let scaled = |size: usize| ((size as f64 * scale).round() as usize).max(1);
         let size = (scaled(width), scaled(height));
-        let padded = (size.0.next_multiple_of(MULTIPLE), size.1.next_multiple_of(MULTIPLE));
+        let shown = picture.turn.shown(size);
+        let padded = (shown.0.next_multiple_of(MULTIPLE), shown.1.next_multiple_of(MULTIPLE));
         // Chroma sample k lies at luma coordinate `first` + k · `apart`.
         let axis = |count: usize, luma_size: usize, shift: u8, is_centred: bool, inputs: usize| {
             let (step, apart) = (luma_size as f64 / count as f64, f64::from(1u32 << shift));
@@ -159,7 +185,7 @@ impl Fit {
         let is_centred = picture.site == ChromaSite::Center;
         let chroma = picture.planes.size(1);
         Self {
-            format: (width, height, picture.shift, picture.site),
+            format: (width, height, picture.shift, picture.site, picture.turn),
             scale,
             size,
             padded,
@@ -169,6 +195,21 @@ impl Fit {
                 axis(size.1, height, picture.shift.1, true, chroma.1),
             ),
         }
+    }
+}
+
+impl Detection {
+    /// The same in the stored picture's pixels, from the shown one's; `size` as stored.
+    fn stored(self, turn: Turn, size: (usize, usize)) -> Self {
+        if turn.is_none() {
+            return self;
+        }
+        let Bounds { left, top, right, bottom } = self.bounds;
+        let corners = [[left, top], [right, bottom]];
+        let [a, b] = corners.map(|corner| turn.to_stored(corner.map(f64::from), size).map(|value| value as f32));
+        let bounds =
+            Bounds { left: a[0].min(b[0]), top: a[1].min(b[1]), right: a[0].max(b[0]), bottom: a[1].max(b[1]) };
+        Self { bounds, points: self.points.map(|point| turn.to_stored(point, size)), ..self }
     }
 }
 
@@ -255,6 +296,32 @@ mod tests {
         detector.detect(&tall.view()).unwrap();
         assert_eq!(detector.detect(&wide.view()).unwrap(), before);
         assert!(!before.is_empty());
+    }
+
+    #[test]
+    fn a_picture_that_is_stored_turned_is_seen_as_it_is_shown() {
+        let mut detector = detector();
+        let size = (320, 180);
+        let place = testing::sway(3, size.0, size.1);
+        let upright = detector.detect(&testing::portrait_at(&[place], size.0, size.1).view()).unwrap();
+        for turn in Turn::ALL {
+            let frame = testing::portrait_stored(turn, &[place], size.0, size.1);
+            let found = detector.detect(&frame.view()).unwrap();
+            assert_eq!(found.len(), 1, "{turn:?}");
+            let expected = upright[0].clone();
+            let back = Turn::nearest(-i32::from(turn.degrees()));
+            let expected = Detection { points: expected.points.map(|point| back.to_stored(point, size)), ..expected };
+            for (found, expected) in found[0].points.iter().zip(expected.points) {
+                let apart = (found[0] - expected[0]).hypot(found[1] - expected[1]);
+                assert!(apart < 1.0, "{turn:?}: {found:?}, expected {expected:?}");
+            }
+            let Bounds { left, top, right, bottom } = found[0].bounds;
+            assert!(left < right && top < bottom, "{turn:?}");
+            for [x, y] in found[0].points {
+                let (x, y) = (x as f32, y as f32);
+                assert!(left < x && x < right && top < y && y < bottom, "{turn:?}: {x}, {y} outside of its box");
+            }
+        }
     }
 
     #[test]

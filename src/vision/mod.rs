@@ -4,8 +4,9 @@
 //! once its neighbours are known, and then [`swap`]. [`track`] holds these together. Nothing here knows a topic, a path
 //! or a bucket.
 //!
-//! Coordinates are picture pixels of the luma plane, x to the right and y down, pixel centres at whole numbers (as
-//! OpenCV).
+//! Coordinates are picture pixels of the luma plane as it is stored, x to the right and y down, pixel centres at whole
+//! numbers (as OpenCV). A phone's picture may be stored turned ([`crate::frame::Turn`]): [`detect`] looks at it as it is
+//! shown, and the forehead's hair is looked for above the face as shown; the rest goes by landmarks and knows no up.
 
 pub mod builtin;
 pub mod card;

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use image::RgbImage;
 
-use crate::frame::{ChromaSite, Color, Frame, Matrix, Pixels, Sample, Transfer};
+use crate::frame::{ChromaSite, Color, Frame, Matrix, Pixels, Sample, Transfer, Turn};
 
 use super::builtin::Catalog;
 use super::find::TrackNets;
@@ -116,18 +116,30 @@ pub fn portrait_at(places: &[Place], width: usize, height: usize) -> Frame {
 
 /// The same in any colour and depth.
 pub fn portrait_in<S: Sample>(color: Color, places: &[Place], width: usize, height: usize) -> Frame<S> {
-    let portrait = portrait();
-    draw_deep(width, height, color, |x, y| {
-        for place in places {
-            let (sin, cos) = place.angle.sin_cos();
-            let (dx, dy) = ((x as f32 - place.centre[0]) / place.scale, (y as f32 - place.centre[1]) / place.scale);
-            let (u, v) = (cos * dx + sin * dy, cos * dy - sin * dx);
-            if (u / 100.0).powi(2) + (v / 118.0).powi(2) < 1.0 {
-                return bilinear(portrait, FACE[0] + u, FACE[1] + v);
-            }
+    draw_deep(width, height, color, |x, y| portrait_pixel(places, x, y))
+}
+
+/// The same, stored such that it is seen as `width × height` pixels when it is shown turned by `turn`.
+pub fn portrait_stored(turn: Turn, places: &[Place], width: usize, height: usize) -> Frame {
+    let (columns, rows) = turn.shown((width, height));
+    let back = Turn::nearest(-i32::from(turn.degrees()));
+    let stored = draw(columns, rows, CLIP_COLOR, |x, y| {
+        let [x, y] = back.to_stored([x as f64, y as f64], (width, height));
+        portrait_pixel(places, x as usize, y as usize)
+    });
+    stored.shown_turned(turn)
+}
+
+fn portrait_pixel(places: &[Place], x: usize, y: usize) -> [f32; 3] {
+    for place in places {
+        let (sin, cos) = place.angle.sin_cos();
+        let (dx, dy) = ((x as f32 - place.centre[0]) / place.scale, (y as f32 - place.centre[1]) / place.scale);
+        let (u, v) = (cos * dx + sin * dy, cos * dy - sin * dx);
+        if (u / 100.0).powi(2) + (v / 118.0).powi(2) < 1.0 {
+            return bilinear(portrait(), FACE[0] + u, FACE[1] + v);
         }
-        ground(x as f32, y as f32)
-    })
+    }
+    ground(x as f32, y as f32)
 }
 
 /// Frame `index` of a made-up clip of one face, see [`sway`].

@@ -323,7 +323,7 @@ struct Decoding<'a> {
 /// Sends the frames of the span's window, in order, and stops after the last.
 fn decode(decoding: &Decoding<'_>, frames: &SyncSender<(FrameIndex, Decoded)>) -> Result<Clock, WorkError> {
     let Decoding { order, threads, stop, damage } = decoding;
-    let ChunkSpec { span, first_pts, last_pts, swap, .. } = &order.spec;
+    let ChunkSpec { span, first_pts, last_pts, turn, swap, .. } = &order.spec;
     crate::crash::lane(order.spec.clip_frames);
     let mut clock = Clock::default();
     let mut wanted = WantedFrames::open(&order.slice, *threads, *first_pts..=*last_pts)?;
@@ -343,7 +343,10 @@ fn decode(decoding: &Decoding<'_>, frames: &SyncSender<(FrameIndex, Decoded)>) -
         if (span.start..span.end).contains(&number) {
             noted(damage).count(number, next.shows != Shows::Own, next.shows == Shows::Nothing);
         }
-        let frame = if swap.swapper == Swapper::None { next.frame } else { next.frame.viewable()? };
+        let frame = match swap.swapper {
+            Swapper::None => next.frame,
+            Swapper::Mesh => next.frame.viewable()?.shown_turned(*turn),
+        };
         if frames.send((number, frame)).is_err() {
             return Ok(clock); // a later stage has failed and says why
         }

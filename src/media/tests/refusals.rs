@@ -6,6 +6,7 @@ use super::clips::recipe;
 use super::harness::{make, run};
 use crate::contract::Keep;
 use crate::error::{Classify as _, Kind};
+use crate::frame::Turn;
 use crate::media::{Limits, MediaError, probe, probe_tolerant};
 
 fn refusal(path: &Path) -> MediaError {
@@ -110,6 +111,22 @@ fn limits_are_kept() {
 }
 
 #[test]
+fn a_probe_says_how_players_turn_the_clip() {
+    let dir = tempfile::tempdir().unwrap();
+    make(dir.path(), "cfr.mp4", &recipe("cfr.mp4").arguments);
+    for tag in [90, 180, 270] {
+        let arguments = format!("-i {{dir}}/cfr.mp4 -map 0 -c copy -metadata:s:v rotate={tag}");
+        let source = make(dir.path(), &format!("{tag}.mp4"), &arguments);
+        let entries = ["-v", "error", "-select_streams", "v", "-show_entries", "stream_side_data=rotation"];
+        let told = run("ffprobe", &[&entries[..], &["-of", "default=nk=1:nw=1", source.to_str().unwrap()]].concat());
+        let anticlockwise: i32 = told.trim().parse().unwrap();
+        let found = probe(&source, &Keep::default(), &Limits::default()).unwrap();
+        assert_eq!(i32::from(found.clip.turn.degrees()), (-anticlockwise).rem_euclid(360), "tag {tag}");
+        assert_eq!(found.appearance.rotation, i32::from(found.clip.turn.degrees()), "tag {tag}");
+    }
+}
+
+#[test]
 fn a_probe_says_what_the_clip_is() {
     let dir = tempfile::tempdir().unwrap();
     let source = make(dir.path(), "cfr.mp4", &recipe("cfr.mp4").arguments);
@@ -119,6 +136,7 @@ fn a_probe_says_what_the_clip_is() {
     assert_eq!((clip.width, clip.height, clip.frames()), (160, 96, 75));
     assert_eq!((clip.frame_rate.num, clip.frame_rate.den), (25, 1));
     assert_eq!((clip.seconds(), found.warnings.len()), (3.0, 0));
+    assert_eq!((clip.turn, found.appearance.rotation, found.appearance.mirrored), (Turn::None, 0, false));
     assert_eq!(found.packets.iter().filter(|packet| packet.key).count(), 3);
     let shown = run(
         "ffprobe",

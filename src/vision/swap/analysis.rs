@@ -38,11 +38,14 @@ pub struct Analysis {
     pub has_hair: bool,
     /// Light grid.
     pub light: Light,
+    /// The direction that is up where the picture is shown (see [`Turn::up`](crate::frame::Turn::up)).
+    up: [f32; 2],
 }
 
 impl Analysis {
     /// Means of the samples over the mask grid.
     pub fn sample(&mut self, picture: &YuvRef<'_>, region: &Region) {
+        self.up = picture.turn.up();
         means(picture, 0, region, region.cell, &mut self.log);
         for (channel, out) in [1, 2].into_iter().zip(&mut self.chroma) {
             means(picture, channel, region, region.cell, out);
@@ -55,8 +58,14 @@ impl Analysis {
         self.features.reset_like(&self.log);
         feature_mask(&mut tools.outlines, &mut tools.blur, points, face_width, &mut self.features);
         let [cb, cr] = &self.chroma;
-        let input =
-            HairInput { bands: [&self.log, cb, cr], features: &self.features, hull: &self.hull, points, face_width };
+        let input = HairInput {
+            bands: [&self.log, cb, cr],
+            features: &self.features,
+            hull: &self.hull,
+            points,
+            face_width,
+            up: self.up,
+        };
         self.has_hair = tools.hair.find(&input, &mut tools.outlines, &mut tools.blur, &mut self.hair);
 
         let skin = &mut tools.skin;

@@ -78,12 +78,12 @@ impl Outlines {
         &self.polygon
     }
 
-    /// The forehead down to just above the brows, reaching 0.1 face widths beyond the oval.
-    pub fn forehead(&mut self, points: &Points, face_width: f32) -> &[[f32; 2]] {
+    /// The forehead down to just above the brows, reaching 0.1 face widths beyond the oval. `up`: a direction.
+    pub fn forehead(&mut self, points: &Points, face_width: f32, up: [f32; 2]) -> &[[f32; 2]] {
         self.polygon.clear();
-        let lower = FOREHEAD_LOWER.iter().map(|&i| [points[i][0], points[i][1] - 0.01 * face_width]);
-        let upper = FOREHEAD_UPPER.iter().map(|&i| [points[i][0], points[i][1] - 0.1 * face_width]);
-        self.polygon.extend(lower.chain(upper));
+        let raised = |i: usize, by: f32| [0, 1].map(|axis| points[i][axis] + up[axis] * (by * face_width));
+        self.polygon.extend(FOREHEAD_LOWER.map(|i| raised(i, 0.01)));
+        self.polygon.extend(FOREHEAD_UPPER.map(|i| raised(i, 0.1)));
         &self.polygon
     }
 
@@ -109,4 +109,34 @@ pub fn feature_mask(outlines: &mut Outlines, blur: &mut Blur, points: &Points, f
     }
     blur.in_place(mask, 0.02 * face_width);
     mask.data.iter_mut().for_each(|v| *v = smoothstep(0.07, 0.17, *v));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::Turn;
+    use crate::vision::swap::canonical::{canonical, face_width};
+
+    #[test]
+    fn the_forehead_lies_above_the_face_as_it_is_shown() {
+        let face = canonical().points;
+        let width = face_width(&face);
+        let upright = Outlines::default().forehead(&face, width, Turn::None.up()).to_vec();
+        let highest = |points: &[[f32; 2]]| points.iter().map(|point| point[1]).fold(f32::MAX, f32::min);
+        let oval = OVAL.map(|i| [face[i][0], face[i][1]]);
+        assert!((highest(&oval) - highest(&upright) - 0.1 * width).abs() < 1e-4 * width);
+        for turn in Turn::ALL {
+            let stored = |[x, y]: [f32; 2]| turn.to_stored([x, y].map(f64::from), (1, 1)).map(|value| value as f32);
+            let points = face.map(|[x, y, z]| {
+                let [x, y] = stored([x, y]);
+                [x, y, z]
+            });
+            let expected = upright.iter().map(|&point| stored(point));
+            let mut outlines = Outlines::default();
+            for (found, expected) in outlines.forehead(&points, width, turn.up()).iter().zip(expected) {
+                let apart = (found[0] - expected[0]).hypot(found[1] - expected[1]);
+                assert!(apart < 1e-4 * width, "{turn:?}: {found:?}, expected {expected:?}");
+            }
+        }
+    }
 }

@@ -40,6 +40,8 @@ pub struct HairInput<'a> {
     pub points: &'a Points,
     /// In grid points.
     pub face_width: f32,
+    /// The direction that is up where the picture is shown.
+    pub up: [f32; 2],
 }
 
 impl HairFinder {
@@ -48,7 +50,7 @@ impl HairFinder {
         hair.reset_like(input.hull);
         let Some(skin) = self.skin(input) else { return false };
         let face_width = input.face_width;
-        let forehead = outlines.forehead(input.points, face_width);
+        let forehead = outlines.forehead(input.points, face_width, input.up);
         let Some(rect) = Rect::around(forehead, REACH * face_width, hair.width, hair.height) else { return false };
         self.forehead.reset(rect.width, rect.height);
         outlines.fill_last(&mut self.forehead, rect);

@@ -1,10 +1,11 @@
 //! The swapper as a whole, on made-up pictures with a real face (see [`crate::vision::testing`]).
 
 mod deep;
+mod turned;
 
 use image::{Rgb, RgbImage};
 
-use crate::frame::{ChromaSite, Color, Frame, Matrix, Pixels, PlaneMut, PlaneRef, PlanesMut, YuvMut};
+use crate::frame::{ChromaSite, Color, Frame, Matrix, Pixels, PlaneMut, PlaneRef, PlanesMut, Turn, YuvMut};
 use crate::vision::builtin::Catalog;
 use crate::vision::error::VisionError;
 use crate::vision::find::{TrackNets, detect_and_mesh};
@@ -394,6 +395,6 @@ impl Planar {
         let plane = |data, (width, height)| PlaneMut { data, stride: width, width, height };
         let [y, u, v] = &mut self.planes;
         let planes = PlanesMut::U8([plane(y, (width, height)), plane(u, chroma), plane(v, chroma)]);
-        YuvMut { planes, shift, color: self.color, site: self.site }
+        YuvMut { planes, shift, color: self.color, site: self.site, turn: Turn::None }
     }
 }

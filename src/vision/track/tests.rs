@@ -1,7 +1,7 @@
 //! Tracking does not depend on where a chunk starts, and finds what is there.
 
 use super::*;
-use crate::frame::Frame;
+use crate::frame::{Frame, Turn};
 use crate::vision::testing::{self, Place, portrait_at, sway};
 
 const WIDTH: usize = 320;
@@ -84,6 +84,21 @@ fn faces_do_not_depend_on_the_span() {
     for span in [0..1, 10..12, 15..17, 27..31, 29..30, 47..52, 74..75] {
         let part = &whole[span.start as usize..span.end as usize];
         assert!(track(&mut nets, &clip, span.clone()) == part, "{span:?} gives the same bits");
+    }
+}
+
+#[test]
+fn a_clip_that_is_stored_turned_is_tracked_as_it_is_shown() {
+    let mut nets = testing::nets();
+    for turn in Turn::ALL {
+        let frame = |index: u64| testing::portrait_stored(turn, &[sway(index, WIDTH, HEIGHT)], WIDTH, HEIGHT);
+        let clip: Vec<Frame> = (0..20).map(frame).collect();
+        let whole = track(&mut nets, &clip, 0..20);
+        assert!(whole.iter().all(|(_, faces)| faces.len() == 1), "{turn:?}");
+        for span in [0..7, 7..20] {
+            let part = &whole[span.start as usize..span.end as usize];
+            assert!(track(&mut nets, &clip, span.clone()) == part, "{turn:?}, {span:?} gives the same bits");
+        }
     }
 }
 
