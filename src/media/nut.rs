@@ -34,6 +34,8 @@ pub(super) struct NutWriter {
     path: PathBuf,
     /// NUT's ticks per tick of the clip.
     scale: i64,
+    /// When the last keyframe is shown.
+    last_key: i64,
 }
 
 /// What the header of a NUT file says.
@@ -86,11 +88,21 @@ impl NutWriter {
         let nut_base = output.stream(0).expect("one stream was added").time_base();
         let scale = ticks_per_tick(header.time_base, nut_base)
             .ok_or_else(|| failed(format!("nut cannot count ticks of {num}/{den} s exactly")))?;
-        Ok(Self { output, path: path.to_owned(), scale })
+        Ok(Self { output, path: path.to_owned(), scale, last_key: i64::MIN })
     }
 
     /// Writes a packet with these times, in ticks of the clip. PTS ≥ 0, DTS strictly increasing and ≤ PTS.
     pub(super) fn write(&mut self, packet: &mut Packet, pts: i64, dts: i64) -> Result<(), MediaError> {
+        if packet.is_key() {
+            if pts <= self.last_key {
+                // SAFETY: the muxer's own options belong to `output`. An index of keyframes whose times go back (damaged clips)
+                // makes FFmpeg abort the process; nobody reads it, so it ends here.
+                unsafe {
+                    ffi::av_opt_set_int((*self.output.as_mut_ptr()).priv_data, c"write_index".as_ptr(), 0, 0);
+                }
+            }
+            self.last_key = self.last_key.max(pts);
+        }
         packet.set_stream(0);
         packet.set_pts(Some(pts * self.scale));
         packet.set_dts(Some(dts * self.scale));
