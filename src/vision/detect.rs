@@ -308,10 +308,8 @@ mod tests {
             let frame = testing::portrait_stored(turn, &[place], size.0, size.1);
             let found = detector.detect(&frame.view()).unwrap();
             assert_eq!(found.len(), 1, "{turn:?}");
-            let expected = upright[0].clone();
-            let back = Turn::nearest(-i32::from(turn.degrees()));
-            let expected = Detection { points: expected.points.map(|point| back.to_stored(point, size)), ..expected };
-            for (found, expected) in found[0].points.iter().zip(expected.points) {
+            let stored = upright[0].points.map(|point| turn.to_stored(point, turn.shown(size)));
+            for (found, expected) in found[0].points.iter().zip(stored) {
                 let apart = (found[0] - expected[0]).hypot(found[1] - expected[1]);
                 assert!(apart < 1.0, "{turn:?}: {found:?}, expected {expected:?}");
             }
