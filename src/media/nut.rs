@@ -297,3 +297,28 @@ impl Seek for Prefix {
         Ok(self.position)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn raw_video_is_known_by_its_tag() {
+        use ffmpeg::format::Pixel;
+        for (format, expected) in [
+            (Pixel::YUYV422, Some(*b"YUY2")),
+            (Pixel::UYVY422, Some(*b"UYVY")),
+            (Pixel::NV12, Some(*b"NV12")),
+            (Pixel::YUV420P, Some(*b"I420")),
+            (Pixel::VAAPI, None),
+        ] {
+            let mut parameters = codec::Parameters::new();
+            // SAFETY: the parameters are ours.
+            unsafe {
+                (*parameters.as_mut_ptr()).codec_id = ffi::AVCodecID::AV_CODEC_ID_RAWVIDEO;
+                (*parameters.as_mut_ptr()).format = ffi::AVPixelFormat::from(format) as i32;
+            }
+            assert_eq!(tag(&parameters), expected.map(u32::from_le_bytes), "{format:?}");
+        }
+    }
+}
