@@ -9,8 +9,8 @@ use libfuzzer_sys::fuzz_target;
 
 #[derive(Arbitrary, Debug)]
 struct Input {
-    /// Ticks from one packet to the next, key and hidden.
-    packets: Vec<(i16, bool, bool)>,
+    /// Ticks from one packet to the next, key, gradual and hidden.
+    packets: Vec<(i16, bool, bool, bool)>,
     shortest: u8,
     more: u8,
     before: u8,
@@ -22,9 +22,9 @@ fuzz_target!(|input: Input| {
     let packets: Vec<PacketInfo> = input
         .packets
         .iter()
-        .map(|&(step, key, hidden)| {
+        .map(|&(step, key, gradual, hidden)| {
             pts += i64::from(step);
-            PacketInfo { pts, key, hidden }
+            PacketInfo { pts, key, gradual, hidden }
         })
         .collect();
     let mut shown: Vec<i64> = packets.iter().filter(|packet| !packet.hidden).map(|packet| packet.pts).collect();
