@@ -53,7 +53,7 @@ pub(in crate::media) fn join(request: JoinRequest<'_>, format: Format) -> Result
         return Err(MediaError::Chunk { start: clip.frames(), end: clip.frames(), problem });
     }
     writer.finish()?;
-    Ok(Joined { packets: next_frame, seconds: clip.seconds(), others: Vec::new() })
+    Ok(Joined { packets: next_frame, seconds: clip.seconds(), others: Vec::new(), warnings: Vec::new() })
 }
 
 /// Grey with transparency again, which went through RGB, if it still is grey.

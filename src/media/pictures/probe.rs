@@ -5,8 +5,10 @@ use std::path::Path;
 use super::header::{Header, Times};
 use super::{format_of, lossless};
 use crate::contract::{Clip, Keep, PacketInfo, Ratio};
+use crate::frame::Turn;
 use crate::media::error::MediaError;
 use crate::media::probe::{Limits, Probe, over_limit};
+use crate::media::properties::Orientation;
 
 /// The picture at `path` as a clip; `None` if it is none.
 ///
@@ -17,7 +19,7 @@ pub(in crate::media) fn probe(path: &Path, keep: &Keep, limits: &Limits) -> Resu
     let Some(format) = format_of(path) else { return Ok(None) };
     let header = Header::read(path, format, limits)?;
     let Times { time_base, mut pts, last_duration } = header.times();
-    let packets = pts.iter().map(|&pts| PacketInfo { pts, key: true, hidden: false }).collect();
+    let packets = pts.iter().map(|&pts| PacketInfo { pts, key: true, hidden: false, gradual: false }).collect();
     let ticks_per_second = f64::from(time_base.den) / f64::from(time_base.num);
     let end = pts.last().copied().unwrap_or(0) + last_duration;
     let seconds = end as f64 / ticks_per_second;
@@ -54,8 +56,11 @@ pub(in crate::media) fn probe(path: &Path, keep: &Keep, limits: &Limits) -> Resu
         last_duration,
         packet_pts: Vec::new(),
         hdr: None,
+        hidden: Vec::new(),
+        truncated: false,
+        turn: Turn::None,
     };
-    let appearance = lossless::PICTURE.in_words(0);
+    let appearance = lossless::PICTURE.in_words(Orientation::default());
     let more_pages = "only the first page of the file is worked on and kept".to_owned();
     let warnings = header.has_more_pages.then_some(more_pages).into_iter().collect();
     Ok(Some(Probe { clip, appearance, packets, warnings }))
