@@ -15,7 +15,7 @@ mod run;
 mod sealed;
 pub mod topics;
 
-pub use chunk::{ChunkRecord, ChunkSpec, Fingerprint, PIPELINE, Span, Toolchain, worker_group};
+pub use chunk::{ChunkRecord, ChunkSpec, Fingerprint, LOSSLESS, PIPELINE, Span, Toolchain, worker_group};
 pub use clip::{Clip, Cut, PacketInfo, Ratio};
 pub use damage::{Damage, DamageCount};
 pub use event::{ChunkOutcome, JobEvent, State, Status, StatusChunk};

@@ -404,6 +404,58 @@ fn the_demo_keeps_every_frame_time_and_sound() {
     assert_eq!(times(&bench.path("o.mp4")), times(&clip));
 }
 
+/// R, G, B of each pixel, as ffmpeg reads them.
+fn pixels(path: &Path) -> Vec<u8> {
+    run(Command::new("ffmpeg").args(["-v", "error", "-i", text(path), "-pix_fmt", "rgb24", "-f", "rawvideo", "-"]))
+}
+
+#[test]
+fn a_picture_changes_only_where_the_face_is() {
+    let bench = Bench::new();
+    let target = bench.clip("target.png", &format!("-ss 3 -i {} -frames:v 1", text(&demo_clip())));
+    let probed = Ran::from(facemill().args(["probe", "--json", text(&target)]));
+    assert_eq!((probed.exit, &probed.events[0]["container"]), (Some(0), &"png".into()), "{}", probed.told());
+    for (output, worst_outside) in [("out.png", 0), ("out.tiff", 0), ("out.webp", 0), ("out.jpg", 16)] {
+        let photo = portrait();
+        let ran = Ran::from(&mut bench.swap(&["-s", text(&photo), "-t", text(&target), "-o", output]));
+        let done = ran.done();
+        assert_eq!((&done["frames"], &done["frames_without_face"]), (&Value::from(1), &Value::from(0)), "{output}");
+        let (before, after) = (pixels(&target), pixels(&bench.path(output)));
+        assert_eq!(before.len(), after.len(), "{output}");
+        let changed = before.iter().zip(&after).filter(|(a, b)| a.abs_diff(**b) > 8).count();
+        let share = changed as f64 / before.len() as f64;
+        assert!((0.002..0.4).contains(&share), "{output}: {share} of the samples have changed");
+        // The corners of the picture are no face.
+        let corners = |pixels: &[u8]| [&pixels[..3000], &pixels[pixels.len() - 3000..]].concat();
+        let off = corners(&before).iter().zip(corners(&after)).map(|(a, b)| a.abs_diff(b)).max();
+        assert!(off.is_some_and(|off| off <= worst_outside), "{output}: {off:?}");
+    }
+}
+
+#[test]
+fn an_animation_resumes_stays_one_or_becomes_a_clip() {
+    let bench = Bench::new();
+    let target = bench.clip("target.gif", &format!("-t 1 -i {} -vf fps=10,scale=320:-2 -loop 3", text(&demo_clip())));
+    let photo = portrait();
+    for (output, chunks_done) in [("out.gif", 2), ("again.gif", 0), ("out.webp", 0), ("out.apng", 0)] {
+        let arguments = ["-s", text(&photo), "-t", text(&target), "-o", output, "--chunk-frames", "5..5"];
+        let ran = Ran::from(&mut bench.swap(&arguments));
+        let done = ran.done();
+        assert_eq!((&done["frames"], &done["chunks_done"]), (&Value::from(10), &Value::from(chunks_done)), "{output}");
+    }
+    assert_eq!(std::fs::read(bench.path("out.gif")).unwrap(), std::fs::read(bench.path("again.gif")).unwrap());
+    let clip = ["-s", text(&photo), "-t", text(&target), "-o", "out.mp4"];
+    assert_eq!(Ran::from(&mut bench.swap(&clip)).done()["frames"], 10);
+    assert_eq!(times(&bench.path("out.mp4")).0.len(), 10);
+    for (output, target, field) in
+        [("out.jpg", &target, "a jpeg picture of 10 frames"), ("out.png", &demo_clip(), "a png picture of a video")]
+    {
+        let refused = Ran::from(&mut bench.swap(&["-s", text(&photo), "-t", text(target), "-o", output]));
+        assert_eq!(refused.exit, Some(3), "{output}");
+        assert!(refused.told().contains(field), "{}", refused.told());
+    }
+}
+
 #[test]
 fn blend_ratio_zero_leaves_every_frame() {
     let bench = Bench::new();

@@ -75,10 +75,11 @@ pub struct Swap {
     /// Not needed with --swapper none
     #[arg(short, long, value_name = "PHOTO")]
     pub source_path: Vec<PathBuf>,
-    /// The clip
+    /// The clip, or a picture (PNG, JPEG, WebP, TIFF, animated or not; GIF)
     #[arg(short, long, value_name = "CLIP")]
     pub target_path: PathBuf,
-    /// Where the finished clip goes (.mp4, .m4v, .mov, .mkv, .webm); an existing file is replaced, and only by a finished one
+    /// Where the finished clip goes (.mp4, .m4v, .mov, .mkv, .webm; of a picture also .png, .apng, .jpg, .webp, .tiff, .gif); an existing
+    /// file is replaced, and only by a finished one
     #[arg(short, long, value_name = "FILE")]
     pub output_path: PathBuf,
     /// Where work is kept so that a rerun goes on where it was stopped, up to 20 GB, least recently used goes first
@@ -152,9 +153,9 @@ pub struct Probe {
     /// The clip
     #[arg(value_name = "CLIP")]
     pub clip: PathBuf,
-    /// The name that the finished clip would have (.mp4, .m4v, .mov, .mkv, .webm); only its ending counts
-    #[arg(short, long, value_name = "FILE", default_value = "out.mp4")]
-    pub output_path: PathBuf,
+    /// The name that the finished clip would have (see swap); only its ending counts [default: out.mp4; of a picture, its own]
+    #[arg(short, long, value_name = "FILE")]
+    pub output_path: Option<PathBuf>,
     /// Who would swap
     #[arg(long, default_value = "mesh")]
     pub swapper: SwapperArg,

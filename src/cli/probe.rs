@@ -84,15 +84,20 @@ struct Chunks {
 fn look(args: &Probe, limits: &Limits) -> Result<Report> {
     let swapper = Swapper::from(args.swapper);
     let keep = Keep { start: args.trim_start, end: args.trim_end, limit: args.frame_limit };
-    let container = media::container_of(&args.output_path)?;
     let probe = if args.tolerate_damage { media::probe_tolerant } else { media::probe };
     let probe = probe(&args.clip, &keep, limits)?;
+    let same = match media::is_picture(&probe.clip.format) {
+        true => format!("out.{}", probe.clip.format).into(),
+        false => PathBuf::from("out.mp4"),
+    };
+    let output_path = args.output_path.clone().unwrap_or(same);
+    let container = media::container_of(&output_path)?;
     let streams = media::other_streams(&args.clip, probe.clip.stream, container)?;
     let (picture, sha256) = (probe.appearance.clone(), seal::digest_file(&args.clip)?);
     let rule = ingest::cut_rule(swapper, args.chunk_frames.0, keep, args.tolerate_damage);
     let plan = ingest::planned(probe, sha256, rule, swapper)?;
     let wanted = contract::Video { encoder: args.output_video_encoder.clone(), ..contract::Video::default() };
-    let output = args.output_path.to_string_lossy();
+    let output = output_path.to_string_lossy();
     let chosen = ingest::check_pixels(&plan, swapper)
         .and_then(|()| ingest::choose_encoder(&wanted, &output, &plan, swapper, &media::HardwareEncoders::Tried));
     let (encoder, warning, refused) = match chosen {

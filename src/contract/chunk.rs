@@ -11,6 +11,9 @@ use crate::frame::{FrameIndex, Turn};
 /// Raised whenever the pixels of a result change for the same [`ChunkSpec`], so that old results are not taken for new ones.
 pub const PIPELINE: u32 = 1;
 
+/// The encoder of results whose output is a picture: they lose nothing, and are no user's choice.
+pub const LOSSLESS: &str = "ffv1";
+
 /// Frames of a chunk and of the window that its computation looks at, by their numbers in the clip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Span {

@@ -49,9 +49,9 @@ pub struct Job {
     pub job: JobId,
     /// Photos of the person whose face is put into the clip: `s3://bucket/key` or `file:///path`. Empty for swapper `none`.
     pub sources: Vec<String>,
-    /// The clip: `s3://bucket/key` or `file:///path`.
+    /// The clip or picture: `s3://bucket/key` or `file:///path`.
     pub target: String,
-    /// Where the finished clip goes: `s3://bucket/key` or `file:///path`; its extension names the container.
+    /// Where the finished clip goes: `s3://bucket/key` or `file:///path`; its extension names the container, or the picture's format.
     pub output: String,
     /// What is done to faces.
     #[serde(default)]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tracing::warn;
 
-use crate::contract::{CutRule, Digest, Job, Keep, Plan, Swapper, VERSION, Video, keys};
+use crate::contract::{CutRule, Digest, Job, Keep, LOSSLESS, Plan, Swapper, VERSION, Video, keys};
 use crate::error::{Classify, Kind, Refusal};
 use crate::media::{self, ChosenEncoder, EncoderWish, HardwareEncoders, Probe};
 use crate::plan;
@@ -104,6 +104,24 @@ fn named(error: IngestError, local: &Path, location: &str) -> IngestError {
     refusal.into()
 }
 
+/// Refuses outputs that cannot hold what the target is: a clip in a picture, something that moves in a still.
+fn check_output(plan: &Plan, container: media::Container) -> Result<(), Refusal> {
+    let refuse = |found: String, expected: &str| Err(Refusal::new("output", found, expected));
+    let media::Container::Picture(format) = container else { return Ok(()) };
+    let (clip, frames) = (&plan.clip, plan.clip.frames());
+    if !media::is_picture(&clip.format) {
+        return refuse(
+            format!("a {} picture of a video", format.name()),
+            "a video (mp4, m4v, mov, mkv, webm), as the target is",
+        );
+    }
+    if frames > 1 && !format.can_move() {
+        let found = format!("a {} picture of {frames} frames", format.name());
+        return refuse(found, "gif, png (APNG), webp or a video, as the target moves");
+    }
+    Ok(())
+}
+
 /// Which encoder the clip gets; `output` names the container.
 pub fn choose_encoder(
     video: &Video,
@@ -115,11 +133,17 @@ pub fn choose_encoder(
     let container = media::container_of(Path::new(output));
     let container =
         container.map_err(|error| Refusal::new("output", error.to_string(), "a container that is known"))?;
+    check_output(plan, container)?;
+    if matches!(container, media::Container::Picture(_)) {
+        return Ok(ChosenEncoder { name: LOSSLESS.to_owned(), warning: None });
+    }
+    let is_picture = media::is_picture(&plan.clip.format);
     let wish = EncoderWish {
         name: &video.encoder,
         crf: video.crf,
         codec: &plan.clip.codec,
-        pixel_format: &plan.clip.pixel_format,
+        // What `Decoded::pictured` makes of it.
+        pixel_format: if is_picture { "yuv420p" } else { &plan.clip.pixel_format },
         looked_at: swapper != Swapper::None,
         container,
         hardware,

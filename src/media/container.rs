@@ -6,9 +6,10 @@ use ffmpeg::{codec, ffi};
 use ffmpeg_next as ffmpeg;
 
 use super::error::MediaError;
+use super::pictures::Format;
 
 /// The extensions that [`container_of`] knows, for messages.
-pub const NAMES: &str = "mp4, m4v, mov, mkv or webm";
+pub const NAMES: &str = "mp4, m4v, mov, mkv, webm, png, apng, jpg, webp, tiff or gif";
 
 /// A container that finished clips are written to.
 ///
@@ -24,6 +25,8 @@ pub enum Container {
     Matroska,
     /// The part of Matroska that browsers play, `.webm`: AV1 with Opus or Vorbis.
     WebM,
+    /// A picture: `.png`, `.apng`, `.jpg`, `.jpeg`, `.webp`, `.tif`, `.tiff`, `.gif`.
+    Picture(Format),
 }
 
 impl Container {
@@ -34,7 +37,10 @@ impl Container {
             "mov" => Ok(Self::Mov),
             "mkv" => Ok(Self::Matroska),
             "webm" => Ok(Self::WebM),
-            _ => Err(MediaError::Container { name: extension.to_owned() }),
+            other => match Format::from_extension(other) {
+                Some(format) => Ok(Self::Picture(format)),
+                None => Err(MediaError::Container { name: extension.to_owned() }),
+            },
         }
     }
 
@@ -45,6 +51,7 @@ impl Container {
             Self::Mov => "mov",
             Self::Matroska => "matroska",
             Self::WebM => "webm",
+            Self::Picture(format) => format.name(),
         }
     }
 
@@ -83,6 +90,8 @@ mod tests {
             ("a.mov", Some(Container::Mov)),
             ("a.MKV", Some(Container::Matroska)),
             ("a.webm", Some(Container::WebM)),
+            ("a.JPG", Some(Container::Picture(Format::Jpeg))),
+            ("a.gif", Some(Container::Picture(Format::Gif))),
             ("a.avi", None),
             ("mp4", None),
             (".mp4", None),

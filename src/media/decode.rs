@@ -38,12 +38,21 @@ impl SliceDecoder {
         Self::open_at(slice, threads, 0)
     }
 
+    /// As [`SliceDecoder::open`]; only the first `payload` bytes are read.
+    pub(super) fn open_part(slice: &Path, payload: u64, threads: usize) -> Result<Self, MediaError> {
+        Self::open_input(slice, NutReader::open(slice, Some(payload))?, threads)
+    }
+
     /// As [`SliceDecoder::open`], beginning with packet `first`, counted from 0.
     pub(super) fn open_at(slice: &Path, threads: usize, first: u64) -> Result<Self, MediaError> {
         let mut input = NutReader::open(slice, None)?;
         for _ in 0..first {
             input.next()?;
         }
+        Self::open_input(slice, input, threads)
+    }
+
+    fn open_input(slice: &Path, input: NutReader, threads: usize) -> Result<Self, MediaError> {
         let open = || -> Result<ffmpeg::decoder::Video, ffmpeg::Error> {
             let mut context = codec::Context::from_parameters(input.parameters())?;
             let marks = conceals(input.parameters().id());

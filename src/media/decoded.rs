@@ -6,6 +6,7 @@ use ffmpeg::{ffi, frame};
 use ffmpeg_next as ffmpeg;
 
 use super::error::MediaError;
+use super::pictures;
 use super::pixels::{self, Layout};
 use super::properties::PictureProperties;
 use super::repack;
@@ -94,6 +95,20 @@ impl Decoded {
             self.frame = repack::repack(&self.frame, accepted, self.color());
         }
         Ok(self)
+    }
+
+    /// A picture's frame on its way into video: 4:2:0, as players want it. Other frames, and those that become a picture again, stay as they
+    /// are. `encoder` by FFmpeg's name.
+    pub fn pictured(mut self, encoder: &str) -> Self {
+        if encoder == pictures::lossless::ENCODER || !pictures::is_marked(&self.properties) {
+            return self;
+        }
+        self.settle();
+        if let Some((mut frame, properties)) = pictures::to_video(&self.frame) {
+            frame.set_pts(Some(self.pts));
+            (self.frame, self.properties) = (frame, Arc::new(properties));
+        }
+        self
     }
 
     /// Writes what was changed through [`Pixels`] into the frame itself, where it is RGB; others are changed at once.

@@ -13,6 +13,7 @@ use super::error::MediaError;
 use super::hardware::Upload;
 use super::nut::{NutHeader, NutWriter};
 use super::pad;
+use super::pictures;
 use super::properties::PictureProperties;
 use crate::contract::{Hdr, Ratio};
 
@@ -185,6 +186,10 @@ pub(super) fn open(
     let name = &settings.encoder;
     let (known, codec) = Encoder::named(name)?;
     check_pixels(name, first.format())?;
+    if name == pictures::lossless::ENCODER {
+        let encoder = pictures::lossless::open(first, timing.time_base, properties, settings.threads)?;
+        return Ok(Opened { encoder, upload: None });
+    }
     let refused = |error: ffmpeg::Error| {
         let reason = error.to_string().to_lowercase();
         let picture = describe(picture_of(first));

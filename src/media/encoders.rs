@@ -12,7 +12,7 @@ use super::encode::EncodeSettings;
 use super::error::MediaError;
 use super::hdr;
 use super::properties::PictureProperties;
-use crate::contract::PRESETS;
+use crate::contract::{LOSSLESS, PRESETS};
 
 /// What an encoder needs beside a processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,9 @@ const ENCODERS: [Encoder; 9] = [
     on(Hardware::Vaapi, "hevc_vaapi", codec::Id::HEVC),
 ];
 
+/// For results that become a picture; nobody names it.
+const LOSSLESS_RGB: Encoder = software(LOSSLESS, codec::Id::FFV1);
+
 impl Encoder {
     /// By FFmpeg's name.
     ///
@@ -62,8 +65,9 @@ impl Encoder {
     /// [`MediaError::EncoderMissing`] for one that is not offered, or that this FFmpeg has not.
     pub(super) fn named(name: &str) -> Result<(Self, ffmpeg::Codec), MediaError> {
         let missing = || MediaError::EncoderMissing { name: name.to_owned() };
-        let known = ENCODERS.iter().find(|encoder| encoder.name == name).ok_or_else(missing)?;
-        Ok((*known, ffmpeg::encoder::find_by_name(name).ok_or_else(missing)?))
+        let mut all = ENCODERS.into_iter().chain([LOSSLESS_RGB]);
+        let known = all.find(|encoder| encoder.name == name).ok_or_else(missing)?;
+        Ok((known, ffmpeg::encoder::find_by_name(name).ok_or_else(missing)?))
     }
 
     /// The software encoder of the same codec.

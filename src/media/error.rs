@@ -53,6 +53,17 @@ pub enum MediaError {
         reason: String,
     },
 
+    /// The file is a picture by its first bytes, and cannot be read as one.
+    #[error("{} is not a {format} picture that can be read: {reason} (expected a whole file)", path.display())]
+    Picture {
+        /// The file.
+        path: PathBuf,
+        /// `png`, `jpeg`, …
+        format: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+
     /// There is a container, but no video in it.
     #[error("{} has no video stream (found {found})", path.display())]
     NoVideoStream {

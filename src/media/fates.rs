@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::container::Container;
 use super::convert::can_convert;
 use super::error::MediaError;
-use super::input;
+use super::{input, pictures};
 
 /// What becomes of a source's stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +71,9 @@ impl fmt::Display for OtherStream {
 /// # Errors
 /// As [`super::probe()`] for a file that cannot be opened.
 pub fn other_streams(source: &Path, video: usize, container: Container) -> Result<Vec<OtherStream>, MediaError> {
+    if pictures::format_of(source).is_some() {
+        return Ok(Vec::new());
+    }
     let input = input::open_clip(source)?;
     Ok(others(&input, &fates(&input, video, container)))
 }

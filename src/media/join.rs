@@ -16,6 +16,7 @@ use super::error::{ChunkProblem, MediaError};
 use super::fates::OtherStream;
 use super::hdr;
 use super::nut::{self, NutReader};
+use super::pictures;
 use super::properties::PictureProperties;
 use super::streams::{self, OtherStreams, Part, Time};
 use super::timeline::Timeline;
@@ -85,17 +86,32 @@ pub struct Joined {
 /// [`MediaError::Chunk`] names a chunk that does not fit; [`MediaError::Cancelled`]; [`MediaError::SourceChanged`];
 /// [`MediaError::File`] if the output cannot be written; whatever `chunks` yields.
 pub fn join(request: JoinRequest<'_>) -> Result<Joined, MediaError> {
+    if let Container::Picture(format) = request.container {
+        return pictures::join(request, format);
+    }
     let JoinRequest { source, clip, chunks, reorder_depth, cancelled, progress, .. } = request;
     let base = ffmpeg::Rational::new(clip.time_base.num, clip.time_base.den);
     let timeline = Timeline::new(clip, reorder_depth);
-    let spec = OutputSpec { path: request.output, container: request.container, time_base: clip.time_base };
-    let end = request.trim_to_last_frame.then(|| Time { ticks: timeline.end(), base });
-    let Some(&first_pts) = clip.pts.first() else {
-        return Err(MediaError::NoFrames { path: source.to_owned() });
+    let no_frame = || MediaError::NoFrames { path: source.to_owned() };
+    let mut chunks = chunks.peekable();
+    let stand_in = match (pictures::format_of(source), chunks.peek()) {
+        (Some(_), Some(Ok(first))) => Some(first.clone()),
+        (Some(_), _) => return chunks.next().map_or_else(|| Err(no_frame()), |first| first.and(Err(no_frame()))),
+        (None, _) => None,
     };
+    let spec = OutputSpec {
+        path: request.output,
+        container: request.container,
+        time_base: clip.time_base,
+        has_facts: stand_in.is_none(),
+    };
+    let end = request.trim_to_last_frame.then(|| Time { ticks: timeline.end(), base });
+    let Some(&first_pts) = clip.pts.first() else { return Err(no_frame()) };
     let first_frame = Time { ticks: first_pts, base };
     let part = Part { start: request.trim_to_first_frame.then_some(first_frame), end };
-    let mut others = OtherStreams::open(source, clip.stream, first_frame, spec.container, part)?;
+    // Nothing lies beside a picture, and its first chunk says what its video looks like.
+    let (described, stream) = stand_in.as_ref().map_or((source, clip.stream), |chunk| (chunk.path.as_path(), 0));
+    let mut others = OtherStreams::open(described, stream, first_frame, spec.container, part)?;
 
     let mut joiner: Option<Joiner<'_>> = None;
     let mut next_frame: FrameIndex = 0;
@@ -129,6 +145,8 @@ struct OutputSpec<'a> {
     path: &'a Path,
     container: Container,
     time_base: Ratio,
+    /// The source has metadata of its own.
+    has_facts: bool,
 }
 
 impl ChunkFile {
@@ -209,6 +227,10 @@ impl<'a> Joiner<'a> {
             }
             let video =
                 others.add_to(&mut output, |output, source| add_video(output, source, parameters, timeline.clip()))?;
+            if !spec.has_facts {
+                // SAFETY: the context is ours; what a chunk says of itself is for nobody else.
+                unsafe { ffi::av_dict_free(&mut (*output.as_mut_ptr()).metadata) };
+            }
             let mut options = ffmpeg::Dictionary::new();
             match spec.container {
                 Container::Mp4 | Container::Mov => {
@@ -217,6 +239,7 @@ impl<'a> Joiner<'a> {
                     options.set("movie_timescale", &movie_timescale.to_string());
                 }
                 Container::Matroska | Container::WebM => options.set("cues_to_front", "1"),
+                Container::Picture(_) => {}
             }
             output.write_header_with(options)?;
             Ok((output, video))

@@ -14,7 +14,7 @@ use ffmpeg_next as ffmpeg;
 use super::error::MediaError;
 use super::picture_watch::PictureWatch;
 use super::properties::{Appearance, Orientation, PictureProperties};
-use super::{hdr, input, integrity, nut, times};
+use super::{hdr, input, integrity, nut, pictures, times};
 use crate::contract::{Clip, Keep, PacketInfo, Ratio};
 use crate::frame::Turn;
 
@@ -91,6 +91,9 @@ fn look(path: &Path, keep: &Keep, limits: &Limits, tolerant: bool) -> Result<Pro
     if let Some(limit) = limits.max_bytes {
         let length = path.metadata().map_err(|source| MediaError::Unreadable { path: path.to_owned(), source })?.len();
         over_limit("size in bytes", length, limit)?;
+    }
+    if let Some(picture) = pictures::probe(path, keep, limits)? {
+        return Ok(picture);
     }
     let mut input = input::open_clip(path)?;
     let stream = VideoStream::choose(&input, path)?;
@@ -421,7 +424,7 @@ fn seconds_into(read: &ReadPackets, time_base: Ratio) -> Option<f64> {
     read.seconds_to(read.last_good?, time_base)
 }
 
-fn over_limit(what: &'static str, found: u64, limit: u64) -> Result<(), MediaError> {
+pub(super) fn over_limit(what: &'static str, found: u64, limit: u64) -> Result<(), MediaError> {
     if found > limit { Err(MediaError::OverLimit { what, found, limit }) } else { Ok(()) }
 }
 

@@ -12,6 +12,7 @@ use ffmpeg_next as ffmpeg;
 use super::error::MediaError;
 use super::input;
 use super::nut::{NutHeader, NutWriter};
+use super::pictures;
 use super::properties::PictureProperties;
 use crate::contract::{Clip, Cut};
 
@@ -35,6 +36,9 @@ pub fn slice(
     dir: &Path,
     on_slice: &mut dyn FnMut(usize, &Path) -> Result<(), MediaError>,
 ) -> Result<(), MediaError> {
+    if let Some(format) = pictures::format_of(path) {
+        return pictures::slice(path, format, clip, cuts, dir, on_slice);
+    }
     let mut first = 0;
     for count in passes(cuts) {
         pass(path, clip, &cuts[first..first + count], dir, &mut |index, slice| on_slice(first + index, slice))?;

@@ -249,7 +249,7 @@ impl Lane {
         for (number, frame, faces) in frames {
             debug_assert_eq!(number, next, "stages keep the order of frames");
             clock.spend(Stage::Encode, || {
-                let frame = frame.encodable(&video.encoder)?;
+                let frame = frame.pictured(&video.encoder).encodable(&video.encoder)?;
                 let (encoder, start) = match &mut encoder {
                     Some(open) => open,
                     closed => {

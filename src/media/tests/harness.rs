@@ -83,6 +83,7 @@ pub fn encode_chunk(clip: &Clip, cut: &Cut, slice: &Path, trip: &Trip) -> Result
         if wanted.binary_search(&pts).is_err() {
             continue;
         }
+        let frame = frame.pictured(&trip.settings.encoder);
         let encoder = match &mut encoder {
             Some(encoder) => encoder,
             None => encoder.insert(ChunkEncoder::create(&path, &trip.settings, timing, &frame)?),

@@ -5,5 +5,6 @@
 mod clips;
 mod damage;
 mod harness;
+mod pictures;
 mod refusals;
 mod round_trip;
