@@ -200,12 +200,10 @@ fn overwrite_line(frame: &mut frame::Video, source: &Kind, component: usize, row
                 place.write(place.read() & !((mask << described.shift) as u8) | (value << described.shift) as u8);
                 continue;
             }
-            let (load, store): (fn([u8; 2]) -> u16, fn(u16) -> [u8; 2]) = match is_big_endian {
-                true => (u16::from_be_bytes, u16::to_be_bytes),
-                false => (u16::from_le_bytes, u16::to_le_bytes),
-            };
             let place = place.cast::<[u8; 2]>();
-            place.write(store(load(place.read()) & !(mask << described.shift) | value << described.shift));
+            let native = |word: u16| if is_big_endian { word.to_be() } else { word.to_le() };
+            let word = native(u16::from_ne_bytes(place.read())) & !(mask << described.shift);
+            place.write(native(word | value << described.shift).to_ne_bytes());
         }
     }
 }
@@ -329,8 +327,8 @@ mod tests {
             let (frame, components) = made_up(format, if is_packed { 8 } else { 7 }, 5);
             let repacked = repack(&frame, planar(frame.format()).unwrap(), COLOR);
             let planes = if layout(repacked.format()).unwrap().is_grey { 1 } else { 3 };
-            for plane in 0..planes {
-                assert_eq!(samples(&repacked, plane), components[plane], "{format}, plane {plane}");
+            for (plane, expected) in components.iter().enumerate().take(planes) {
+                assert_eq!(samples(&repacked, plane), *expected, "{format}, plane {plane}");
             }
         }
     }
@@ -341,14 +339,14 @@ mod tests {
             let (frame, components) = made_up(from, 16, 8);
             let finer = repack(&frame, to.parse().unwrap(), Color { full_range, ..COLOR });
             let (source, target) = (layout(frame.format()).unwrap(), layout(finer.format()).unwrap());
-            for plane in 0..if source.is_grey { 1 } else { 3 } {
+            for (plane, component) in components.iter().enumerate() {
                 let (columns, rows) = source.size(plane, (16, 8));
                 let (fine_columns, fine_rows) = target.size(plane, (16, 8));
                 let fine = samples(&finer, plane);
                 let more = target.depth - source.depth;
                 for (row, column) in (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))) {
                     let place = row * (fine_rows / rows) * fine_columns + column * (fine_columns / columns);
-                    let expected = components[plane][row * columns + column];
+                    let expected = component[row * columns + column];
                     assert_eq!(fine[place] >> more, expected, "{from} as {to}, plane {plane}, {column}, {row}");
                 }
                 if more > 0 {
