@@ -266,7 +266,6 @@ fn what_reaches_out_reaches_nothing() {
         ),
         ("list.asx", text(format!("<asx version=\"3.0\"><entry><ref href=\"{url}\"/></entry></asx>"))),
         ("list.pls", text(format!("[playlist]\nFile1={url}\nNumberOfEntries=1\n"))),
-        ("still%03d.png", std::fs::read(&still).unwrap()),
         ("subtitles.idx", text(format!("# VobSub index file, v7\nsize: 720x576\nid: en, index: 0\n# {file}\n"))),
         ("cue.cue", text(format!("FILE \"{file}\" WAVE\n  TRACK 01 AUDIO\n    INDEX 01 00:00:00\n"))),
         ("alias.mov", with_alias(&plain, &other)),
@@ -280,6 +279,12 @@ fn what_reaches_out_reaches_nothing() {
         let called = listener.accept().map(drop).map_err(|error| error.kind());
         assert_eq!(called, Err(std::io::ErrorKind::WouldBlock), "{name} has called out: {error}");
     }
+    // A name that FFmpeg would take for many files is that of one.
+    std::fs::copy(&still, dir.path().join("still001.png")).unwrap();
+    std::fs::copy(&still, dir.path().join("still%03d.png")).unwrap();
+    let one = probe(&dir.path().join("still%03d.png"), &Keep::default(), &Limits::default()).unwrap();
+    assert_eq!(one.clip.frames(), 1);
+
     std::fs::File::open(&other).unwrap();
     assert!(watched.was_opened(), "the watch works");
 }
