@@ -246,11 +246,12 @@ fn a_probe_tells_what_is_kept_and_what_would_be_refused() {
     assert_eq!((&report["video"]["frames"], &report["video"]["constant_rate"]), (&90.into(), &true.into()), "{report}");
     assert_eq!((&report["chunks"]["count"], &report["streams"][0]["codec"]), (&4.into(), &"aac".into()), "{report}");
     assert!(report["refused"].is_null() && report["streams"][0]["left_out"].is_null(), "{report}");
-    let deep = bench.clip("deep.mkv", "-f lavfi -i testsrc2=s=64x64:r=25:d=1 -c:v libx264 -pix_fmt yuv420p10le");
+    let deep = bench.clip("deep.mkv", "-f lavfi -i testsrc2=s=64x64:r=25:d=1 -c:v ffv1 -pix_fmt yuv420p12le");
     let refused = probe(&deep, &[]);
     assert_eq!(refused.exit, Some(3));
-    assert!(refused.events[0]["refused"].as_str().is_some_and(|why| why.contains("yuv420p10le")), "{}", refused.told());
-    assert_eq!(probe(&deep, &["--swapper", "none"]).exit, Some(0));
+    assert!(refused.events[0]["refused"].as_str().is_some_and(|why| why.contains("yuv420p12le")), "{}", refused.told());
+    let chosen = probe(&deep, &["--output-video-encoder", "auto"]);
+    assert_eq!((chosen.exit, &chosen.events[0]["encoder"]), (Some(0), &"libx265".into()), "{}", chosen.told());
     let broken = bench.path("broken.mp4");
     std::fs::write(&broken, "not a video").unwrap();
     let refused = probe(&broken, &[]);
