@@ -52,7 +52,7 @@ fn boxes(file: &mut File, length: u64) -> io::Result<Option<String>> {
             1 if read == 16 => u64::from_be_bytes(header[8..].try_into().expect("half of sixteen bytes")),
             size => u64::from(size),
         };
-        has_index |= name == *b"moov";
+        has_index |= name == *b"moov" || name == *b"meta"; // of pictures
         if size < 8 || !BOXES.iter().any(|known| **known == name) && start + size > length {
             break;
         }
@@ -133,6 +133,7 @@ mod tests {
 
         for (name, bytes, cut) in [
             ("whole", &whole[..], false),
+            ("picture", &[mp4_box(b"ftyp", 8), mp4_box(b"meta", 16), mp4_box(b"mdat", 10)].concat(), false),
             ("60 %", &whole[..80], true),
             ("late index", &late_index[..], false),
             ("late index, cut in the data", &late_index[..90], true),
