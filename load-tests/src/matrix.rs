@@ -134,11 +134,16 @@ pub fn run(args: &Matrix) -> Result<()> {
         .collect();
     let jobs = args.jobs.unwrap_or(if args.kafka { 8 } else { cores });
     let mut rows = try_all(&cases, &engine, jobs)?;
+    let shares = match &engine {
+        Engine::Cluster(cluster) => Some(cluster.shares()?),
+        Engine::Command { .. } => None,
+    };
     drop(engine);
     if args.browser {
         browser::play(&mut rows, &folder.join("work"))?;
     }
     let is_clean = table::print(&rows, args.browser);
+    shares.into_iter().for_each(|shares| println!("\n{shares}"));
     println!("\n{} cases, {:.0} s", rows.len(), began.elapsed().as_secs_f64());
     ensure!(is_clean, "something differs that no recipe declares");
     Ok(())

@@ -1,12 +1,14 @@
 //! Ingest, assembler and three workers of each kind as processes, on an Apache Kafka of their own.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
-use facemill::broker::topics::{TopicSpec, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use facemill::broker::topics::{self as broker_topics, TopicSpec};
 use facemill::broker::{BrokerConfig, Outgoing, Producer};
 use facemill::contract::{Job, JobId, State, Status, topics};
 use serde_json::Value;
@@ -27,10 +29,20 @@ const PARTITIONS: i32 = 6;
 /// How often it is looked whether a job has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
+/// Fewer chunks than these say nothing about how they are shared.
+const SHARED_LEAST: u64 = 200;
+
+/// A worker and where it serves its metrics.
+struct Worker {
+    name: String,
+    metrics: SocketAddr,
+}
+
 /// All roles over one store.
 pub struct Cluster {
     // Dropped in this order: roles end before their broker does.
     roles: Mutex<Vec<Process>>,
+    workers: Vec<Worker>,
     tape: Mutex<Tape>,
     producer: Producer,
     runtime: Runtime,
@@ -48,7 +60,7 @@ impl Cluster {
         let named =
             |spec: TopicSpec| TopicSpec { name: format!("{PREFIX}{}", spec.name), partitions: PARTITIONS, ..spec };
         let specs: Vec<TopicSpec> = TopicSpec::builtin()?.into_iter().map(named).collect();
-        runtime.block_on(ensure(&config, &specs, Some(1)))?;
+        runtime.block_on(broker_topics::ensure(&config, &specs, Some(1)))?;
         let producer = {
             let _context = runtime.enter();
             Producer::start(&config)?
@@ -57,22 +69,25 @@ impl Cluster {
         std::fs::write(folder.join("facemill.toml"), settings)?;
         let (store, photos) =
             (folder.join("store"), Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/demo").canonicalize()?);
-        let start = |name: &str, arguments: &[&str]| -> Result<Process> {
+        let start = |name: &str, metrics: &str, arguments: &[&str]| -> Result<Process> {
             let mut command = Command::new(program);
             command.current_dir(folder).env("FACEMILL_SCRATCH", folder.join("scratch")).args(arguments);
-            command.args(["--metrics", "off", "--store", &format!("file://{}", store.display())]);
+            command.args(["--metrics", metrics, "--store", &format!("file://{}", store.display())]);
             command.arg("--root").arg(root).arg("--root").arg(&photos);
             Process::start(command, &folder.join(format!("{name}.log")))
         };
-        let mut roles = vec![start("ingest", &["ingest"])?, start("assemble", &["assemble"])?];
+        let mut roles = vec![start("ingest", "off", &["ingest"])?, start("assemble", "off", &["assemble"])?];
+        let mut workers = Vec::new();
         for swapper in ["none", "mesh"] {
             for number in 0..WORKERS {
-                let arguments = ["worker", "--workers", "1", "--swapper", swapper];
-                roles.push(start(&format!("worker-{swapper}-{number}"), &arguments)?);
+                let name = format!("worker-{swapper}-{number}");
+                let metrics = TcpListener::bind("127.0.0.1:0")?.local_addr()?; // free again at once
+                roles.push(start(&name, &metrics.to_string(), &["worker", "--workers", "1", "--swapper", swapper])?);
+                workers.push(Worker { name, metrics });
             }
         }
         let tape = Tape::start(&brokers, PREFIX)?;
-        Ok(Self { roles: Mutex::new(roles), tape: Mutex::new(tape), producer, runtime, _kafka: kafka })
+        Ok(Self { roles: Mutex::new(roles), workers, tape: Mutex::new(tape), producer, runtime, _kafka: kafka })
     }
 
     /// Publishes a job and waits for its end.
@@ -97,11 +112,34 @@ impl Cluster {
         }
     }
 
+    /// How many chunks each worker has done, in words; an error if there were many and one has done none.
+    pub fn shares(&self) -> Result<String> {
+        let mut shares = Vec::new();
+        for worker in &self.workers {
+            shares.push((&worker.name, chunks_done(worker.metrics)?));
+        }
+        let all: u64 = shares.iter().map(|(_, done)| done).sum();
+        let words: Vec<String> = shares.iter().map(|(name, done)| format!("{name} {done}")).collect();
+        let words = format!("chunks done: {}", words.join(", "));
+        ensure!(all < SHARED_LEAST || shares.iter().all(|(_, done)| *done > 0), "a worker has done nothing: {words}");
+        Ok(words)
+    }
+
     fn status(&self, job: &JobId) -> Option<Status> {
         let mut tape = lock(&self.tape);
         tape.poll();
         tape.records.status.get(job)?.value.clone()
     }
+}
+
+fn chunks_done(metrics: SocketAddr) -> Result<u64> {
+    let mut stream = TcpStream::connect(metrics).context("ask a worker for its metrics")?;
+    write!(stream, "GET /metrics HTTP/1.1\r\nhost: {metrics}\r\nconnection: close\r\n\r\n")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    let is_mine = |line: &&str| line.starts_with("facemill_chunks_total") && line.contains("outcome=\"done\"");
+    let values = text.lines().filter(is_mine).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+    Ok(values.sum::<f64>() as u64)
 }
 
 fn outcome(status: &Status) -> Option<Outcome> {
