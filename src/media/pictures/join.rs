@@ -14,7 +14,7 @@ use crate::media::join::{ChunkFile, JoinRequest, Joined};
 use crate::media::probe::Limits;
 
 /// As [`crate::media::join()`], into a picture of this format.
-pub(in crate::media) fn join(request: JoinRequest<'_>, format: Format) -> Result<Joined, MediaError> {
+pub(in super::super) fn join(request: JoinRequest<'_>, format: Format) -> Result<Joined, MediaError> {
     let JoinRequest { source, clip, chunks, output, cancelled, progress, .. } = request;
     let limits = Limits::default();
     let header = format_of(source).map(|found| Header::read(source, found, &limits)).transpose()?;

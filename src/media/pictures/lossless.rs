@@ -11,10 +11,10 @@ use crate::media::error::MediaError;
 use crate::media::properties::PictureProperties;
 
 /// FFmpeg's name.
-pub(in crate::media) const ENCODER: &str = crate::contract::LOSSLESS;
+pub(in super::super) const ENCODER: &str = crate::contract::LOSSLESS;
 
 /// What pictures say about their samples: RGB as in sRGB (an ICC profile may say otherwise, and is kept).
-pub(in crate::media) const PICTURE: PictureProperties = PictureProperties {
+pub(in super::super) const PICTURE: PictureProperties = PictureProperties {
     sample_aspect: (1, 1),
     field_order: 1,
     range: 2,
@@ -25,13 +25,13 @@ pub(in crate::media) const PICTURE: PictureProperties = PictureProperties {
 };
 
 /// Whether frames are those of a picture's slice.
-pub(in crate::media) fn is_marked(properties: &PictureProperties) -> bool {
+pub(in super::super) fn is_marked(properties: &PictureProperties) -> bool {
     let marks = |p: &PictureProperties| (p.range, p.matrix, p.transfer, p.primaries);
     marks(properties) == marks(&PICTURE)
 }
 
 /// Opens the encoder for frames like `first`. Neither threads nor neighbours change a frame's bits.
-pub(in crate::media) fn open(
+pub(in super::super) fn open(
     first: &frame::Video,
     time_base: Ratio,
     properties: &PictureProperties,

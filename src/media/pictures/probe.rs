@@ -15,7 +15,7 @@ use crate::media::properties::Orientation;
 /// # Errors
 /// [`MediaError::Picture`], [`MediaError::Truncated`], [`MediaError::OverLimit`], [`MediaError::UnsupportedCodec`],
 /// [`MediaError::NothingKept`].
-pub(in crate::media) fn probe(path: &Path, keep: &Keep, limits: &Limits) -> Result<Option<Probe>, MediaError> {
+pub(in super::super) fn probe(path: &Path, keep: &Keep, limits: &Limits) -> Result<Option<Probe>, MediaError> {
     let Some(format) = format_of(path) else { return Ok(None) };
     let header = Header::read(path, format, limits)?;
     let Times { time_base, mut pts, last_duration } = header.times();

@@ -24,7 +24,7 @@ struct OpenSlice {
 
 /// As [`crate::media::slice()`]. Each frame is decoded and coded once, however many slices it goes into; slices of pictures begin with
 /// the first frame that they need, so few are open at once.
-pub(in crate::media) fn slice(
+pub(in super::super) fn slice(
     path: &Path,
     format: Format,
     clip: &Clip,

@@ -20,7 +20,7 @@ const VIDEO: PictureProperties = PictureProperties {
 };
 
 /// A picture's frame as video, and what that says of itself; `None` for one that needs no conversion.
-pub(in crate::media) fn to_video(frame: &frame::Video) -> Option<(frame::Video, PictureProperties)> {
+pub(in super::super) fn to_video(frame: &frame::Video) -> Option<(frame::Video, PictureProperties)> {
     let picture = raster::from_frame(frame)?;
     Some((to_yuv(&on_white(&picture)), VIDEO))
 }
