@@ -122,6 +122,18 @@ fn stills_that_lose_nothing_come_out_bit_by_bit() {
 }
 
 #[test]
+fn large_stills_come_out_bit_by_bit() {
+    use image::ColorType::{L8, L16, Rgb8, Rgb16, Rgba8, Rgba16};
+    crate::media::init();
+    let dir = tempfile::tempdir().unwrap();
+    for color in [L8, Rgb8, Rgba8, L16, Rgb16, Rgba16] {
+        let source = dir.path().join(format!("{color:?}.tiff"));
+        write(&source, &sample(color, 2401, 1503), None);
+        assert_same(&read(&source).0, &read(&round_trip(&source, "tiff", 16)).0, &source);
+    }
+}
+
+#[test]
 fn stills_become_other_stills() {
     crate::media::init();
     let dir = tempfile::tempdir().unwrap();
