@@ -189,7 +189,8 @@ impl Case<'_> {
             let output = self.output(number);
             let (findings, codec) = self.findings(engine, way, &source, &output)?;
             row.cells.push(Cell::new(number, findings, |finding| self.declared(way, finding)));
-            match codec.filter(|_| number == PLAYED) {
+            let is_video = !["gif", "apng"].contains(&self.extension);
+            match codec.filter(|_| number == PLAYED && is_video) {
                 Some(codec) => row.output = Some((output, source.times.len(), codec)),
                 // It may not have come to be.
                 None => drop(std::fs::remove_file(&output)),
