@@ -110,7 +110,7 @@ pub async fn join(site: &Site, run: &Run, plan: &Plan, stop: Arc<AtomicBool>) ->
         let (reorder_depth, keep) = (results.reorder_depth(), run.job.keep());
         tokio::task::spawn_blocking(move || {
             let mut failed = None;
-            let mut chunks = std::iter::from_fn(|| match files.blocking_recv()? {
+            let mut chunks = one_at_a_time(|| match files.blocking_recv()? {
                 Ok(file) => Some(Ok(file)),
                 Err(error) => {
                     failed = Some(error);
@@ -129,6 +129,7 @@ pub async fn join(site: &Site, run: &Run, plan: &Plan, stop: Arc<AtomicBool>) ->
                 cancelled: &|| stop.load(Ordering::Relaxed),
                 progress: &mut |_| crash::point("assemble.join.mux"),
             });
+            drop(chunks);
             match (joined, failed) {
                 (_, Some(error)) => Err(error),
                 (Err(MediaError::Cancelled), None) => Err(JoinError::Stopped),
@@ -158,6 +159,22 @@ pub async fn join(site: &Site, run: &Run, plan: &Plan, stop: Arc<AtomicBool>) ->
         counts,
         warnings: joined.warnings.into_iter().chain(damage::warning(counts.damage, plan)).collect(),
         seconds: StageSeconds::from([(Stage::Join.as_str().to_owned(), started.elapsed().as_secs_f64())]),
+    })
+}
+
+/// Chunks as they come. The file of each goes when the next one is asked for, so that scratch never holds the clip twice.
+fn one_at_a_time(
+    mut next: impl FnMut() -> Option<Result<ChunkFile, MediaError>>,
+) -> impl Iterator<Item = Result<ChunkFile, MediaError>> {
+    let mut joined: Option<PathBuf> = None;
+    std::iter::from_fn(move || {
+        if let Some(path) = joined.take() {
+            // If it stays, it goes with the folder.
+            let _ = std::fs::remove_file(path);
+        }
+        let chunk = next()?;
+        joined = chunk.as_ref().ok().map(|file| file.path.clone());
+        Some(chunk)
     })
 }
 
@@ -312,5 +329,25 @@ async fn put_in_place(site: &Site, run: &Run, file: &Path) -> Result<Option<Vers
             }
         }
         Err(error) => Err(JoinError::Output(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_joined_chunk_does_not_stay_in_scratch() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut coming = (0..3_u64).map(|start| {
+            let path = folder.path().join(start.to_string());
+            std::fs::write(&path, "chunk").unwrap();
+            Ok(ChunkFile { path, payload: 5, reorder_depth: 0, start, end: start + 1 })
+        });
+        for chunk in one_at_a_time(|| coming.next()) {
+            let there: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+            assert_eq!(there, [chunk.unwrap().path]);
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }
