@@ -53,10 +53,10 @@ fn boxes(file: &mut File, length: u64) -> io::Result<Option<String>> {
             size => u64::from(size),
         };
         has_index |= name == *b"moov" || name == *b"meta"; // of pictures
-        if size < 8 || !BOXES.iter().any(|known| **known == name) && start + size > length {
+        let end = start.saturating_add(size);
+        if size < 8 || !BOXES.iter().any(|known| **known == name) && end > length {
             break;
         }
-        let end = start.saturating_add(size);
         if let Some(detail) = shorter(&format!("its {} box", String::from_utf8_lossy(&name)), end, length) {
             return Ok(Some(detail));
         }
@@ -68,7 +68,11 @@ fn boxes(file: &mut File, length: u64) -> io::Result<Option<String>> {
 fn matroska(file: &mut File, length: u64) -> io::Result<Option<String>> {
     file.seek(SeekFrom::Start(4))?;
     let Some(header) = vint(file)? else { return Ok(None) };
-    file.seek_relative(i64::try_from(header).unwrap_or(i64::MAX))?;
+    let end = file.stream_position()?.saturating_add(header);
+    if end > length {
+        return Ok(shorter("its header", end, length));
+    }
+    file.seek(SeekFrom::Start(end))?;
     let mut id = [0_u8; 4];
     if read_up_to(file, &mut id)? < 4 || id != SEGMENT {
         return Ok(None);
@@ -142,8 +146,15 @@ mod tests {
             ("64-bit size", &large, false),
             ("64-bit size, cut", &large[..60], true),
             ("padding at the end", &padded, false),
+            ("a box that ends beyond all numbers", &[&whole[..], b"\0\0\0\x01junk", &[255; 8]].concat(), false),
             ("matroska", &matroska, false),
             ("matroska, cut", &matroska[..30], true),
+            ("matroska, cut in its header", &matroska[..6], false),
+            (
+                "matroska, a header without end",
+                &[&EBML_HEADER[..], &[1, 255, 255, 255, 255, 255, 255, 0]].concat(),
+                true,
+            ),
             ("matroska, live", &live, false),
             ("riff", b"RIFF\x04\0\0\0AVI ", false),
             ("riff, cut", b"RIFF\x44\0\0\0AVI ", true),
