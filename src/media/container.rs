@@ -9,7 +9,7 @@ use super::error::MediaError;
 use super::pictures::Format;
 
 /// The extensions that [`container_of`] knows, for messages.
-pub const NAMES: &str = "mp4, m4v, mov, mkv, webm, png, apng, jpg, webp, tiff or gif";
+pub const NAMES: &str = "mp4, m4v, mov, mkv, webm, png, apng, jpg, webp, tiff, gif or avif";
 
 /// A container that finished clips are written to.
 ///
@@ -25,7 +25,7 @@ pub enum Container {
     Matroska,
     /// The part of Matroska that browsers play, `.webm`: AV1 with Opus or Vorbis.
     WebM,
-    /// A picture: `.png`, `.apng`, `.jpg`, `.jpeg`, `.webp`, `.tif`, `.tiff`, `.gif`.
+    /// A picture: `.png`, `.apng`, `.jpg`, `.jpeg`, `.webp`, `.tif`, `.tiff`, `.gif`, `.avif`.
     Picture(Format),
 }
 

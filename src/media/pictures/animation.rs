@@ -46,7 +46,7 @@ impl Animation {
             Format::Gif => gif(path, limits),
             Format::Png => png(path, limits),
             Format::WebP => webp(path, limits),
-            Format::Jpeg | Format::Tiff => Ok(None),
+            Format::Jpeg | Format::Tiff | Format::Avif => Ok(None),
         }
     }
 }

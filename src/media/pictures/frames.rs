@@ -9,6 +9,7 @@ use image::metadata::Orientation;
 use image::{AnimationDecoder, ColorType, DynamicImage, ImageDecoder};
 
 use super::Format;
+use super::avif::Avif;
 use super::header::{Header, bounds, open, reader, unreadable};
 use crate::media::error::MediaError;
 use crate::media::probe::Limits;
@@ -48,6 +49,7 @@ impl Frames {
                 decoder.set_limits(bounds(limits)).map_err(failed)?;
                 Source::Moving(decoder.into_frames())
             }
+            (_, Format::Avif) => Source::Still(Some(Box::new(Avif::open(path)?.picture()?))),
             _ => {
                 let decoder = open(path, format, limits)?;
                 let picture = DynamicImage::from_decoder(decoder).map_err(failed)?;

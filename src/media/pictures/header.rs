@@ -9,7 +9,9 @@ use image::{ColorType, ImageDecoder, ImageReader};
 
 use super::Format;
 use super::animation::{Animation, Delay};
+use super::avif::Avif;
 use super::exif;
+use super::space::Space;
 use crate::contract::Ratio;
 use crate::media::error::MediaError;
 use crate::media::probe::{Limits, over_limit};
@@ -33,16 +35,34 @@ pub(super) struct Header {
     pub width: u32,
     pub height: u32,
     pub color: ColorType,
+    /// Of a sample, as it is coded.
+    pub bits: u8,
     /// How it is turned upright.
     pub orientation: Orientation,
     pub icc: Option<Vec<u8>>,
     /// Without orientation and thumbnail.
     pub exif: Option<Vec<u8>>,
+    /// Where no ICC profile says more.
+    pub space: Space,
     /// Frames and their times; none for a still.
     pub animation: Option<Animation>,
     /// The pixels have been through a codec that loses something.
     pub is_lossy: bool,
     /// A TIFF of several pages; the first one is the picture.
+    pub has_more_pages: bool,
+}
+
+/// What a picture's file says, before anything is made of it.
+pub(super) struct Facts {
+    /// Not turned upright yet.
+    pub width: u32,
+    pub height: u32,
+    pub color: ColorType,
+    pub bits: u8,
+    pub orientation: Orientation,
+    pub icc: Option<Vec<u8>>,
+    pub exif: Option<Vec<u8>>,
+    pub space: Space,
     pub has_more_pages: bool,
 }
 
@@ -57,26 +77,18 @@ pub(super) struct Times {
 impl Header {
     /// Reads it; refuses what is larger than `limits`.
     pub(super) fn read(path: &Path, format: Format, limits: &Limits) -> Result<Self, MediaError> {
-        let mut decoder = open(path, format, limits)?;
-        let failed = |error: image::ImageError| unreadable(path, format, &error);
-        let (width, height) = decoder.dimensions();
-        over_limit("width", width.into(), limits.max_width.into())?;
-        over_limit("height", height.into(), limits.max_height.into())?;
-        over_limit("number of pixels", u64::from(width) * u64::from(height), limits.max_pixels)?;
+        let found = match format {
+            Format::Avif => Avif::open(path)?.facts(limits)?,
+            _ => facts(path, format, limits)?,
+        };
+        let Facts { width, height, color, bits, orientation, icc, space, .. } = found;
         if width < LEAST_SIDE || height < LEAST_SIDE {
             let (codec, reason) = (format.name().to_owned(), "its picture is one pixel wide or high");
             return Err(MediaError::UnsupportedCodec { codec, reason });
         }
-        let orientation = decoder.orientation().map_err(failed)?;
         let (width, height) = if turns(orientation) { (height, width) } else { (width, height) };
-        let mut icc = decoder.icc_profile().map_err(failed)?;
-        let exif = decoder.exif_metadata().map_err(failed)?.map(exif::cleaned).filter(|exif| !exif.is_empty());
-        let color = decoder.color_type();
-        drop(decoder);
-        let mut has_more_pages = false;
-        if format == Format::Tiff {
-            (icc, has_more_pages) = tiff_facts(path)?;
-        }
+        let exif = found.exif.map(exif::cleaned).filter(|exif| !exif.is_empty());
+        let has_more_pages = found.has_more_pages;
         let animation = Animation::read(path, format, limits)?;
         let is_16_bit = matches!(color, ColorType::L16 | ColorType::La16 | ColorType::Rgb16 | ColorType::Rgba16);
         if animation.is_some() && is_16_bit {
@@ -84,7 +96,7 @@ impl Header {
             return Err(MediaError::UnsupportedCodec { codec, reason });
         }
         let is_lossy = match format {
-            Format::Jpeg => true,
+            Format::Jpeg | Format::Avif => true,
             Format::WebP => super::animation::webp_is_lossy(path)?,
             Format::Png | Format::Tiff | Format::Gif => false,
         };
@@ -92,7 +104,20 @@ impl Header {
             (Format::Gif, _) | (Format::Png, Some(_)) => ColorType::Rgba8,
             _ => color,
         };
-        let header = Self { format, width, height, color, orientation, icc, exif, animation, is_lossy, has_more_pages };
+        let header = Self {
+            format,
+            width,
+            height,
+            color,
+            bits,
+            orientation,
+            icc,
+            exif,
+            space,
+            animation,
+            is_lossy,
+            has_more_pages,
+        };
         header.pixel_format()?;
         Ok(header)
     }
@@ -137,6 +162,32 @@ impl Header {
     }
 }
 
+fn facts(path: &Path, format: Format, limits: &Limits) -> Result<Facts, MediaError> {
+    let mut decoder = open(path, format, limits)?;
+    let failed = |error: image::ImageError| unreadable(path, format, &error);
+    let (width, height) = decoder.dimensions();
+    within((width, height), limits)?;
+    let orientation = decoder.orientation().map_err(failed)?;
+    let mut icc = decoder.icc_profile().map_err(failed)?;
+    let exif = decoder.exif_metadata().map_err(failed)?;
+    let color = decoder.color_type();
+    drop(decoder);
+    let mut has_more_pages = false;
+    if format == Format::Tiff {
+        (icc, has_more_pages) = tiff_facts(path)?;
+    }
+    let bits = (8 * color.bytes_per_pixel() / color.channel_count()).min(16);
+    let space = if icc.is_some() { Space::UNKNOWN } else { Space::SRGB };
+    Ok(Facts { width, height, color, bits, orientation, icc, exif, space, has_more_pages })
+}
+
+/// Refuses what is too large.
+pub(super) fn within((width, height): (u32, u32), limits: &Limits) -> Result<(), MediaError> {
+    over_limit("width", width.into(), limits.max_width.into())?;
+    over_limit("height", height.into(), limits.max_height.into())?;
+    over_limit("number of pixels", u64::from(width) * u64::from(height), limits.max_pixels)
+}
+
 /// Opens a still, or the first frame of an animation. Nothing is decoded yet.
 pub(super) fn open(path: &Path, format: Format, limits: &Limits) -> Result<impl ImageDecoder, MediaError> {
     let kind = match format {
@@ -145,6 +196,8 @@ pub(super) fn open(path: &Path, format: Format, limits: &Limits) -> Result<impl 
         Format::WebP => image::ImageFormat::WebP,
         Format::Tiff => image::ImageFormat::Tiff,
         Format::Gif => image::ImageFormat::Gif,
+        // Not built in: it is refused.
+        Format::Avif => image::ImageFormat::Avif,
     };
     let mut reader = ImageReader::with_format(reader(path)?, kind);
     reader.limits(bounds(limits));
@@ -210,6 +263,8 @@ mod tests {
             orientation: Orientation::NoTransforms,
             icc: None,
             exif: None,
+            bits: 8,
+            space: Space::SRGB,
             animation: Some(Animation { delays, plays: 0 }),
             is_lossy: false,
             has_more_pages: false,

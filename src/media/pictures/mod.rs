@@ -4,9 +4,10 @@
 //! ([`lossless`]), and so do the chunks' results where the output is a picture again; [`join()`] then writes the file. What was not
 //! touched is the same, bit by bit, in formats that lose nothing.
 //!
-//! AVIF is video to FFmpeg: it comes in as any clip does.
+//! AVIF that moves is video to FFmpeg: it comes in as any clip does.
 
 mod animation;
+mod avif;
 mod exif;
 mod frames;
 mod header;
@@ -15,6 +16,7 @@ pub(super) mod lossless;
 mod probe;
 mod raster;
 mod slice;
+mod space;
 mod video;
 mod write;
 
@@ -29,7 +31,7 @@ pub(super) use slice::slice;
 pub(super) use video::to_video;
 
 /// Extensions of outputs, and what they stand for.
-const EXTENSIONS: [(&str, Format); 8] = [
+const EXTENSIONS: [(&str, Format); 9] = [
     ("png", Format::Png),
     ("apng", Format::Png),
     ("jpg", Format::Jpeg),
@@ -38,7 +40,11 @@ const EXTENSIONS: [(&str, Format); 8] = [
     ("tif", Format::Tiff),
     ("tiff", Format::Tiff),
     ("gif", Format::Gif),
+    ("avif", Format::Avif),
 ];
+
+/// Bytes at the start of a file that tell its format: AVIF's brands may be many.
+const HEAD: u64 = 256;
 
 /// A picture's file format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +59,8 @@ pub enum Format {
     Tiff,
     /// GIF, still or animated.
     Gif,
+    /// AVIF, still.
+    Avif,
 }
 
 impl Format {
@@ -69,6 +77,7 @@ impl Format {
             Self::WebP => "webp",
             Self::Tiff => "tiff",
             Self::Gif => "gif",
+            Self::Avif => "avif",
         }
     }
 
@@ -90,15 +99,15 @@ impl Format {
             [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some(Self::WebP),
             [b'I', b'I', 42, 0, ..] | [b'M', b'M', 0, 42, ..] => Some(Self::Tiff),
             [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Some(Self::Gif),
-            _ => None,
+            _ => avif::is_still(head).then_some(Self::Avif),
         }
     }
 }
 
 /// The format of the picture at `path`; `None` if it is none, or cannot be read.
 pub(super) fn format_of(path: &Path) -> Option<Format> {
-    let mut head = Vec::with_capacity(16);
-    File::open(path).ok()?.take(16).read_to_end(&mut head).ok()?;
+    let mut head = Vec::with_capacity(HEAD as usize);
+    File::open(path).ok()?.take(HEAD).read_to_end(&mut head).ok()?;
     Format::sniff(&head)
 }
 
@@ -122,6 +131,7 @@ mod tests {
             (b"MM\0*", Some(Format::Tiff)),
             (b"GIF89a", Some(Format::Gif)),
             (b"GIF90a", None),
+            (b"\0\0\0\x1Cftypavif\0\0\0\0avifmif1miaf", Some(Format::Avif)),
             (b"", None),
         ] {
             assert_eq!(Format::sniff(head), expected, "{head:?}");

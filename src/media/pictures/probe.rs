@@ -8,7 +8,7 @@ use crate::contract::{Clip, Keep, PacketInfo, Ratio};
 use crate::frame::Turn;
 use crate::media::error::MediaError;
 use crate::media::probe::{Limits, Probe, over_limit};
-use crate::media::properties::Orientation;
+use crate::media::properties::{Orientation, PictureProperties};
 
 /// The picture at `path` as a clip; `None` if it is none.
 ///
@@ -60,7 +60,9 @@ pub(in super::super) fn probe(path: &Path, keep: &Keep, limits: &Limits) -> Resu
         truncated: false,
         turn: Turn::None,
     };
-    let appearance = lossless::PICTURE.in_words(Orientation::default());
+    let (primaries, transfer) = (header.space.primaries.into(), header.space.transfer.into());
+    let colors = PictureProperties { primaries, transfer, ..lossless::PICTURE };
+    let appearance = colors.in_words(Orientation::default());
     let more_pages = "only the first page of the file is worked on and kept".to_owned();
     let warnings = header.has_more_pages.then_some(more_pages).into_iter().collect();
     Ok(Some(Probe { clip, appearance, packets, warnings }))

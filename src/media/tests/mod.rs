@@ -2,6 +2,7 @@
 //!
 //! Clips are made with the `ffmpeg` command, and `ffmpeg` and `ffprobe` judge the result.
 
+mod avif;
 mod clips;
 mod damage;
 mod harness;

@@ -14,7 +14,7 @@ use super::harness::{self, Trip, frame_times, make};
 use crate::contract::{Keep, LOSSLESS};
 use crate::media::{EncodeSettings, Limits, MediaError, probe};
 
-fn lossless(chunk: usize) -> Trip {
+pub(super) fn lossless(chunk: usize) -> Trip {
     let settings =
         EncodeSettings { encoder: LOSSLESS.to_owned(), preset: String::new(), crf: 0, hdr: None, threads: 2 };
     Trip { chunk, settings, footer: 777, ..Trip::default() }
@@ -50,7 +50,7 @@ fn sample(color: image::ColorType, width: u32, height: u32) -> DynamicImage {
 }
 
 /// Pixels and ICC profile.
-fn read(path: &Path) -> (DynamicImage, Option<Vec<u8>>) {
+pub(super) fn read(path: &Path) -> (DynamicImage, Option<Vec<u8>>) {
     let mut decoder = ImageReader::open(path).unwrap().with_guessed_format().unwrap().into_decoder().unwrap();
     let mut icc = decoder.icc_profile().unwrap();
     if path.extension().is_some_and(|extension| extension == "tiff") {
@@ -60,7 +60,7 @@ fn read(path: &Path) -> (DynamicImage, Option<Vec<u8>>) {
     (DynamicImage::from_decoder(decoder).unwrap_or_else(|error| panic!("{path:?}: {error}")), icc)
 }
 
-fn write(path: &Path, picture: &DynamicImage, icc: Option<&[u8]>) {
+pub(super) fn write(path: &Path, picture: &DynamicImage, icc: Option<&[u8]>) {
     use image::ImageEncoder;
     let out = std::io::BufWriter::new(File::create(path).unwrap());
     let profile = icc.unwrap_or_default().to_vec();
@@ -95,7 +95,7 @@ fn write(path: &Path, picture: &DynamicImage, icc: Option<&[u8]>) {
     }
 }
 
-const ICC: &[u8] = &[7; 3000];
+pub(super) const ICC: &[u8] = &[7; 3000];
 
 #[test]
 fn stills_that_lose_nothing_come_out_bit_by_bit() {
@@ -193,7 +193,7 @@ fn assert_same(before: &DynamicImage, after: &DynamicImage, name: &dyn std::fmt:
 }
 
 /// An EXIF block that says nothing but the orientation.
-fn oriented(orientation: u8) -> Vec<u8> {
+pub(super) fn oriented(orientation: u8) -> Vec<u8> {
     let mut exif = b"MM\0\x2A\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0".to_vec();
     exif.extend([orientation, 0, 0, 0, 0, 0, 0]);
     exif

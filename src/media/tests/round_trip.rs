@@ -329,19 +329,6 @@ fn converted_sound_stays_in_its_place() {
     assert_eq!((changed(&joined), samples(&copied) == samples(&source)), (vec![], true));
 }
 
-#[test]
-fn an_avif_picture_is_a_clip_of_one_frame() {
-    let dir = tempfile::tempdir().unwrap();
-    let arguments = "-f lavfi -i testsrc2=s=160x96:d=0.04 -frames:v 1 -pix_fmt yuv420p -c:v libsvtav1 -crf 20";
-    let source = make(dir.path(), "picture.avif", arguments);
-    let (output, _) = round_trip(&source, "mp4", &Trip::default());
-    assert_eq!(frame_hashes(&output, "null"), frame_hashes(&source, "null"));
-    let whole = std::fs::read(&source).unwrap();
-    std::fs::write(&source, &whole[..whole.len() * 6 / 10]).unwrap();
-    let cut = probe(&source, &Keep::default(), &Limits::default());
-    assert!(matches!(cut, Err(MediaError::Truncated { .. })), "{cut:?}");
-}
-
 fn limit(frames: u64) -> Keep {
     Keep { limit: Some(frames), ..Keep::default() }
 }

@@ -1,5 +1,6 @@
 //! Writes pictures.
 
+mod avif;
 mod changes;
 mod gif;
 mod jpeg;
@@ -20,6 +21,7 @@ use super::Format;
 use super::animation::Delay;
 use super::header::Header;
 use super::join::create;
+use super::space::Space;
 use crate::media::error::MediaError;
 
 /// What a picture is beside its pixels.
@@ -33,6 +35,9 @@ pub(super) struct Described {
     pub plays: u32,
     /// The source's pixels have been through a codec that loses something, so that losing a little more is no harm.
     pub is_lossy: bool,
+    /// Of the source's samples.
+    pub bits: u8,
+    pub space: Space,
 }
 
 impl Described {
@@ -44,6 +49,8 @@ impl Described {
             delays: animation.map(|animation| animation.delays[kept].to_vec()).unwrap_or_default(),
             plays: animation.map_or(1, |animation| animation.plays),
             is_lossy: header.is_lossy,
+            bits: header.bits,
+            space: header.space,
         }
     }
 }
@@ -102,7 +109,10 @@ impl From<image::ImageError> for WriteError {
 
 impl Writer {
     /// Creates the file.
-    pub(super) fn create(path: &Path, format: Format, described: Described) -> Result<Self, MediaError> {
+    pub(super) fn create(path: &Path, format: Format, mut described: Described) -> Result<Self, MediaError> {
+        if format != Format::Avif && described.icc.is_none() {
+            described.icc = described.space.profile();
+        }
         let file = create(path)?;
         let is_still = described.delays.is_empty();
         let form = match format {
@@ -146,6 +156,7 @@ impl Still {
             Format::Jpeg => jpeg::write(&mut out, picture, described)?,
             Format::WebP => webp::write(&mut out, picture, described)?,
             Format::Tiff => tiff(&mut out, picture, described)?,
+            Format::Avif => avif::write(&mut out, picture, described)?,
             Format::Gif => {
                 return Err(WriteError::Content(format!("{} stills are not written", self.format.name())));
             }
