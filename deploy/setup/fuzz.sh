@@ -31,6 +31,7 @@ seed a.avi -c:v mpeg4 -g 4 -bf 1 -c:a mp3
 seed a.mpg -c:v mpeg2video -g 4 -bf 1 -c:a mp2
 seed a.mov -c:v prores_ks -profile:v 0 -an
 seed a.flv -c:v flv1 -an
+cp -u "$crate"/../../src/media/tests/avif/*.avif "$work/clips/"
 for clip in "$work"/clips/*.mp4; do
     [[ -s $work/slices/$(basename "$clip").nut ]] ||
         ffmpeg -nostdin -v error -y -i "$clip" -map 0:v -c copy -flags +bitexact -metadata picture="0 1 0 0 0 0 0 0" \

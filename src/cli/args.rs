@@ -75,11 +75,11 @@ pub struct Swap {
     /// Not needed with --swapper none
     #[arg(short, long, value_name = "PHOTO")]
     pub source_path: Vec<PathBuf>,
-    /// The clip, or a picture (PNG, JPEG, WebP, TIFF, animated or not; GIF)
+    /// The clip, or a picture (PNG, JPEG, WebP, TIFF, AVIF, animated or not; GIF)
     #[arg(short, long, value_name = "CLIP")]
     pub target_path: PathBuf,
-    /// Where the finished clip goes (.mp4, .m4v, .mov, .mkv, .webm; of a picture also .png, .apng, .jpg, .webp, .tiff, .gif); an existing
-    /// file is replaced, and only by a finished one
+    /// Where the finished clip goes (.mp4, .m4v, .mov, .mkv, .webm; of a picture also .png, .apng, .jpg, .webp, .tiff, .gif, .avif); an
+    /// existing file is replaced, and only by a finished one
     #[arg(short, long, value_name = "FILE")]
     pub output_path: PathBuf,
     /// Where work is kept so that a rerun goes on where it was stopped, up to 20 GB, least recently used goes first
