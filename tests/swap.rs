@@ -416,7 +416,7 @@ fn a_picture_changes_only_where_the_face_is() {
     let target = bench.clip("target.png", &format!("-ss 3 -i {} -frames:v 1", text(&demo_clip())));
     let probed = Ran::from(facemill().args(["probe", "--json", text(&target)]));
     assert_eq!((probed.exit, &probed.events[0]["container"]), (Some(0), &"png".into()), "{}", probed.told());
-    for (output, worst_outside) in [("out.png", 0), ("out.tiff", 0), ("out.webp", 0), ("out.jpg", 16)] {
+    for (output, worst_outside) in [("out.png", 0), ("out.tiff", 0), ("out.webp", 0), ("out.jpg", 16), ("out.avif", 16)] {
         let photo = portrait();
         let ran = Ran::from(&mut bench.swap(&["-s", text(&photo), "-t", text(&target), "-o", output]));
         let done = ran.done();
@@ -449,7 +449,7 @@ fn an_animation_resumes_stays_one_or_becomes_a_clip() {
     assert_eq!(Ran::from(&mut bench.swap(&clip)).done()["frames"], 10);
     assert_eq!(times(&bench.path("out.mp4")).0.len(), 10);
     for (output, target, field) in
-        [("out.jpg", &target, "a jpeg picture of 10 frames"), ("out.png", &demo_clip(), "a png picture of a video")]
+        [("out.jpg", &target, "jpeg picture of 10 frames"), ("out.png", &demo_clip(), "png picture of a video")]
     {
         let refused = Ran::from(&mut bench.swap(&["-s", text(&photo), "-t", text(target), "-o", output]));
         assert_eq!(refused.exit, Some(3), "{output}");

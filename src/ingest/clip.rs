@@ -111,12 +111,12 @@ fn check_output(plan: &Plan, container: media::Container) -> Result<(), Refusal>
     let (clip, frames) = (&plan.clip, plan.clip.frames());
     if !media::is_picture(&clip.format) {
         return refuse(
-            format!("a {} picture of a video", format.name()),
+            format!("{} picture of a video", format.name()),
             "a video (mp4, m4v, mov, mkv, webm), as the target is",
         );
     }
     if frames > 1 && !format.can_move() {
-        let found = format!("a {} picture of {frames} frames", format.name());
+        let found = format!("{} picture of {frames} frames", format.name());
         return refuse(found, "gif, png (APNG), webp or a video, as the target moves");
     }
     Ok(())

@@ -54,7 +54,7 @@ pub enum MediaError {
     },
 
     /// The file is a picture by its first bytes, and cannot be read as one.
-    #[error("{} is not a {format} picture that can be read: {reason}", path.display())]
+    #[error("{} is no {format} picture that can be read: {reason}", path.display())]
     Picture {
         /// The file.
         path: PathBuf,

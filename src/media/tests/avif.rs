@@ -63,7 +63,7 @@ fn stills_of_another_encoder_are_read() {
         ("grey-10", &grey, &same, L16, 2.0),
         ("alpha", &expected().into(), &same, Rgba8, 4.0),
         ("alpha-10", &expected().into(), &same, Rgba16, 4.0),
-        ("premultiplied", &expected().into(), &same, Rgba8, 8.0),
+        ("premultiplied", &expected().into(), &same, Rgba8, 12.0),
         ("grid", &tiled, &same, Rgb8, 6.0),
         ("cropped", &opaque, &|p| p.crop_imm(4, 2, 40, 20), Rgb8, 4.0),
         ("irot-1", &opaque, &|p| p.rotate270(), Rgb8, 6.0),

@@ -20,7 +20,7 @@ use super::Format;
 use super::header::{Facts, reader, unreadable, within};
 use super::space::Space;
 use crate::media::error::MediaError;
-use crate::media::probe::Limits;
+use crate::media::probe::{Limits, over_limit};
 use crate::media::properties::PictureProperties;
 use boxes::{Bytes, Fault};
 use decode::Failure;
@@ -169,8 +169,10 @@ impl Avif {
 
     /// What the file says. Only one that says nothing of its colours is decoded for it, if it is within the limits.
     pub(super) fn facts(&mut self, limits: &Limits) -> Result<Facts, MediaError> {
-        within((self.color.width, self.color.height), limits)?;
         let crop = self.crop().map_err(|fault| refusal(&self.path, fault))?;
+        within((crop.2, crop.3), limits)?;
+        // All of it is decoded.
+        over_limit("number of pixels", u64::from(self.color.width) * u64::from(self.color.height), limits.max_pixels)?;
         let mut turns = Turns::default();
         let mut icc = None;
         for property in self.items.properties(self.items.primary) {
