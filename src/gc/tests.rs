@@ -52,6 +52,7 @@ impl Planned {
             hidden: Vec::new(),
             truncated: false,
             turn: crate::frame::Turn::None,
+            stills: Vec::new(),
         };
         let chunk =
             |start, end| Cut { start, end, lo: start, hi: end, first_packet: start, last_packet: end - 1, base_pts: 0 };
@@ -82,6 +83,7 @@ impl Planned {
             video: None,
             warnings: Vec::new(),
             output_before: None,
+            outputs_before: Default::default(),
             seconds: Default::default(),
             accepted_at: 0.0,
         };

@@ -67,6 +67,33 @@ impl Location {
         }
     }
 
+    /// A folder that a job reads or writes: it ends with `/`.
+    ///
+    /// # Errors
+    /// [`LocationError::Malformed`], also as [`Location::of_object`].
+    pub fn of_folder(text: &str) -> Result<Self, LocationError> {
+        let bad = |reason| Err(LocationError::Malformed { text: text.to_owned(), reason });
+        if !text.ends_with('/') {
+            return bad("a folder ends with /");
+        }
+        let location = Self::parse(text)?;
+        let Self::S3 { key, .. } = &location else { return Ok(location) };
+        match key.strip_suffix('/') {
+            Some(key) if key.split('/').any(|part| matches!(part, "" | "." | "..")) => {
+                bad("a part of the key between its / is empty, . or ..")
+            }
+            _ => Ok(location),
+        }
+    }
+
+    /// The file of this name in the folder that this location is.
+    pub fn file_in(&self, name: &str) -> Self {
+        match self {
+            Self::File(folder) => Self::File(folder.join(name)),
+            Self::S3 { bucket, key } => Self::S3 { bucket: bucket.clone(), key: format!("{key}{name}") },
+        }
+    }
+
     /// The location of a local file.
     ///
     /// # Errors

@@ -22,6 +22,9 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use super::error::MediaError;
+use super::probe::Limits;
+
 pub(super) use join::join;
 pub(super) use lossless::is_marked;
 pub(super) use probe::probe;
@@ -39,6 +42,9 @@ const EXTENSIONS: [(&str, Format); 8] = [
     ("tiff", Format::Tiff),
     ("gif", Format::Gif),
 ];
+
+/// As many bytes of a file tell whether it is a picture.
+pub const HEAD: u64 = 16;
 
 /// A picture's file format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +79,7 @@ impl Format {
     }
 
     /// What [`Format::name`] says.
-    pub(super) fn from_name(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         EXTENSIONS.iter().map(|(_, format)| *format).find(|format| format.name() == name)
     }
 
@@ -82,8 +88,8 @@ impl Format {
         matches!(self, Self::Png | Self::WebP | Self::Gif)
     }
 
-    /// By the first bytes of a file.
-    fn sniff(head: &[u8]) -> Option<Self> {
+    /// By the first bytes of a file, [`HEAD`] or more; `None` if it is no picture.
+    pub fn sniff(head: &[u8]) -> Option<Self> {
         match head {
             [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1A, b'\n', ..] => Some(Self::Png),
             [0xFF, 0xD8, 0xFF, ..] => Some(Self::Jpeg),
@@ -96,10 +102,21 @@ impl Format {
 }
 
 /// The format of the picture at `path`; `None` if it is none, or cannot be read.
-pub(super) fn format_of(path: &Path) -> Option<Format> {
-    let mut head = Vec::with_capacity(16);
-    File::open(path).ok()?.take(16).read_to_end(&mut head).ok()?;
+pub fn format_of(path: &Path) -> Option<Format> {
+    let mut head = Vec::with_capacity(HEAD as usize);
+    File::open(path).ok()?.take(HEAD).read_to_end(&mut head).ok()?;
     Format::sniff(&head)
+}
+
+/// Decodes the first frame of the picture at `path`, to see that it can be.
+///
+/// # Errors
+/// [`MediaError::Picture`](super::MediaError::Picture) and what else [`super::probe()`] says of a picture;
+/// [`MediaError::NotVideo`](super::MediaError::NotVideo) if it is none.
+pub fn check(path: &Path, limits: &Limits) -> Result<(), MediaError> {
+    let no_picture = || MediaError::NotVideo { path: path.to_owned(), reason: "not a picture".to_owned() };
+    let header = header::Header::read(path, format_of(path).ok_or_else(no_picture)?, limits)?;
+    frames::Frames::open(path, &header, limits)?.next().transpose().map(drop)
 }
 
 /// Whether a clip of this [`crate::contract::Clip::format`] is a picture.

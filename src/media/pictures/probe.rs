@@ -59,6 +59,7 @@ pub(in super::super) fn probe(path: &Path, keep: &Keep, limits: &Limits) -> Resu
         hidden: Vec::new(),
         truncated: false,
         turn: Turn::None,
+        stills: Vec::new(),
     };
     let appearance = lossless::PICTURE.in_words(Orientation::default());
     let more_pages = "only the first page of the file is worked on and kept".to_owned();
