@@ -272,3 +272,129 @@ fn bounded(mut warnings: Vec<String>) -> Vec<String> {
     }
     warnings
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::Ratio;
+
+    fn wanted(keep: Keep, tolerate_damage: bool) -> Wanted {
+        Wanted { keep, tolerate_damage, limits: media::Limits::default() }
+    }
+
+    fn rule() -> CutRule {
+        CutRule::new([64, 128], "none".into(), Keep::default())
+    }
+
+    fn png(path: &Path, side: u32) {
+        image::RgbImage::from_fn(side, side, |x, y| image::Rgb([x as u8, y as u8, 7])).save(path).unwrap();
+    }
+
+    /// `a.png` to `d.png`, `broken.png`, `notes.txt`.
+    fn folder() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, side) in [("a.png", 8), ("b.png", 16), ("c.png", 24), ("d.png", 32)] {
+            png(&folder.path().join(name), side);
+        }
+        let whole = std::fs::read(folder.path().join("d.png")).unwrap();
+        std::fs::write(folder.path().join("broken.png"), &whole[..whole.len() / 2]).unwrap();
+        std::fs::write(folder.path().join("notes.txt"), "no still").unwrap();
+        folder
+    }
+
+    fn survey(folder: &Path, names: &[&str], wanted: Wanted) -> Result<(Plan, Vec<String>), String> {
+        let mut survey = Survey::new(wanted);
+        for name in names {
+            if !survey.is_full() && survey.admits(name, EntryKind::File) {
+                survey.look(name, &folder.join(name)).map_err(|error| error.to_string())?;
+            }
+        }
+        survey.planned(rule()).map_err(|refusal| refusal.to_string())
+    }
+
+    #[test]
+    fn a_still_in_a_folder_is_the_chunk_that_it_is_alone() {
+        let folder = folder();
+        let (plan, warnings) =
+            survey(folder.path(), &["a.png", "b.png", "notes.txt"], wanted(Keep::default(), false)).unwrap();
+        assert_eq!((plan.clip.frames(), plan.chunks.len(), plan.clip.width), (2, 2, 16));
+        assert_eq!(warnings, ["left out, no stills: notes.txt"]);
+        let path = folder.path().join("b.png");
+        let alone = media::probe(&path, &Keep::default(), &media::Limits::default()).unwrap();
+        let digest = seal::digest_file(&path).unwrap();
+        let alone = super::super::planned(alone, digest, rule(), crate::contract::Swapper::None).unwrap();
+        assert_eq!(alone.slice_key(0), plan.slice_key(1), "the same slice");
+        let job = r#"{"job":"j","sources":[],"target":"file:///in/","output":"file:///out/"}"#;
+        let run = |plan: &Plan| crate::contract::Run {
+            v: VERSION,
+            job: serde_json::from_str(job).unwrap(),
+            run: 1,
+            clip: plan.source,
+            rule: plan.rule.clone(),
+            portraits: Vec::new(),
+            reference: None,
+            toolchain: crate::contract::Toolchain {
+                pipeline: 1,
+                encoder: "ffv1".into(),
+                provider: "cpu".into(),
+                models: BTreeMap::new(),
+            },
+            video: None,
+            warnings: Vec::new(),
+            output_before: None,
+            outputs_before: BTreeMap::new(),
+            seconds: Default::default(),
+            accepted_at: 0.0,
+        };
+        let slice = Digest::of(b"slice");
+        let (in_folder, by_itself) = (run(&plan).chunk(&plan, 1, slice), run(&alone).chunk(&alone, 0, slice));
+        assert_eq!(in_folder.spec, by_itself.spec);
+        assert_eq!((in_folder.clip, in_folder.index, in_folder.of), (by_itself.clip, 1, 2));
+        assert_eq!(in_folder.spec.time_base, Ratio { num: 1, den: 25 });
+    }
+
+    #[test]
+    fn what_cannot_be_read_refuses_the_job_by_its_name_or_is_left_out() {
+        let folder = folder();
+        let names = ["a.png", "broken.png"];
+        let refused = survey(folder.path(), &names, wanted(Keep::default(), false)).unwrap_err();
+        assert!(refused.starts_with("target: broken.png: it is not a png picture"), "{refused}");
+        let (plan, warnings) = survey(folder.path(), &names, wanted(Keep::default(), true)).unwrap();
+        assert_eq!(plan.clip.stills.len(), 1);
+        assert_eq!(warnings, ["left out, stills that cannot be read, or are too large: broken.png"]);
+        let limits = media::Limits { max_width: 20, ..media::Limits::default() };
+        let small = Wanted { limits, ..wanted(Keep::default(), false) };
+        let refused = survey(folder.path(), &["a.png", "c.png"], small).unwrap_err();
+        assert!(refused.starts_with("target: c.png: the clip's width is 24"), "{refused}");
+        let none = survey(folder.path(), &["notes.txt"], wanted(Keep::default(), false)).unwrap_err();
+        assert!(none.starts_with("target: a folder without a still; left out, no stills: notes.txt"), "{none}");
+    }
+
+    #[test]
+    fn stills_are_kept_by_their_numbers() {
+        let folder = folder();
+        let frame = |number| Some(Moment::Frame(number));
+        let table = [
+            (Keep { limit: Some(2), ..Keep::default() }, &["a.png", "b.png"][..]),
+            (Keep { start: frame(1), limit: Some(2), ..Keep::default() }, &["b.png", "c.png"]),
+            (Keep { start: frame(1), end: frame(2), ..Keep::default() }, &["b.png"]),
+            (Keep { start: frame(3), limit: Some(9), ..Keep::default() }, &["d.png"]),
+        ];
+        for (keep, expected) in table {
+            let all = ["a.png", "b.png", "c.png", "d.png"];
+            let (plan, _) = survey(folder.path(), &all, wanted(keep, false)).unwrap();
+            let names: Vec<&str> = plan.clip.stills.iter().map(|still| still.name.as_str()).collect();
+            assert_eq!(names, expected, "{keep:?}");
+        }
+        let beyond = Keep { start: frame(4), ..Keep::default() };
+        let refused = survey(folder.path(), &["a.png"], wanted(beyond, false)).unwrap_err();
+        assert!(refused.starts_with("trim_start: nothing of a folder with 1 stills"), "{refused}");
+    }
+
+    #[test]
+    fn warnings_name_a_bounded_number() {
+        let names: Vec<String> = (0..12).map(|number| number.to_string()).collect();
+        assert_eq!(few(&names[..2]), "0, 1");
+        assert_eq!(few(&names), "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more");
+    }
+}
