@@ -76,3 +76,169 @@ async fn make(still: Still, source: PathBuf, file: ChunkFile, scratch: &Path) ->
     });
     made.await.map_err(SiteError::from)?.map_err(JoinError::Media)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::{FrameCounts, Job, Keep, PIPELINE, ResultFooter, SliceIndex, Toolchain, VERSION, keys};
+    use crate::ingest::testing::plan_of_folder;
+    use crate::seal;
+    use crate::site::testing::site;
+    use crate::store::testing::S3Server;
+    use crate::store::{Body, Expected, Limits, Locations, StoreConfig};
+
+    /// A job over three stills, of which every result is in the store.
+    struct Bench {
+        folder: tempfile::TempDir,
+        site: Site,
+        run: Run,
+        plan: Plan,
+    }
+
+    impl Bench {
+        /// With the job's folders at `target` and `output`.
+        async fn new(locations: impl FnOnce(&Path) -> Locations, target: &str, output: &str) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            for name in ["in", "out", "made"] {
+                std::fs::create_dir(folder.path().join(name)).unwrap();
+            }
+            let site = site(folder.path(), locations(folder.path())).await;
+            let at = |text: &str| text.replace("HERE", folder.path().to_str().unwrap());
+            let job = serde_json::json!({
+                "job": "stills", "sources": [], "target": at(target), "output": at(output), "swap": { "swapper": "none" },
+            });
+            let job: Job = serde_json::from_value(job).unwrap();
+            let place = Location::of_folder(&job.target).unwrap();
+            for (name, side) in [("a.png", 16), ("b.tiff", 24), ("c c.webp", 32)] {
+                let path = folder.path().join("made").join(name);
+                image::RgbImage::from_fn(side, 8, |x, y| image::Rgb([x as u8, y as u8, 7])).save(&path).unwrap();
+                site.locations.put(&place.file_in(name), &path, Expected::Absent).await.unwrap();
+            }
+            let (plan, warnings) = plan_of_folder(&site, &job, folder.path()).await;
+            assert!(warnings.is_empty() && plan.clip.stills.len() == 3, "{warnings:?}");
+            let run = Run {
+                v: VERSION,
+                job,
+                run: 1,
+                clip: plan.source,
+                rule: plan.rule.clone(),
+                portraits: Vec::new(),
+                reference: None,
+                toolchain: Toolchain {
+                    pipeline: PIPELINE,
+                    encoder: "ffv1".into(),
+                    provider: String::new(),
+                    models: BTreeMap::new(),
+                },
+                video: None,
+                warnings: Vec::new(),
+                output_before: None,
+                outputs_before: BTreeMap::new(),
+                seconds: StageSeconds::new(),
+                accepted_at: 0.0,
+            };
+            let bench = Self { folder, site, run, plan };
+            bench.make_results().await;
+            bench
+        }
+
+        /// Untouched frames are coded as the slices are, so these will do.
+        async fn make_results(&self) {
+            let mut slices = Vec::new();
+            for (chunk, still) in self.plan.clip.stills.iter().enumerate() {
+                let dir = tempfile::tempdir().unwrap();
+                let source = self.folder.path().join("made").join(&still.name);
+                media::slice(&source, &still.clip, &[Cut::STILL], dir.path(), &mut |_, _| Ok(())).unwrap();
+                let path = dir.path().join("0-1.nut");
+                let slice = seal::digest_file(&path).unwrap();
+                let fingerprint = self.run.spec(&self.plan, &self.plan.chunks[chunk], slice).fingerprint();
+                let counts = FrameCounts { frames: 1, without_face: u64::from(chunk == 2), ..FrameCounts::default() };
+                seal::seal(&path, |sha256| ResultFooter { fingerprint, sha256, counts, reorder_depth: 0 }).unwrap();
+                self.site.store.put_new(&keys::result(&fingerprint), Body::File(path)).await.unwrap();
+                slices.push(slice);
+            }
+            let key = keys::slices(&self.run.clip, &self.run.rule.id());
+            self.site.put_json(&key, &SliceIndex { slices }).await.unwrap();
+        }
+
+        async fn join(&self) -> Result<Joined, JoinError> {
+            join(&self.site, &self.run, &self.plan, &AtomicBool::new(false)).await
+        }
+
+        fn place(&self, name: &str) -> Location {
+            Location::of_folder(&self.run.job.output).unwrap().file_in(name)
+        }
+
+        /// Somebody else's file.
+        async fn disturb(&self, name: &str) {
+            let other = self.folder.path().join("other");
+            std::fs::write(&other, "somebody else's").unwrap();
+            self.site.locations.put(&self.place(name), &other, Expected::Anything).await.unwrap();
+        }
+    }
+
+    fn local(folder: &Path) -> Locations {
+        Locations::new(Limits { roots: vec![folder.to_owned()], buckets: Vec::new() }, StoreConfig::default())
+    }
+
+    async fn check(bench: Bench) {
+        let joined = bench.join().await.unwrap();
+        assert_eq!((joined.counts.frames, joined.counts.without_face), (3, 1));
+        assert_eq!(joined.warnings, ["no face was found in c c.webp"]);
+        let versions = joined.output.stills.clone();
+        assert_eq!(versions.keys().collect::<Vec<_>>(), ["a.png", "b.tiff", "c c.webp"]);
+        let mut bytes = 0;
+        for name in versions.keys() {
+            let copy = bench.folder.path().join("copy");
+            bytes += bench.site.locations.fetch(&bench.place(name), &copy).await.unwrap();
+            let open = |path: &Path| image::ImageReader::open(path).unwrap().with_guessed_format().unwrap().decode().unwrap();
+            assert_eq!(open(&copy), open(&bench.folder.path().join("made").join(name)), "{name}");
+        }
+        assert_eq!(joined.output.bytes, bytes);
+
+        // An assembler that was killed when all was put, and before it had said so.
+        let again = bench.join().await.unwrap();
+        assert_eq!(again.output, joined.output, "what is ours is recognised and left");
+
+        bench.disturb("b.tiff").await;
+        let refused = bench.join().await.unwrap_err();
+        let place = bench.place("b.tiff").to_string();
+        assert!(matches!(&refused, JoinError::OutputChanged(found) if *found == place), "{refused}");
+
+        // The next run, accepted when that was there.
+        let mut before = versions;
+        let found = bench.site.locations.version(&bench.place("b.tiff")).await.unwrap().unwrap();
+        before.insert("b.tiff".into(), found.to_string());
+        let next = Bench { run: Run { run: 2, outputs_before: before, ..bench.run.clone() }, ..bench };
+        next.join().await.unwrap();
+
+        next.site.put_json(&keys::manifest(&next.run.job.job, 2), &"ended").await.unwrap();
+        assert!(matches!(next.join().await, Err(JoinError::Ended)));
+    }
+
+    #[tokio::test]
+    async fn stills_are_put_once_and_over_nothing_else() {
+        check(Bench::new(local, "file://HERE/in/", "file://HERE/out/").await).await;
+    }
+
+    #[tokio::test]
+    async fn stills_in_s3_too() {
+        let server = S3Server::start("factory").await;
+        let locations = |_: &Path| Locations::new(Limits::default(), server.config());
+        check(Bench::new(locations, "s3://factory/in/", "s3://factory/out/").await).await;
+    }
+
+    #[tokio::test]
+    async fn a_still_that_has_changed_ends_the_run_and_a_result_that_is_gone_is_named() {
+        let bench = Bench::new(local, "file://HERE/in/", "file://HERE/out/").await;
+        std::fs::write(bench.folder.path().join("in/b.tiff"), "changed").unwrap();
+        let refused = bench.join().await.unwrap_err();
+        assert!(matches!(&refused, JoinError::TargetChanged(what) if what.ends_with("in/b.tiff")), "{refused}");
+        assert!(bench.folder.path().join("out/a.png").is_file(), "what was before it stays");
+        let results = bench.site.store.list("results/").await.unwrap();
+        for result in results {
+            bench.site.store.delete(&result.key, None).await.unwrap();
+        }
+        assert!(matches!(bench.join().await, Err(JoinError::Result { chunk: 0, .. })));
+    }
+}

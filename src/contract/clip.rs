@@ -152,3 +152,34 @@ impl Cut {
         Self { start, end, lo: start, hi: end, first_packet: start, last_packet: start, base_pts: number as i64 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As versions that knew no folders wrote it: plans are found again.
+    const CLIP: &str = r#"{"format":"png","stream":0,"codec":"still","width":8,"height":6,"pixel_format":"bgr0","time_base":{"num":1,"den":25},"frame_rate":{"num":25,"den":1},"pts":[0],"last_duration":1}"#;
+
+    #[test]
+    fn a_clip_that_is_no_folder_is_written_as_before() {
+        let clip: Clip = serde_json::from_str(CLIP).unwrap();
+        assert!(!clip.is_folder());
+        assert_eq!(serde_json::to_string(&clip).unwrap(), CLIP);
+    }
+
+    #[test]
+    fn a_folder_is_as_large_as_its_largest_still() {
+        let clip: Clip = serde_json::from_str(CLIP).unwrap();
+        let still = |name: &str, width| Still {
+            name: name.into(),
+            digest: Digest::of(name.as_bytes()),
+            clip: Clip { width, ..clip.clone() },
+        };
+        let folder = Clip::of_stills(vec![still("a", 8), still("b", 9), still("c", 2)]);
+        assert_eq!((folder.frames(), folder.width, folder.height), (3, 9, 6));
+        let written = serde_json::to_string(&folder).unwrap();
+        assert_eq!(serde_json::from_str::<Clip>(&written).unwrap(), folder);
+        assert_eq!(Cut::of_still(0), Cut::STILL);
+        assert_eq!((Cut::of_still(2).start, Cut::of_still(2).hi), (2, 3));
+    }
+}

@@ -8,6 +8,8 @@ mod faces;
 mod folder;
 mod outstanding;
 mod publish;
+#[cfg(test)]
+pub mod testing;
 mod turns;
 
 use std::path::{Path, PathBuf};

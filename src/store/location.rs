@@ -207,4 +207,24 @@ mod tests {
             assert!(matches!(&refused, LocationError::Malformed { text: found, .. } if found == text), "{refused}");
         }
     }
+
+    #[test]
+    fn a_folder_ends_with_a_slash_and_has_files() {
+        for (text, file) in [
+            ("s3://bucket/", "s3://bucket/a b%.png"),
+            ("s3://bucket/a/b/", "s3://bucket/a/b/a b%.png"),
+            ("file:///a/", "file:///a/a%20b%25.png"),
+            ("file:///", "file:///a%20b%25.png"),
+        ] {
+            let folder = Location::of_folder(text).unwrap();
+            assert_eq!(folder.to_string(), text);
+            let found = folder.file_in("a b%.png");
+            assert_eq!(found.to_string(), file);
+            assert_eq!(Location::of_object(file).unwrap(), found);
+        }
+        for text in ["s3://bucket", "s3://bucket/a", "file:///a", "s3://bucket//", "s3://bucket/a//", "s3://bucket/../"] {
+            let refused = Location::of_folder(text).unwrap_err();
+            assert!(matches!(&refused, LocationError::Malformed { text: found, .. } if found == text), "{refused}");
+        }
+    }
 }

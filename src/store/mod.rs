@@ -184,6 +184,6 @@ fn nonce() -> String {
 }
 
 #[cfg(test)]
-mod testing;
+pub mod testing;
 #[cfg(test)]
 mod tests;
