@@ -71,7 +71,11 @@ fn each_still_comes_out_under_its_name_and_in_its_format() {
     };
     let first = Ran::from(&mut command());
     assert_eq!((&first.done()["frames"], &first.done()["chunks_done"]), (&4.into(), &4.into()), "{}", first.told());
-    for told in ["left out, no stills: notes.txt", "left out, animations: moving.gif", "left out, folders (only the folder's own files are taken): below"] {
+    for told in [
+        "left out, no stills: notes.txt",
+        "left out, animations: moving.gif",
+        "left out, folders (only the folder's own files are taken): below",
+    ] {
         assert!(first.told().contains(told), "{told} is not told: {}", first.told());
     }
     assert!(!first.told().contains("hidden"), "{}", first.told());
@@ -172,7 +176,7 @@ fn what_cannot_be_done_is_refused_with_its_reason() {
     std::os::unix::fs::symlink(bench.path("photos"), bench.path("same")).unwrap();
     let table: &[(&[&str], &str)] = &[
         (&["-t", "empty", "-o", "swapped"], "a folder without a still"),
-        (&["-t", "broken", "-o", "swapped"], "target: cut.png: it is not a png picture"),
+        (&["-t", "broken", "-o", "swapped"], "target: cut.png: it is cut off"),
         (&["-t", "photos", "-o", "photos"], "the target itself"),
         (&["-t", "photos", "-o", "same/"], "the target itself"),
         (&["-t", "photos", "-o", "out.png"], "a folder that exists"),
@@ -202,7 +206,10 @@ fn a_probe_tells_which_stills_there_are() {
     let report = &told.events[0];
     assert_eq!((&report["chunks"], report["warnings"].as_array().map(Vec::len)), (&4.into(), Some(3)), "{report}");
     let turned = &report["stills"][1];
-    assert_eq!((&turned["name"], &turned["width"], &turned["height"]), (&"b turned.jpg".into(), &40.into(), &80.into()));
+    assert_eq!(
+        (&turned["name"], &turned["width"], &turned["height"]),
+        (&"b turned.jpg".into(), &40.into(), &80.into())
+    );
     fs::write(photos.join("cut.png"), b"\x89PNG\r\n\x1a\n").unwrap();
     let refused = Ran::from(facemill().args(["probe", "--json", text(&photos)]));
     assert_eq!(refused.exit, Some(3), "{}", refused.told());

@@ -40,7 +40,8 @@ pub async fn join(site: &Site, run: &Run, plan: &Plan, stop: &AtomicBool) -> Res
         let gone = || JoinError::Output(LocationError::NotFound { location: place.to_string() });
         versions.insert(still.name.clone(), version.ok_or_else(gone)?.to_string());
     }
-    let without_face = results.footers.iter().zip(&plan.clip.stills).filter(|(footer, _)| footer.counts.without_face > 0);
+    let without_face =
+        results.footers.iter().zip(&plan.clip.stills).filter(|(footer, _)| footer.counts.without_face > 0);
     let without_face: Vec<String> = without_face.map(|(_, still)| still.name.clone()).collect();
     let warning = (!without_face.is_empty()).then(|| format!("no face was found in {}", few(&without_face)));
 
@@ -80,7 +81,7 @@ async fn make(still: Still, source: PathBuf, file: ChunkFile, scratch: &Path) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::{FrameCounts, Job, Keep, PIPELINE, ResultFooter, SliceIndex, Toolchain, VERSION, keys};
+    use crate::contract::{FrameCounts, Job, PIPELINE, ResultFooter, SliceIndex, Toolchain, VERSION, keys};
     use crate::ingest::testing::plan_of_folder;
     use crate::seal;
     use crate::site::testing::site;
@@ -191,7 +192,8 @@ mod tests {
         for name in versions.keys() {
             let copy = bench.folder.path().join("copy");
             bytes += bench.site.locations.fetch(&bench.place(name), &copy).await.unwrap();
-            let open = |path: &Path| image::ImageReader::open(path).unwrap().with_guessed_format().unwrap().decode().unwrap();
+            let open =
+                |path: &Path| image::ImageReader::open(path).unwrap().with_guessed_format().unwrap().decode().unwrap();
             assert_eq!(open(&copy), open(&bench.folder.path().join("made").join(name)), "{name}");
         }
         assert_eq!(joined.output.bytes, bytes);

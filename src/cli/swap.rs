@@ -201,9 +201,8 @@ fn folder(field: &str, path: &Path, expected: &str) -> Result<PathBuf, Refusal> 
 /// What lies in a folder, by name.
 pub(super) fn entries(field: &str, folder: &Path) -> Result<Vec<Entry>, Refusal> {
     let max = ingest::FILES_MAX;
-    let found = entries_of(folder, max).map_err(|error| {
-        Refusal::new(field, format!("{} ({error})", folder.display()), "a folder that can be read")
-    })?;
+    let found = entries_of(folder, max)
+        .map_err(|error| Refusal::new(field, format!("{} ({error})", folder.display()), "a folder that can be read"))?;
     let mut entries = found.ok_or_else(|| {
         Refusal::new(field, format!("{} holds more files", folder.display()), format!("at most {max} in a folder"))
     })?;

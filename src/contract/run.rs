@@ -6,8 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    keys, ChunkRecord, ChunkSpec, Clip, Cut, Digest, Job, JobId, Keep, Moment, Span, StageSeconds, State, Swapper, Toolchain,
-    Video,
+    ChunkRecord, ChunkSpec, Clip, Cut, Digest, Job, JobId, Keep, Moment, Span, StageSeconds, State, Swapper, Toolchain,
+    Video, keys,
 };
 use crate::frame::{FrameIndex, Turn};
 

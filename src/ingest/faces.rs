@@ -15,8 +15,8 @@ use crate::site::{Site, SiteError};
 use crate::vision::swap::{EyeNet, Portrait, ReferenceBuilder};
 use crate::vision::{Catalog, Execution, TrackNets, VisionError};
 
-use super::{IngestError, Target};
 use super::clip::{bring, unusable};
+use super::{IngestError, Target};
 
 /// Largest photo, bytes.
 const PHOTO_MAX: u64 = 64 << 20;

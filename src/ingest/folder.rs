@@ -164,7 +164,8 @@ pub async fn plan(
         let looked = tokio::task::spawn_blocking(move || survey.look(&entry.name, &path).map(|()| survey));
         survey = looked.await.map_err(SiteError::from)??;
     }
-    let (plan, warnings) = survey.planned(cut_rule(job.swap.swapper, job.chunk_frames, job.keep(), job.tolerate_damage))?;
+    let (plan, warnings) =
+        survey.planned(cut_rule(job.swap.swapper, job.chunk_frames, job.keep(), job.tolerate_damage))?;
     let key = keys::plan(&plan.source, &plan.rule.id());
     if let Some(plan) = planned_before(site, &key).await? {
         return Ok((plan, warnings));
@@ -358,7 +359,7 @@ mod tests {
         let folder = folder();
         let names = ["a.png", "broken.png"];
         let refused = survey(folder.path(), &names, wanted(Keep::default(), false)).unwrap_err();
-        assert!(refused.starts_with("target: broken.png: it is not a png picture"), "{refused}");
+        assert!(refused.starts_with("target: broken.png: it is cut off"), "{refused}");
         let (plan, warnings) = survey(folder.path(), &names, wanted(Keep::default(), true)).unwrap();
         assert_eq!(plan.clip.stills.len(), 1);
         assert_eq!(warnings, ["left out, stills that cannot be read, or are too large: broken.png"]);

@@ -36,8 +36,8 @@ use crate::toolchain;
 use accept::{Acceptance, Submission};
 pub use accept::{Ended, REPAIR, last_ended};
 pub use clip::{check_pixels, choose_encoder, cut_rule, planned};
-pub use folder::{FILES_MAX, Survey, Wanted, digest_of, few};
 use faces::Analyst;
+pub use folder::{FILES_MAX, Survey, Wanted, digest_of, few};
 use outstanding::Outstanding;
 use turns::{Held, Turn, Turns, Work};
 

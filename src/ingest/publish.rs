@@ -18,8 +18,8 @@ use crate::store::{Body, Location, Put};
 
 use super::clip::{bring, unusable};
 use super::folder::of_still;
-use super::{IngestError, Target};
 use super::outstanding::{Admission, Outstanding};
+use super::{IngestError, Target};
 
 /// Slices that are looked for at once.
 const REQUESTS: usize = 16;
@@ -43,7 +43,7 @@ pub async fn cut_and_publish(
             let cutting = async {
                 match target {
                     Target::File(path) => publisher.cut_clip(path, dir, ready).await,
-                    Target::Folder(folder) => publisher.cut_stills(folder, scratch, ready).await,
+                    Target::Folder(folder) => publisher.cut_stills(folder, &dir, ready).await,
                 }
             };
             let (taken, cut) = tokio::join!(publisher.take(slices), cutting);
@@ -121,15 +121,13 @@ impl Publisher<'_> {
         cutter.await.map_err(SiteError::from)?
     }
 
-    /// One still after the other, each with a folder of its own in scratch.
-    async fn cut_stills(&self, folder: &Location, scratch: &Path, ready: Ready) -> Result<(), IngestError> {
+    /// One still after the other: of those that are fetched, one is here at a time.
+    async fn cut_stills(&self, folder: &Location, dir: &Path, ready: Ready) -> Result<(), IngestError> {
         for (chunk, still) in self.plan.clip.stills.iter().enumerate() {
-            let dir = scratch.join(format!("still-{chunk}"));
-            tokio::fs::create_dir(&dir).await.map_err(SiteError::from)?;
             let place = folder.file_in(&still.name).to_string();
             let path = bring(self.site, "target", &place, &dir.join("still")).await?;
-            let still = still.clone();
-            let cutter = tokio::task::spawn_blocking(move || cut_still(&still, &path, &dir));
+            let (still, slice) = (still.clone(), dir.join(format!("{chunk}.nut")));
+            let cutter = tokio::task::spawn_blocking(move || cut_still(&still, &path, &slice).map(|()| slice));
             let slice = cutter.await.map_err(SiteError::from)??;
             if ready.send((chunk, slice)).await.is_err() {
                 break; // no further chunk is wanted
@@ -201,24 +199,20 @@ impl Publisher<'_> {
     }
 }
 
-/// The slice of the still at `path`, in `dir`, where nothing else is left. Blocks.
-fn cut_still(still: &Still, path: &Path, dir: &Path) -> Result<PathBuf, IngestError> {
-    let unusable = |error: MediaError| of_still(&still.name, path, &error);
+/// Cuts the still at `path`. Blocks.
+fn cut_still(still: &Still, path: &Path, to: &Path) -> Result<(), IngestError> {
     let digest = seal::digest_file(path).map_err(SiteError::from)?;
     if digest != still.digest {
         let expected = "the same files until the job has ended: submit it again";
         let found = format!("{}: its content has changed since the folder was looked through", still.name);
         return Err(Refusal::new("target", found, expected).into());
     }
-    let mut slice = None;
-    let mut keep = |_, path: &Path| {
-        slice = Some(path.to_owned());
-        Ok(())
-    };
-    media::slice(path, &still.clip, &[Cut::STILL], dir, &mut keep).map_err(unusable)?;
-    // The copy of one that was fetched.
-    if path.starts_with(dir) {
-        std::fs::remove_file(path).map_err(SiteError::from)?;
-    }
-    slice.ok_or_else(|| SiteError::Work(format!("{}: no slice of it", still.name)).into())
+    let dir = to.parent().unwrap_or(Path::new("."));
+    let mut move_away = |_: usize, slice: &Path| std::fs::rename(slice, to).map_err(|error| file_error(to, &error));
+    media::slice(path, &still.clip, &[Cut::STILL], dir, &mut move_away)
+        .map_err(|error| of_still(&still.name, path, &error))
+}
+
+fn file_error(path: &Path, error: &std::io::Error) -> MediaError {
+    MediaError::File { action: "rename to", path: path.to_owned(), reason: error.to_string() }
 }

@@ -222,7 +222,8 @@ mod tests {
             assert_eq!(found.to_string(), file);
             assert_eq!(Location::of_object(file).unwrap(), found);
         }
-        for text in ["s3://bucket", "s3://bucket/a", "file:///a", "s3://bucket//", "s3://bucket/a//", "s3://bucket/../"] {
+        for text in ["s3://bucket", "s3://bucket/a", "file:///a", "s3://bucket//", "s3://bucket/a//", "s3://bucket/../"]
+        {
             let refused = Location::of_folder(text).unwrap_err();
             assert!(matches!(&refused, LocationError::Malformed { text: found, .. } if found == text), "{refused}");
         }

@@ -49,7 +49,9 @@ pub(super) fn tell(args: &Probe, limits: &Limits) -> Result<()> {
 
 fn look(args: &Probe, limits: &Limits) -> Result<Report> {
     let keep = Keep { start: args.trim_start, end: args.trim_end, limit: args.frame_limit };
-    if let Some(time @ Moment::Time(_)) = keep.start.into_iter().chain(keep.end).find(|at| matches!(at, Moment::Time(_))) {
+    if let Some(time @ Moment::Time(_)) =
+        keep.start.into_iter().chain(keep.end).find(|at| matches!(at, Moment::Time(_)))
+    {
         let expected = "the number of a still: stills have no times";
         return Err(Refusal::new("trim", time.to_string(), expected).into());
     }

@@ -296,7 +296,8 @@ async fn a_folder_in_s3_is_listed_by_name() {
     let locations = Locations::new(limits, server.config());
     let folder = Location::of_folder("s3://allowed/in/").unwrap();
     fs::write(here.path("empty"), "").unwrap();
-    for (name, file) in [("b.png", "made.txt"), ("a b.png", "made.txt"), ("below/c.png", "made.txt"), ("empty.png", "empty")]
+    for (name, file) in
+        [("b.png", "made.txt"), ("a b.png", "made.txt"), ("below/c.png", "made.txt"), ("empty.png", "empty")]
     {
         locations.put(&folder.file_in(name), &here.path(file), Expected::Absent).await.unwrap();
     }
