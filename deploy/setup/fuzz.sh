@@ -50,9 +50,12 @@ for target in "${targets[@]}"; do
     committed=$crate/corpus/$target
     [[ -d $committed ]] || committed=
     # An input may take 20 s and 1 GB at most: what takes more is found, as a crash is.
+    log=$work/$target.log
     "$cargo_fuzz" run --fuzz-dir "$crate" --sanitizer none "$target" "$work/$target" ${committed:+"$committed"} \
         ${seeds[$target]:+"$work/${seeds[$target]}"} -- -max_total_time="$seconds" -timeout=20 -rss_limit_mb=1024 -max_len=65536 \
-        -verbosity=0 -print_final_stats=1 2>&1 | grep -E 'SUMMARY|ERROR|panicked|stat::(number_of_executed_units|peak_rss_mb)|Test unit' || true
-    [[ -z $(find "$crate/artifacts/$target" -type f -print -quit) ]] ||
+        -verbosity=0 -print_final_stats=1 >"$log" 2>&1 || {
+        tail -n 40 "$log" >&2
         fail fuzz "$target: see $crate/artifacts/$target"
+    }
+    grep -E 'stat::(number_of_executed_units|peak_rss_mb)' "$log"
 done

@@ -34,6 +34,9 @@ pub struct Matrix {
     /// Only recipes whose name contains this; repeat for several
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
+    /// Of these only every so many-th
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    every: u16,
     /// Through ingest, assembler and three workers of each kind, on an Apache Kafka that is started for it
     #[arg(long)]
     kafka: bool,
@@ -95,7 +98,7 @@ pub fn run(args: &Matrix) -> Result<()> {
     let is_wanted = |recipe: &&Recipe| {
         !recipe.is_part && (args.only.is_empty() || args.only.iter().any(|name| recipe.name.contains(name.as_str())))
     };
-    let wanted: Vec<Recipe> = all.iter().filter(is_wanted).cloned().collect();
+    let wanted: Vec<Recipe> = all.iter().filter(is_wanted).step_by(args.every.into()).cloned().collect();
     ensure!(!wanted.is_empty(), "no recipe is called {:?}; see --list", args.only);
     if args.list {
         wanted.iter().for_each(|recipe| println!("{}", recipe.name));

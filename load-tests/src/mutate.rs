@@ -48,7 +48,7 @@ pub struct Mutate {
 }
 
 /// The clips: name and what ffmpeg makes them of, besides picture and sound.
-const CLIPS: [(&str, &str); 14] = [
+const CLIPS: [(&str, &str); 21] = [
     ("h264.mp4", "-c:v libx264 -preset veryfast -pix_fmt yuv420p -g 8 -bf 2 -c:a aac -movflags +faststart"),
     ("late.mp4", "-c:v libx264 -preset veryfast -pix_fmt yuv420p -g 12 -c:a aac"),
     (
@@ -66,7 +66,16 @@ const CLIPS: [(&str, &str); 14] = [
     ("mpeg4.avi", "-c:v mpeg4 -q:v 5 -g 8 -bf 1 -c:a mp3"),
     ("h264.flv", "-c:v libx264 -preset veryfast -pix_fmt yuv420p -g 8 -c:a aac"),
     ("mpeg1.mpg", "-c:v mpeg1video -b:v 500k -g 8 -c:a mp2"),
+    ("still.png", "-an -frames:v 1"),
+    ("still.jpg", "-an -frames:v 1"),
+    ("still.webp", "-an -frames:v 1 -c:v libwebp"),
+    ("still.tiff", "-an -frames:v 1 -pix_fmt rgb24"),
+    ("moving.gif", "-an"),
+    ("moving.apng", "-an"),
+    ("moving.webp", "-an -c:v libwebp_anim"),
 ];
+/// Extensions of those that stay pictures.
+const PICTURES: [&str; 6] = ["png", "jpg", "webp", "tiff", "gif", "apng"];
 
 /// How a file ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -234,7 +243,8 @@ fn fresh(work: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf> {
 /// Every second file is tolerated however damaged it is.
 fn swap(facemill: &Path, file: &Path, seed: u64, args: &Mutate) -> Result<Ended> {
     let work = file.parent().context("it lies in a folder")?;
-    let output = work.join("out.mkv");
+    let extension = file.extension().and_then(std::ffi::OsStr::to_str);
+    let output = work.join("out").with_extension(extension.filter(|known| PICTURES.contains(known)).unwrap_or("mkv"));
     let (told, said) = (work.join("told"), work.join("said"));
     let mut command = Command::new(facemill);
     command.args(["-v", "swap", "--json", "--swapper", "none", "--workers", "1", "--chunk-frames", "6..8"]);

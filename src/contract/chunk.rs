@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::{CutId, Digest, Hdr, JobId, Ratio, Swap, Video};
 use crate::frame::{FrameIndex, Turn};
 
-/// Raised whenever the pixels of a result change for the same [`ChunkSpec`], so that old results are not taken for new ones.
-pub const PIPELINE: u32 = 1;
+/// Raised whenever the pixels of a result change for the same [`ChunkSpec`], so that old results are not taken for new ones: 2 works on
+/// samples of more than 8 bits as they are, and on clips that are stored turned.
+pub const PIPELINE: u32 = 2;
 
 /// The encoder of results whose output is a picture: they lose nothing, and are no user's choice.
 pub const LOSSLESS: &str = "ffv1";
@@ -206,7 +207,7 @@ mod tests {
         let changes = [
             Toolchain { encoder: "libx264 60.1.100".into(), ..old.clone() },
             Toolchain { provider: "cuda".into(), ..old.clone() },
-            Toolchain { pipeline: 2, ..old.clone() },
+            Toolchain { pipeline: old.pipeline + 1, ..old.clone() },
         ];
         for changed in changes {
             assert_ne!(worker_group(&old), worker_group(&changed));
@@ -214,6 +215,6 @@ mod tests {
         let mut new = old.clone();
         new.models.insert("mesh".into(), Digest::of(b"mesh"));
         assert_ne!(worker_group(&old), worker_group(&new));
-        assert!(worker_group(&old).starts_with("workers-1-"));
+        assert!(worker_group(&old).starts_with("workers-2-"));
     }
 }

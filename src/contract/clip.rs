@@ -37,10 +37,13 @@ pub struct Clip {
     pub pts: Vec<i64>,
     /// How long the last frame is shown, ticks.
     pub last_duration: i64,
-    /// Presentation time of every packet in decode order, ticks, where the container's own are missing or double; else
-    /// none, and the container's count.
+    /// Presentation time of every packet in decode order, ticks, where the container's own are missing, double, or of a clock that
+    /// starts anew; else none, and the container's count.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub packet_pts: Vec<i64>,
+    /// Where the container's clock starts anew: what is added to its times from then on, beside what was added before, ticks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restarts: Vec<i64>,
     /// For which screen it was made, where its dynamic range is high and it says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hdr: Option<Hdr>,

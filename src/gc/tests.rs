@@ -48,6 +48,7 @@ impl Planned {
             pts: (0..8).collect(),
             last_duration: 1,
             packet_pts: Vec::new(),
+            restarts: Vec::new(),
             hdr: None,
             hidden: Vec::new(),
             truncated: false,

@@ -209,7 +209,7 @@ pub async fn check_output(site: &Site, job: &Job) -> Result<Option<String>, Inge
         |error: &dyn std::fmt::Display| Refusal::new("output", error.to_string(), "a place that can be written");
     let location = Location::of_object(&job.output).map_err(|error| refuse(&error))?;
     media::container_of(std::path::Path::new(&job.output))
-        .map_err(|error| Refusal::new("output", error.to_string(), "a name ending in .mp4, .m4v, .mov or .mkv"))?;
+        .map_err(|error| Refusal::new("output", error.to_string(), error.expected()))?;
     let sort = |error: LocationError| match error.kind() {
         Kind::Poison => IngestError::from(refuse(&error)),
         Kind::Retry | Kind::Fatal => SiteError::Location(error).into(),

@@ -141,8 +141,7 @@ pub fn choose_encoder(
         return Ok(ChosenEncoder { name: LOSSLESS.to_owned(), warning: None });
     }
     let container = media::container_of(Path::new(output));
-    let container =
-        container.map_err(|error| Refusal::new("output", error.to_string(), "a container that is known"))?;
+    let container = container.map_err(|error| Refusal::new("output", error.to_string(), error.expected()))?;
     check_output(plan, container)?;
     if matches!(container, media::Container::Picture(_)) {
         return Ok(ChosenEncoder { name: LOSSLESS.to_owned(), warning: None });
@@ -158,8 +157,7 @@ pub fn choose_encoder(
         container,
         hardware,
     };
-    media::choose_encoder(&wish)
-        .map_err(|error| Refusal::new("video.encoder", error.to_string(), "an encoder that fits clip and output"))
+    media::choose_encoder(&wish).map_err(|error| Refusal::new("video.encoder", error.to_string(), error.expected()))
 }
 
 /// Refuses clips whose pixels the swapper cannot work on.
@@ -184,9 +182,6 @@ pub fn unusable(error: &media::MediaError) -> IngestError {
 
 /// What is wrong with a clip, in the words of a job.
 pub fn refusal_of(error: &media::MediaError) -> Refusal {
-    let (field, expected) = match error {
-        media::MediaError::NothingKept { .. } => ("trim_start", "a place before trim_end and the clip's end"),
-        _ => ("target", "a video file that can be read to its end"),
-    };
-    Refusal::new(field, error.to_string(), expected)
+    let field = if matches!(error, media::MediaError::NothingKept { .. }) { "trim_start" } else { "target" };
+    Refusal::new(field, error.to_string(), error.expected())
 }

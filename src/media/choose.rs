@@ -212,11 +212,14 @@ mod tests {
 
     #[test]
     fn what_cannot_be_made_is_refused_with_what_can() {
-        let refused = |wish: EncoderWish<'_>| choose_encoder(&wish).unwrap_err().to_string();
+        let refused = |wish: EncoderWish<'_>| {
+            let error = choose_encoder(&wish).unwrap_err();
+            format!("{error}, not {}", error.expected())
+        };
         let webm = EncoderWish { container: Container::WebM, ..wish("libx264", "h264", "yuv420p") };
-        assert_eq!(refused(webm), "webm cannot hold what libx264 makes (expected one of libsvtav1)");
+        assert_eq!(refused(webm), "webm cannot hold what libx264 makes, not one of libsvtav1");
         let lossless = EncoderWish { crf: 0, ..wish("libsvtav1", "h264", "yuv420p") };
-        assert!(refused(lossless).starts_with("libsvtav1 cannot be lossless (expected crf 1"));
+        assert!(refused(lossless).starts_with("libsvtav1 cannot be lossless, not crf 1"));
         assert!(refused(wish("libsvtav1", "h264", "yuv444p")).contains("does not encode pixel format yuv444p"));
         assert!(refused(wish(AUTO, "h264", "xyz12le")).contains("xyz12le"));
     }

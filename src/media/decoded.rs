@@ -368,6 +368,6 @@ mod tests {
     #[test]
     fn what_nobody_can_look_at_is_named() {
         let error = decoded(frame::Video::new(Pixel::MonoWhite, 16, 4)).viewable().err().unwrap();
-        assert!(error.to_string().starts_with("pixel format monow cannot be looked at (expected "), "{error}");
+        assert_eq!(error.to_string(), "pixel format monow cannot be looked at");
     }
 }

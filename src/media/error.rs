@@ -29,7 +29,7 @@ use crate::frame::FrameIndex;
 #[derive(Debug, thiserror::Error)]
 pub enum MediaError {
     /// The clip's file cannot be opened or read.
-    #[error("cannot read {}: {source} (expected a readable file)", path.display())]
+    #[error("cannot read {}: {source}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -38,14 +38,14 @@ pub enum MediaError {
     },
 
     /// The clip's file has no bytes.
-    #[error("{} is empty (expected a video file)", path.display())]
+    #[error("{} is empty", path.display())]
     Empty {
         /// The file.
         path: PathBuf,
     },
 
     /// The file's content is in no container that is accepted.
-    #[error("{} is not a video file that can be read: {reason} (expected mp4, mov, mkv, webm or ts)", path.display())]
+    #[error("{} is not a video file that can be read: {reason}", path.display())]
     NotVideo {
         /// The file.
         path: PathBuf,
@@ -54,7 +54,7 @@ pub enum MediaError {
     },
 
     /// The file is a picture by its first bytes, and cannot be read as one.
-    #[error("{} is not a {format} picture that can be read: {reason} (expected a whole file)", path.display())]
+    #[error("{} is not a {format} picture that can be read: {reason}", path.display())]
     Picture {
         /// The file.
         path: PathBuf,
@@ -74,7 +74,7 @@ pub enum MediaError {
     },
 
     /// The container promises more than the file holds.
-    #[error("{} is cut off: {detail}{} (send the whole file)", path.display(), after(*last_good))]
+    #[error("{} is cut off: {detail}{}", path.display(), after(*last_good))]
     Truncated {
         /// The file.
         path: PathBuf,
@@ -85,23 +85,21 @@ pub enum MediaError {
     },
 
     /// A frame without any time, in a clip that does not tell its frame rate either.
-    #[error(
-        "packet {packet} of the video has no time, and the clip tells no frame rate (remux it to mp4 or mkv first)"
-    )]
+    #[error("packet {packet} of the video has no time, and the clip tells no frame rate")]
     MissingTimes {
         /// Counted in decode order.
         packet: u64,
     },
 
     /// More shown frames at one time than can be moved apart without losing the sound.
-    #[error("too many frames are shown at {seconds:.3} s (expected a time of its own for each: re-encode the clip)")]
+    #[error("too many frames are shown at {seconds:.3} s")]
     DuplicateTimes {
         /// Seconds from the clip's first frame.
         seconds: f64,
     },
 
     /// No frame at all is shown.
-    #[error("{} shows no frame (expected at least one)", path.display())]
+    #[error("{} shows no frame", path.display())]
     NoFrames {
         /// The file.
         path: PathBuf,
@@ -117,7 +115,7 @@ pub enum MediaError {
     },
 
     /// The clip is larger than this installation accepts.
-    #[error("the clip's {what} is {found} (expected at most {limit})")]
+    #[error("the clip's {what} is {found}")]
     OverLimit {
         /// `width`, `height`, `number of frames` or `length in seconds`.
         what: &'static str,
@@ -137,7 +135,7 @@ pub enum MediaError {
     },
 
     /// The encoder does not take these pixels.
-    #[error("{encoder} does not encode pixel format {pixel_format} (expected one of {accepted})")]
+    #[error("{encoder} does not encode pixel format {pixel_format}")]
     UnsupportedPixels {
         /// FFmpeg's name of the encoder.
         encoder: String,
@@ -148,17 +146,14 @@ pub enum MediaError {
     },
 
     /// Nobody can look at these pixels.
-    #[error(
-        "pixel format {pixel_format} cannot be looked at (expected YUV or grey of 8 to 16 bits, or RGB, in this machine's \
-         memory)"
-    )]
+    #[error("pixel format {pixel_format} cannot be looked at")]
     OpaquePixels {
         /// FFmpeg's name of the pixel format.
         pixel_format: String,
     },
 
     /// The file is not the one that was probed.
-    #[error("{} does not match its plan: {detail} (was it replaced meanwhile?)", path.display())]
+    #[error("{} does not match its plan: {detail}", path.display())]
     SourceChanged {
         /// The file.
         path: PathBuf,
@@ -178,10 +173,7 @@ pub enum MediaError {
     },
 
     /// Size or pixel format changes inside the clip.
-    #[error(
-        "the picture changes from {before} to {after}{} (expected one size and pixel format: cut the clip there, or re-encode it)",
-        at(*seconds)
-    )]
+    #[error("the picture changes from {before} to {after}{}", at(*seconds))]
     PictureChanged {
         /// E.g. `640x360 yuv420p`.
         before: String,
@@ -192,7 +184,7 @@ pub enum MediaError {
     },
 
     /// This FFmpeg has no such encoder.
-    #[error("encoder {name} is not built into this machine's ffmpeg (choose another, or install it)")]
+    #[error("encoder {name} is not built into this machine's ffmpeg")]
     EncoderMissing {
         /// FFmpeg's name.
         name: String,
@@ -219,7 +211,7 @@ pub enum MediaError {
     },
 
     /// The encoder does not make what the container can hold.
-    #[error("{container} cannot hold what {encoder} makes (expected one of {expected})")]
+    #[error("{container} cannot hold what {encoder} makes")]
     EncoderAndContainer {
         /// FFmpeg's name.
         encoder: String,
@@ -230,7 +222,7 @@ pub enum MediaError {
     },
 
     /// The encoder cannot be lossless.
-    #[error("{encoder} cannot be lossless (expected crf 1..=51, or one of libx264, libx265, h264_nvenc, hevc_nvenc)")]
+    #[error("{encoder} cannot be lossless")]
     NotLossless {
         /// FFmpeg's name.
         encoder: String,
@@ -248,7 +240,7 @@ pub enum MediaError {
     },
 
     /// No container is known by this name.
-    #[error("output container {name:?} is not supported (expected {})", super::container::NAMES)]
+    #[error("output container {name:?} is not supported")]
     Container {
         /// The extension that was asked for.
         name: String,
@@ -266,9 +258,7 @@ pub enum MediaError {
     },
 
     /// FFmpeg takes what is to be written for wrong: times of a stream that go back, a stream of which nothing is known.
-    #[error(
-        "cannot {action} the output: {reason} (expected streams whose packets have rising times and known parameters)"
-    )]
+    #[error("cannot {action} the output: {reason}")]
     Unwritable {
         /// `create`, `write`, `copy a packet into`.
         action: &'static str,
@@ -330,6 +320,40 @@ pub enum ChunkProblem {
 }
 
 impl MediaError {
+    /// What would have been accepted, where a clip, its output or its settings are at fault: [`crate::error::Refusal::expected`].
+    pub fn expected(&self) -> String {
+        let fixed = match self {
+            Self::OverLimit { limit, .. } => return format!("at most {limit}"),
+            Self::UnsupportedPixels { accepted, .. } => return format!("one of {accepted}"),
+            Self::EncoderAndContainer { expected, .. } => return format!("one of {expected}"),
+            Self::Container { .. } => super::container::NAMES,
+            Self::Unreadable { .. } => "a file that can be read",
+            Self::Picture { .. } => "a whole picture",
+            Self::NoVideoStream { .. } => "a video stream",
+            Self::Truncated { .. } => "the whole file, or tolerate_damage",
+            Self::MissingTimes { .. } => "a frame rate, as mp4 and mkv have: remux the clip",
+            Self::DuplicateTimes { .. } => "a time of its own for each frame: re-encode the clip",
+            Self::NoFrames { .. } => "at least one",
+            Self::NothingKept { .. } => "a place before trim_end and the clip's end",
+            Self::UnsupportedCodec { .. } => "another codec: re-encode the clip",
+            Self::OpaquePixels { .. } => "YUV or grey of 8 to 16 bits, or RGB, in this machine's memory",
+            Self::SourceChanged { .. } => "the file that was probed",
+            Self::PictureChanged { .. } => "one size and pixel format: cut the clip there, or re-encode it",
+            Self::EncoderMissing { .. } | Self::Hardware { .. } => "an encoder that this machine has",
+            Self::NotLossless { .. } => "crf 1..=51, or one of libx264, libx265, h264_nvenc, hevc_nvenc",
+            Self::Unwritable { .. } => "streams whose packets have rising times and known parameters",
+            Self::Empty { .. }
+            | Self::NotVideo { .. }
+            | Self::Decode { .. }
+            | Self::Encode { .. }
+            | Self::Chunk { .. }
+            | Self::File { .. }
+            | Self::Cancelled
+            | Self::Caller { .. } => "a video or picture that can be read to its end",
+        };
+        fixed.to_owned()
+    }
+
     /// A failure to write `path`: the content's own fault where FFmpeg calls it invalid, else this machine's.
     pub(super) fn writing(
         action: &'static str,

@@ -111,7 +111,7 @@ pub fn join(request: JoinRequest<'_>) -> Result<Joined, MediaError> {
     let part = Part { start: request.trim_to_first_frame.then_some(first_frame), end };
     // Nothing lies beside a picture, and its first chunk says what its video looks like.
     let (described, stream) = stand_in.as_ref().map_or((source, clip.stream), |chunk| (chunk.path.as_path(), 0));
-    let mut others = OtherStreams::open(described, stream, first_frame, spec.container, part)?;
+    let mut others = OtherStreams::open(described, clip, stream, first_frame, spec.container, part)?;
 
     let mut joiner: Option<Joiner<'_>> = None;
     let mut next_frame: FrameIndex = 0;

@@ -6,6 +6,7 @@
 //! between.
 
 mod choose;
+mod clock;
 mod container;
 mod convert;
 mod decode;

@@ -11,6 +11,7 @@ use ffmpeg::packet::side_data;
 use ffmpeg::{ffi, media};
 use ffmpeg_next as ffmpeg;
 
+use super::clock::VideoClock;
 use super::error::MediaError;
 use super::picture_watch::PictureWatch;
 use super::properties::{Appearance, Orientation, PictureProperties};
@@ -118,8 +119,13 @@ fn look(path: &Path, keep: &Keep, limits: &Limits, tolerant: bool) -> Result<Pro
         let end = last_good.map(|seconds| format!(", which is shown at {seconds:.3} s")).unwrap_or_default();
         warnings.push(format!("the file is cut off ({detail}); it is taken up to its last whole frame{end}"));
     }
+    let restarts = std::mem::take(&mut read.restarts);
     let packet_pts = match read.is_timed() {
-        true => Vec::new(),
+        true if restarts.is_empty() => Vec::new(),
+        true => {
+            warnings.push(format!("the clip's clock starts anew ({} times); its times go on", restarts.len()));
+            read.packets.iter().map(|packet| packet.pts).collect()
+        }
         false => {
             let count = read.packets.len();
             let made = times::made_anew(path, stream.index, stream.time_base, stream.average_rate, count)?;
@@ -182,6 +188,7 @@ fn look(path: &Path, keep: &Keep, limits: &Limits, tolerant: bool) -> Result<Pro
         pts,
         last_duration,
         packet_pts,
+        restarts,
         hdr: hdr::of_clip(path, stream.index)?,
         hidden: (0..).zip(&read.packets).filter(|(_, packet)| packet.hidden).map(|(number, _)| number).collect(),
         truncated: truncated && !(keep.has_end() && is_cut_before_end),
@@ -315,6 +322,8 @@ struct ReadPackets {
     untimed: bool,
     /// How many there are up to the last that is whole.
     whole: usize,
+    /// See [`Clip::restarts`].
+    restarts: Vec<i64>,
     /// What the demuxer gave up with; none at the file's end.
     ended_by: Option<ffmpeg::Error>,
 }
@@ -347,19 +356,21 @@ fn read_packets(input: &mut Input, stream: &VideoStream, limits: &Limits) -> Res
         damaged: 0,
         untimed: false,
         whole: 0,
+        restarts: Vec::new(),
         ended_by: None,
     };
     let mut last_shown = i64::MIN;
     let parameters = || input.stream(stream.index).expect("the stream was found in this input").parameters();
     let mut pictures = PictureWatch::new(parameters());
     let mut refresh = times::Refresh::of(parameters());
+    let mut clock = VideoClock::of(input, f64::from(stream.time_base.num) / f64::from(stream.time_base.den));
     loop {
         let packet = match input::next_packet(input) {
             Ok(Some(packet)) if packet.stream() == stream.index => packet,
             Ok(Some(_)) => continue,
-            Ok(None) => return Ok(read),
-            Err(error) => {
-                read.ended_by = Some(error);
+            ended => {
+                read.ended_by = ended.err();
+                read.restarts = clock.into_restarts();
                 return Ok(read);
             }
         };
@@ -367,7 +378,7 @@ fn read_packets(input: &mut Input, stream: &VideoStream, limits: &Limits) -> Res
             over_limit("time in ticks", time.unsigned_abs(), TICKS_MAX)?;
         }
         read.untimed |= packet.pts().is_none();
-        let pts = packet.pts().unwrap_or_default();
+        let pts = packet.pts().unwrap_or_default() + clock.shift(&packet);
         let hidden = input::is_hidden(&packet);
         let gradual = refresh.is_gradual(&packet);
         read.packets.push(PacketInfo { pts, key: packet.is_key(), gradual, hidden });
@@ -377,7 +388,7 @@ fn read_packets(input: &mut Input, stream: &VideoStream, limits: &Limits) -> Res
             read.last_good = read.last_good.max(Some(pts));
             read.whole = read.packets.len();
             if let Some((before, after)) = pictures.change(&packet) {
-                let seconds = packet.pts().and_then(|pts| read.seconds_to(pts, stream.time_base));
+                let seconds = packet.pts().and_then(|_| read.seconds_to(pts, stream.time_base));
                 return Err(MediaError::PictureChanged {
                     before: before.to_string(),
                     after: after.to_string(),

@@ -9,11 +9,13 @@ use ffmpeg::packet::Mut as _;
 use ffmpeg::{Packet, Stream, codec, ffi, media};
 use ffmpeg_next as ffmpeg;
 
+use super::clock::OtherClocks;
 use super::container::Container;
 use super::convert::Converter;
 use super::error::MediaError;
 use super::fates::{Fate, OtherStream, fates, is_cover, others};
 use super::input;
+use crate::contract::Clip;
 
 /// A time with its time base, compared and moved between time bases exactly as FFmpeg does it.
 #[derive(Clone, Copy)]
@@ -52,6 +54,7 @@ pub(super) struct OtherStreams {
     targets: Vec<Option<usize>>,
     /// For each stream of the source that is converted.
     converters: Vec<Option<Converter>>,
+    clocks: OtherClocks,
     /// Read, but not due yet.
     next: Option<Packet>,
     /// Subtracted from every time in the output.
@@ -65,6 +68,7 @@ impl OtherStreams {
     /// Opens the source. `part`: see [`super::JoinRequest`].
     pub(super) fn open(
         source: &Path,
+        clip: &Clip,
         video: usize,
         first_frame: Time,
         container: Container,
@@ -89,7 +93,9 @@ impl OtherStreams {
             converters.push(converter);
         }
         let targets = vec![None; fates.len()];
-        Ok(Self { input, path: source.to_owned(), fates, targets, converters, next: None, shift, part, broken: None })
+        let clocks = OtherClocks::new(&clip.restarts, first_frame.base, fates.len());
+        let path = source.to_owned();
+        Ok(Self { input, path, fates, targets, converters, clocks, next: None, shift, part, broken: None })
     }
 
     /// Adds the output's streams in the source's order; `add_video` adds the joined one. Returns its index.
@@ -150,10 +156,10 @@ impl OtherStreams {
             return Ok(());
         }
         loop {
-            let packet = match self.next.take() {
-                Some(packet) => packet,
+            let (mut packet, is_new) = match self.next.take() {
+                Some(packet) => (packet, false),
                 None => match input::next_packet(&mut self.input) {
-                    Ok(Some(packet)) => packet,
+                    Ok(Some(packet)) => (packet, true),
                     Ok(None) => return self.finish_converters(output),
                     Err(error) if input::is_unreadable(&self.input) => {
                         let reason = error.to_string().to_lowercase();
@@ -169,6 +175,9 @@ impl OtherStreams {
             let index = packet.stream();
             let Some(target) = self.targets.get(index).copied().flatten() else { continue };
             let base = self.input.stream(index).expect("it has a target").time_base();
+            if is_new && !self.clocks.set(&mut packet, base) {
+                continue;
+            }
             let begins = packet.dts().or(packet.pts()).map(|ticks| Time { ticks, base });
             let is_due = match (begins, until) {
                 (Some(begins), Some(until)) => begins.is_before(until),

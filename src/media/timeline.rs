@@ -79,6 +79,7 @@ mod tests {
             pts: pts.to_vec(),
             last_duration: 40,
             packet_pts: Vec::new(),
+            restarts: Vec::new(),
             hdr: None,
             hidden: Vec::new(),
             truncated: false,

@@ -55,6 +55,7 @@ pub(in super::super) fn probe(path: &Path, keep: &Keep, limits: &Limits) -> Resu
         pts,
         last_duration,
         packet_pts: Vec::new(),
+        restarts: Vec::new(),
         hdr: None,
         hidden: Vec::new(),
         truncated: false,

@@ -1,4 +1,5 @@
-//! Chunks that can never be done: dead-lettered with the reason, their job failed, everything else goes on.
+//! Chunks that can never be done, dead-lettered with the reason, and clips that are too damaged: their job fails, everything else
+//! goes on.
 
 use std::path::Path;
 
@@ -35,15 +36,16 @@ pub fn memory(stage: &mut Stage<'_>, seeds: &[u64]) -> Result<Vec<Run>> {
     lane(stage, seeds, "memory")
 }
 
-/// A clip whose pictures cannot be decoded: no lane dies of it.
+/// A clip too many of whose pictures cannot be decoded: no lane dies of it, and no chunk is at fault.
 pub fn error(stage: &mut Stage<'_>, seeds: &[u64]) -> Result<Vec<Run>> {
-    play(stage, seeds, &shape("none"), |clip| {
+    let spoil = |clip: &Path| {
         let bytes = std::fs::read(clip)?;
         let mut spoilt = bytes.clone();
         // From the middle of the media data on, past the first keyframes.
         spoilt[bytes.len() / 2..bytes.len() / 2 + 4096].fill(0xff);
         Ok(std::fs::write(clip, spoilt)?)
-    })
+    };
+    play(stage, seeds, &shape("none"), spoil, told_of_damage)
 }
 
 fn shape(action: &str) -> Shape {
@@ -55,11 +57,17 @@ fn shape(action: &str) -> Shape {
 }
 
 fn lane(stage: &mut Stage<'_>, seeds: &[u64], action: &str) -> Result<Vec<Run>> {
-    play(stage, seeds, &shape(action), |_| Ok(()))
+    play(stage, seeds, &shape(action), |_| Ok(()), dead_letter)
 }
 
-/// One good job beside each bad one.
-fn play(stage: &mut Stage<'_>, seeds: &[u64], shape: &Shape, spoil: impl Fn(&Path) -> Result<()>) -> Result<Vec<Run>> {
+/// One good job beside each bad one, of which `wrong` tells what it did not come to.
+fn play(
+    stage: &mut Stage<'_>,
+    seeds: &[u64],
+    shape: &Shape,
+    spoil: impl Fn(&Path) -> Result<()>,
+    wrong: fn(&mut Stage<'_>, &Run) -> Vec<String>,
+) -> Result<Vec<Run>> {
     stage.universe.reshape(shape)?;
     stage.universe.wait_assigned(Kind::Worker)?;
     let revoked = revocations(stage);
@@ -78,7 +86,7 @@ fn play(stage: &mut Stage<'_>, seeds: &[u64], shape: &Shape, spoil: impl Fn(&Pat
         if now != revoked {
             run.violations.push(format!("the workers' group rebalanced {} times", now - revoked));
         }
-        run.violations.extend(dead_letter(stage, run));
+        run.violations.extend(wrong(stage, run));
     }
     Ok(runs)
 }
@@ -99,6 +107,16 @@ fn dead_letter(stage: &mut Stage<'_>, run: &Run) -> Vec<String> {
     };
     let missing = HEADERS.iter().filter(|header| !letter.headers.contains_key(**header));
     missing.map(|header| format!("the dead letter of {} has no {header}", run.id())).collect()
+}
+
+/// What is wrong with the reason by which a job with too much damage has failed.
+fn told_of_damage(stage: &mut Stage<'_>, run: &Run) -> Vec<String> {
+    let status = stage.universe.tape.records.status.get(run.id()).and_then(|entry| entry.value.as_ref());
+    let reason = status.and_then(|status| status.reason.as_deref()).unwrap_or_default();
+    match reason.contains("frames are damaged") {
+        true => Vec::new(),
+        false => vec![format!("{} failed with {reason:?}", run.id())],
+    }
 }
 
 #[cfg(test)]
