@@ -88,6 +88,7 @@ impl Clip {
             pts: (0..stills.len() as i64).collect(),
             last_duration: 1,
             packet_pts: Vec::new(),
+            restarts: Vec::new(),
             hdr: None,
             hidden: Vec::new(),
             truncated: false,

@@ -232,14 +232,17 @@ fn sort(error: LocationError) -> IngestError {
 /// What a failure to read a still means; it is called by its name, and not by that of a copy.
 pub fn of_still(name: &str, path: &Path, error: &MediaError) -> IngestError {
     match error.kind() {
-        Kind::Poison => unreadable(name, &error.to_string().replace(&path.display().to_string(), "it")).into(),
+        Kind::Poison => {
+            let found = error.to_string().replace(&path.display().to_string(), "it");
+            let expected = format!("{}; tolerate_damage leaves out such stills", error.expected());
+            Refusal::new("target", format!("{name}: {found}"), expected).into()
+        }
         Kind::Retry | Kind::Fatal => SiteError::Work(format!("{name}: {error}")).into(),
     }
 }
 
 fn unreadable(name: &str, error: &dyn std::fmt::Display) -> Refusal {
-    let expected = "stills that can be read, within the limits; tolerate_damage leaves out the others";
-    Refusal::new("target", format!("{name}: {error}"), expected)
+    Refusal::new("target", format!("{name}: {error}"), "a file that can be read")
 }
 
 /// Which stills are wanted, by their numbers. Times are refused before.
