@@ -16,7 +16,7 @@ mod sealed;
 pub mod topics;
 
 pub use chunk::{ChunkRecord, ChunkSpec, Fingerprint, LOSSLESS, PIPELINE, Span, Toolchain, worker_group};
-pub use clip::{Clip, Cut, PacketInfo, Ratio};
+pub use clip::{Clip, Cut, PacketInfo, Ratio, Still};
 pub use damage::{Damage, DamageCount};
 pub use event::{ChunkOutcome, JobEvent, State, Status, StatusChunk};
 pub use hdr::{Hdr, Mastering};

@@ -22,6 +22,8 @@ mod layout;
 mod metered;
 mod news;
 mod patient;
+#[cfg(test)]
+pub mod testing;
 
 pub use keep::{CheckError, Retention};
 pub use layout::{LayoutError, job_partitions};

@@ -416,7 +416,8 @@ fn a_picture_changes_only_where_the_face_is() {
     let target = bench.clip("target.png", &format!("-ss 3 -i {} -frames:v 1", text(&demo_clip())));
     let probed = Ran::from(facemill().args(["probe", "--json", text(&target)]));
     assert_eq!((probed.exit, &probed.events[0]["container"]), (Some(0), &"png".into()), "{}", probed.told());
-    for (output, worst_outside) in [("out.png", 0), ("out.tiff", 0), ("out.webp", 0), ("out.jpg", 16), ("out.avif", 16)] {
+    for (output, worst_outside) in [("out.png", 0), ("out.tiff", 0), ("out.webp", 0), ("out.jpg", 16), ("out.avif", 16)]
+    {
         let photo = portrait();
         let ran = Ran::from(&mut bench.swap(&["-s", text(&photo), "-t", text(&target), "-o", output]));
         let done = ran.done();

@@ -5,7 +5,7 @@ use crate::contract::{Damage, Plan, Run};
 /// Why a run ends for the damage of its clip; `None` if it goes on.
 pub fn too_much(damage: Damage, run: &Run, plan: &Plan) -> Option<String> {
     let frames = plan.clip.frames();
-    if run.job.tolerate_damage || !damage.is_too_much(frames) {
+    if run.job.tolerate_damage || plan.clip.is_folder() || !damage.is_too_much(frames) {
         return None;
     }
     let Damage { frames: broken, in_a_row, black, .. } = damage;
@@ -31,8 +31,11 @@ pub fn warning(damage: Damage, plan: &Plan) -> Option<String> {
     }
 }
 
-/// Between which times a chunk's frames are shown.
+/// Between which times a chunk's frames are shown, or which still it is.
 pub fn times_of_chunk(plan: &Plan, chunk: u32) -> String {
+    if let Some(still) = plan.clip.stills.get(chunk as usize) {
+        return still.name.clone();
+    }
     match plan.chunks.get(chunk as usize) {
         Some(cut) => format!("{} to {}", time_of(plan, cut.start), time_of(plan, cut.end - 1)),
         None => "beyond the clip".to_owned(),

@@ -1,5 +1,6 @@
 //! From results to the clip: fetch, verify, join, put in place.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +10,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use crate::contract::{Cut, Fingerprint, FrameCounts, Output, Plan, ResultFooter, Run, StageSeconds, keys};
+use crate::contract::{Cut, Digest, Fingerprint, FrameCounts, Output, Plan, ResultFooter, Run, StageSeconds, keys};
 use crate::crash;
 use crate::error::{Classify, Kind};
 use crate::media::{self, ChunkFile, JoinRequest, MediaError};
@@ -20,6 +21,7 @@ use crate::telemetry::{self, Stage};
 
 use super::damage;
 use super::open::slice_digests;
+use super::stills;
 
 /// Footers read at once.
 const REQUESTS: usize = 16;
@@ -44,8 +46,8 @@ pub enum JoinError {
     #[error(transparent)]
     Site(#[from] SiteError),
     /// The clip's file is no longer the one that was planned.
-    #[error("target: its content has changed since the job was accepted; submit the job again")]
-    TargetChanged,
+    #[error("target: {0} has changed since the job was accepted; submit the job again")]
+    TargetChanged(String),
     /// The clip's file cannot be read any more.
     #[error("target: {0}")]
     Target(LocationError),
@@ -83,7 +85,7 @@ impl Classify for JoinError {
             Self::Site(error) => error.kind(),
             Self::Target(error) | Self::Output(error) => error.kind(),
             Self::Media(error) => error.kind(),
-            Self::TargetChanged | Self::Result { .. } | Self::Damaged(_) | Self::OutputChanged(_) => Kind::Poison,
+            Self::TargetChanged(_) | Self::Result { .. } | Self::Damaged(_) | Self::OutputChanged(_) => Kind::Poison,
             Self::Stopped | Self::Ended => Kind::Retry,
         }
     }
@@ -91,11 +93,19 @@ impl Classify for JoinError {
 
 /// Joins all results of a run; its output is in its place when this returns.
 pub async fn join(site: &Site, run: &Run, plan: &Plan, stop: Arc<AtomicBool>) -> Result<Joined, JoinError> {
+    match plan.clip.is_folder() {
+        true => stills::join(site, run, plan, &stop).await,
+        false => join_clip(site, run, plan, stop).await,
+    }
+}
+
+async fn join_clip(site: &Site, run: &Run, plan: &Plan, stop: Arc<AtomicBool>) -> Result<Joined, JoinError> {
     let started = Instant::now();
     let stopped = stop.clone();
     crash::point("assemble.join.begun");
     let scratch = site.scratch("join")?;
-    let target = bring_target(site, run, scratch.path()).await?;
+    let place = Location::parse(&run.job.target).map_err(JoinError::Target)?;
+    let target = bring_target(site, &place, &run.clip, scratch.path()).await?;
     let results = Results::of(site, run, plan).await?;
     let counts = results.counts();
     if let Some(reason) = damage::too_much(counts.damage, run, plan) {
@@ -143,23 +153,31 @@ pub async fn join(site: &Site, run: &Run, plan: &Plan, stop: Arc<AtomicBool>) ->
     let joined = joined.map_err(SiteError::from)??;
     let bytes = tokio::fs::metadata(&output).await.map_err(SiteError::from)?.len();
     crash::point("assemble.join.muxed");
-    // Whoever stood still for a while may come here when the run has ended: what has been delivered is not touched.
-    if site.store.head(&keys::manifest(&run.job.job, run.run)).await.map_err(SiteError::from)?.is_some() {
-        return Err(JoinError::Ended);
-    }
-    if stopped.load(Ordering::Relaxed) {
-        return Err(JoinError::Stopped);
-    }
-    let version = put_in_place(site, run, &output).await?;
+    ensure_wanted(site, run, &stopped).await?;
+    let place = Location::parse(&run.job.output).map_err(JoinError::Output)?;
+    let version = put_in_place(site, &place, run.output_before.as_ref(), &output).await?;
     crash::point("assemble.output.put");
 
     telemetry::stage(Stage::Join, started.elapsed());
     Ok(Joined {
-        output: Output { location: run.job.output.clone(), version: version.map(|version| version.to_string()), bytes },
+        output: Output {
+            location: run.job.output.clone(),
+            version: version.map(|version| version.to_string()),
+            bytes,
+            stills: BTreeMap::new(),
+        },
         counts,
         warnings: joined.warnings.into_iter().chain(damage::warning(counts.damage, plan)).collect(),
         seconds: StageSeconds::from([(Stage::Join.as_str().to_owned(), started.elapsed().as_secs_f64())]),
     })
+}
+
+/// Whoever stood still for a while may come here when the run has ended: what has been delivered is not touched.
+pub(super) async fn ensure_wanted(site: &Site, run: &Run, stop: &AtomicBool) -> Result<(), JoinError> {
+    if site.store.head(&keys::manifest(&run.job.job, run.run)).await.map_err(SiteError::from)?.is_some() {
+        return Err(JoinError::Ended);
+    }
+    if stop.load(Ordering::Relaxed) { Err(JoinError::Stopped) } else { Ok(()) }
 }
 
 /// Chunks as they come. The file of each goes when the next one is asked for, so that scratch never holds the clip twice.
@@ -179,33 +197,37 @@ fn one_at_a_time(
 }
 
 /// The clip's file, checked to be the one that was planned: its sound is copied from it.
-async fn bring_target(site: &Site, run: &Run, scratch: &Path) -> Result<PathBuf, JoinError> {
-    let location = Location::parse(&run.job.target).map_err(JoinError::Target)?;
-    let path = match site.locations.local_path(&location).await.map_err(JoinError::Target)? {
+pub(super) async fn bring_target(
+    site: &Site,
+    location: &Location,
+    planned: &Digest,
+    scratch: &Path,
+) -> Result<PathBuf, JoinError> {
+    let path = match site.locations.local_path(location).await.map_err(JoinError::Target)? {
         Some(path) => path,
         None => {
             let path = scratch.join("target");
-            site.locations.fetch(&location, &path).await.map_err(JoinError::Target)?;
+            site.locations.fetch(location, &path).await.map_err(JoinError::Target)?;
             path
         }
     };
     let hashed = path.clone();
     let digest = tokio::task::spawn_blocking(move || seal::digest_file(&hashed)).await.map_err(SiteError::from)?;
-    match digest.map_err(SiteError::from)? == run.clip {
+    match digest.map_err(SiteError::from)? == *planned {
         true => Ok(path),
-        false => Err(JoinError::TargetChanged),
+        false => Err(JoinError::TargetChanged(location.to_string())),
     }
 }
 
 /// The results of a run, with what their footers say.
-struct Results {
-    keys: Vec<String>,
-    footers: Vec<ResultFooter>,
+pub(super) struct Results {
+    pub keys: Vec<String>,
+    pub footers: Vec<ResultFooter>,
 }
 
 impl Results {
     /// Reads every footer: the join needs the largest reorder depth before its first packet.
-    async fn of(site: &Site, run: &Run, plan: &Plan) -> Result<Self, JoinError> {
+    pub async fn of(site: &Site, run: &Run, plan: &Plan) -> Result<Self, JoinError> {
         let slices = slice_digests(site, run, plan).await?;
         if slices.len() != plan.chunks.len() {
             let (key, error) = (keys::slices(&run.clip, &run.rule.id()), "slices are missing".to_owned());
@@ -225,7 +247,7 @@ impl Results {
         self.footers.iter().map(|footer| footer.reorder_depth).max().unwrap_or(0)
     }
 
-    fn counts(&self) -> FrameCounts {
+    pub fn counts(&self) -> FrameCounts {
         self.footers.iter().map(|footer| footer.counts).fold(FrameCounts::default(), |all, one| FrameCounts {
             frames: all.frames + one.frames,
             without_face: all.without_face + one.without_face,
@@ -266,7 +288,13 @@ async fn read_footer(site: &Site, chunk: usize, name: &Fingerprint) -> Result<Re
     }
 }
 
-async fn fetch(site: &Site, key: &str, chunk: usize, cut: &Cut, path: PathBuf) -> Result<ChunkFile, JoinError> {
+pub(super) async fn fetch(
+    site: &Site,
+    key: &str,
+    chunk: usize,
+    cut: &Cut,
+    path: PathBuf,
+) -> Result<ChunkFile, JoinError> {
     let version = version_of(site, key, chunk).await?;
     site.store.fetch(key, &path).await.map_err(|error| gone(chunk, error))?;
     let checked = path.clone();
@@ -308,24 +336,28 @@ async fn reject(site: &Site, key: &str, version: &Version, chunk: usize, reason:
 }
 
 /// Replaces what stood at the output when the job was accepted, and nothing else.
-async fn put_in_place(site: &Site, run: &Run, file: &Path) -> Result<Option<Version>, JoinError> {
-    let location = Location::parse(&run.job.output).map_err(JoinError::Output)?;
-    let expected = match &run.output_before {
+pub(super) async fn put_in_place(
+    site: &Site,
+    location: &Location,
+    before: Option<&String>,
+    file: &Path,
+) -> Result<Option<Version>, JoinError> {
+    let expected = match before {
         Some(version) => Expected::Version(Version(version.clone())),
         None => Expected::Absent,
     };
-    match site.locations.put(&location, file, expected).await {
-        Ok(()) => site.locations.version(&location).await.map_err(JoinError::Output),
+    match site.locations.put(location, file, expected).await {
+        Ok(()) => site.locations.version(location).await.map_err(JoinError::Output),
         Err(LocationError::Changed { .. }) => {
             // Before a crash this very run may have put it there.
             let there = file.with_extension("there");
-            site.locations.fetch(&location, &there).await.map_err(JoinError::Output)?;
+            site.locations.fetch(location, &there).await.map_err(JoinError::Output)?;
             let ours = (seal::digest_file(file), seal::digest_file(&there));
             match ours {
                 (Ok(made), Ok(found)) if made == found => {
-                    Ok(site.locations.version(&location).await.map_err(JoinError::Output)?)
+                    Ok(site.locations.version(location).await.map_err(JoinError::Output)?)
                 }
-                _ => Err(JoinError::OutputChanged(run.job.output.clone())),
+                _ => Err(JoinError::OutputChanged(location.to_string())),
             }
         }
         Err(error) => Err(JoinError::Output(error)),

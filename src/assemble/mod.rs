@@ -9,6 +9,7 @@ mod join;
 pub mod ledger;
 mod open;
 mod repair;
+mod stills;
 
 use std::time::Duration;
 

@@ -14,7 +14,7 @@ use crate::contract::{
     Digest, FrameCounts, JobId, OpenMarker, Plan, Run, SliceIndex, StageSeconds, keys, partition_of,
 };
 use crate::site::{Site, SiteError};
-use crate::store::Meta;
+use crate::store::{Meta, StoreError};
 
 use super::ledger::{Ledger, Settled};
 use super::repair::Idle;
@@ -137,20 +137,29 @@ pub async fn slice_digests(site: &Site, run: &Run, plan: &Plan) -> Result<Vec<(u
     if let Some(index) = index {
         return Ok(index.slices.into_iter().enumerate().take(plan.chunks.len()).collect());
     }
-    let listed = site.store.list(&keys::cut(&run.clip, &cut)).await?;
-    let there: HashSet<String> = listed.into_iter().map(|object| object.key).collect();
     let scratch = site.scratch("recount")?;
-    let slices = plan.chunks.iter().enumerate().filter_map(|(chunk, span)| {
-        let key = keys::slice(&run.clip, &cut, span.start, span.end);
-        there.contains(&key).then(|| (chunk, key, scratch.path().join(format!("{chunk}.nut"))))
+    let slices = (0..plan.chunks.len()).map(|chunk| {
+        let (key, path) = (plan.slice_key(chunk), scratch.path().join(format!("{chunk}.nut")));
+        (chunk, key, path)
     });
-    stream::iter(slices.collect::<Vec<_>>())
+    let mut slices: Vec<_> = slices.collect();
+    // Those of stills lie in as many places, and are asked for one by one.
+    if !plan.clip.is_folder() {
+        let listed = site.store.list(&keys::cut(&run.clip, &cut)).await?;
+        let there: HashSet<String> = listed.into_iter().map(|object| object.key).collect();
+        slices.retain(|(_, key, _)| there.contains(key));
+    }
+    stream::iter(slices)
         .map(|(chunk, key, path)| async move {
-            let digest = site.fetch_digest(&key, &path).await?;
+            let digest = match site.fetch_digest(&key, &path).await {
+                Err(SiteError::Store(StoreError::NotFound { .. })) if plan.clip.is_folder() => return Ok(None),
+                digest => digest?,
+            };
             tokio::fs::remove_file(&path).await?;
-            Ok((chunk, digest))
+            Ok(Some((chunk, digest)))
         })
         .buffered(REQUESTS)
+        .try_filter_map(|found| std::future::ready(Ok(found)))
         .try_collect()
         .await
 }

@@ -75,11 +75,12 @@ pub struct Swap {
     /// Not needed with --swapper none
     #[arg(short, long, value_name = "PHOTO")]
     pub source_path: Vec<PathBuf>,
-    /// The clip, or a picture (PNG, JPEG, WebP, TIFF, AVIF, animated or not; GIF)
+    /// The clip, or a picture (PNG, JPEG, WebP, TIFF, AVIF, animated or not; GIF), or a folder: all stills in it, but not in folders below
     #[arg(short, long, value_name = "CLIP")]
     pub target_path: PathBuf,
     /// Where the finished clip goes (.mp4, .m4v, .mov, .mkv, .webm; of a picture also .png, .apng, .jpg, .webp, .tiff, .gif, .avif); an
-    /// existing file is replaced, and only by a finished one
+    /// existing file is replaced, and only by a finished one. Of a folder a folder, which must exist: each still goes there under its own
+    /// name and in its own format
     #[arg(short, long, value_name = "FILE")]
     pub output_path: PathBuf,
     /// Where work is kept so that a rerun goes on where it was stopped, up to 20 GB, least recently used goes first
@@ -119,11 +120,11 @@ pub struct Swap {
     /// Up to this frame or time of the clip, which is left out
     #[arg(long, value_name = "FRAME|TIME", value_parser = moment, help_heading = "Output")]
     pub trim_end: Option<Moment>,
-    /// Only the first N frames of what is not trimmed; the audio ends with the last of them
+    /// Only the first N frames of what is not trimmed (stills by name, of a folder); the audio ends with the last of them
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Output")]
     pub frame_limit: Option<u64>,
     /// Go on with a clip however damaged it is: broken frames repeat the one before, a file that was cut off ends with its last
-    /// whole frame [default: one broken frame in 20, 25 in a row]
+    /// whole frame [default: one broken frame in 20, 25 in a row]; stills of a folder that cannot be read are left out
     #[arg(long, help_heading = "Output")]
     pub tolerate_damage: bool,
 
@@ -145,12 +146,13 @@ pub struct Swap {
     pub json: bool,
 }
 
-/// Tell what a clip is, how it would be cut, and what of it would be kept. Nothing is decoded or written.
+/// Tell what a clip is, how it would be cut, and what of it would be kept; of a folder, which stills are in it, and whether each can be
+/// read. Nothing of a clip is decoded, and nothing is written.
 ///
 /// Exit code 3 if a job with this clip would be refused.
 #[derive(Debug, Args)]
 pub struct Probe {
-    /// The clip
+    /// The clip, a picture, or a folder of stills
     #[arg(value_name = "CLIP")]
     pub clip: PathBuf,
     /// The name that the finished clip would have (see swap); only its ending counts [default: out.mp4; of a picture, its own]

@@ -12,19 +12,20 @@ use crate::ingest;
 use crate::media::{self, Appearance, Limits, OtherStream};
 use crate::seal;
 
+mod folder;
+
 use super::Exit;
 use super::args::Probe;
 
 /// Runs the command.
 pub fn run(args: &Probe, config: &Config) -> Result<Exit> {
-    let refused = match look(args, &config.limits.of_clips()) {
-        Ok(report) => {
-            match args.json {
-                true => println!("{}", serde_json::to_string(&report)?),
-                false => print(&report),
-            }
-            report.refused.is_some()
-        }
+    let limits = config.limits.of_clips();
+    let told = match args.clip.is_dir() {
+        true => folder::tell(args, &limits).map(|()| false),
+        false => tell(args, &limits),
+    };
+    let refused = match told {
+        Ok(refused) => refused,
         Err(error) => {
             match args.json {
                 true => println!("{}", json!({ "clip": args.clip, "refused": error.to_string() })),
@@ -34,6 +35,16 @@ pub fn run(args: &Probe, config: &Config) -> Result<Exit> {
         }
     };
     Ok(if refused { Exit::Refused } else { Exit::Done })
+}
+
+/// Tells of a clip; whether a job with it would be refused.
+fn tell(args: &Probe, limits: &Limits) -> Result<bool> {
+    let report = look(args, limits)?;
+    match args.json {
+        true => println!("{}", serde_json::to_string(&report)?),
+        false => print(&report),
+    }
+    Ok(report.refused.is_some())
 }
 
 /// All that is told.

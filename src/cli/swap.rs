@@ -11,6 +11,7 @@ use crate::config::{Config, cache_dir};
 use crate::contract::{Digest, Job, JobId, Status, Swapper, VERSION, Video};
 use crate::error::Refusal;
 use crate::local::{self, LocalError, Settings, file_url};
+use crate::store::{Entry, EntryKind, entries_of};
 use crate::{contract, ingest, media, seal, vision};
 
 use super::Exit;
@@ -109,18 +110,17 @@ fn build_job(args: &Swap, swapper: Swapper) -> Result<Job, Refusal> {
         content.push(digest("source-path", &path)?);
         sources.push(file_url(&path));
     }
-    let target = input("target-path", &args.target_path)?;
-    let output = output(&args.output_path)?;
-    if output == target {
-        return Err(Refusal::new("output-path", "the target itself", "another file"));
-    }
-    content.push(digest("target-path", &target)?);
+    let Places { target, output, content: target_content } = match args.target_path.is_dir() {
+        true => folders(args)?,
+        false => files(args)?,
+    };
+    content.push(target_content);
     let mut job = Job {
         v: VERSION,
         job: id("swap")?,
         sources,
-        target: file_url(&target),
-        output: file_url(&output),
+        target,
+        output,
         swap: contract::Swap {
             swapper,
             blend_ratio: args.blend_ratio,
@@ -142,6 +142,72 @@ fn build_job(args: &Swap, swapper: Swapper) -> Result<Job, Refusal> {
     };
     job.job = id(&format!("swap-{}", Digest::of_json(&(&job, content)).short(20)))?;
     Ok(job)
+}
+
+/// Whence and whither, as locations.
+struct Places {
+    target: String,
+    output: String,
+    /// What the target is.
+    content: Digest,
+}
+
+fn files(args: &Swap) -> Result<Places, Refusal> {
+    let target = input("target-path", &args.target_path)?;
+    let output = output(&args.output_path)?;
+    if output == target {
+        return Err(Refusal::new("output-path", "the target itself", "another file"));
+    }
+    let content = digest("target-path", &target)?;
+    Ok(Places { target: file_url(&target), output: file_url(&output), content })
+}
+
+/// A folder of stills and one for what is made of them. What is no still is told by ingest.
+fn folders(args: &Swap) -> Result<Places, Refusal> {
+    let target = folder("target-path", &args.target_path, "a folder that can be read")?;
+    let expected = "a folder that exists (it is not created), as the target is one";
+    let output = folder("output-path", &args.output_path, expected)?;
+    if output == target {
+        return Err(Refusal::new("output-path", "the target itself", "another folder"));
+    }
+    let mut stills = Vec::new();
+    for entry in entries("target-path", &target)? {
+        let path = target.join(&entry.name);
+        if entry.kind == EntryKind::File && media::picture_format(&path).is_some() {
+            stills.push((entry.name, digest("target-path", &path)?));
+        }
+    }
+    let content = ingest::digest_of(stills.iter().map(|(name, digest)| (name.as_str(), *digest)));
+    Ok(Places { target: folder_url(&target), output: folder_url(&output), content })
+}
+
+fn folder_url(path: &Path) -> String {
+    format!("{}/", file_url(path).trim_end_matches('/'))
+}
+
+/// An existing folder; absolute.
+fn folder(field: &str, path: &Path, expected: &str) -> Result<PathBuf, Refusal> {
+    let refuse = |found: String| Refusal::new(field, found, expected);
+    let found = path.canonicalize().map_err(|error| refuse(format!("{} ({error})", path.display())))?;
+    if !found.is_dir() {
+        return Err(refuse(format!("{} (not a folder)", path.display())));
+    }
+    if found.to_str().is_none() {
+        return Err(Refusal::new(field, path.display().to_string(), "a path that is valid UTF-8"));
+    }
+    Ok(found)
+}
+
+/// What lies in a folder, by name.
+pub(super) fn entries(field: &str, folder: &Path) -> Result<Vec<Entry>, Refusal> {
+    let max = ingest::FILES_MAX;
+    let found = entries_of(folder, max)
+        .map_err(|error| Refusal::new(field, format!("{} ({error})", folder.display()), "a folder that can be read"))?;
+    let mut entries = found.ok_or_else(|| {
+        Refusal::new(field, format!("{} holds more files", folder.display()), format!("at most {max} in a folder"))
+    })?;
+    entries.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(entries)
 }
 
 fn id(text: &str) -> Result<JobId, Refusal> {
@@ -173,7 +239,7 @@ fn digest(field: &str, path: &Path) -> Result<Digest, Refusal> {
 fn output(path: &Path) -> Result<PathBuf, Refusal> {
     let refuse = |found: String, expected: &str| Refusal::new("output-path", found, expected);
     let Some(name) = path.file_name().filter(|_| !path.is_dir()) else {
-        return Err(refuse(path.display().to_string(), "a file name, not a folder"));
+        return Err(refuse(path.display().to_string(), "a file name, not a folder: the target is a file"));
     };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let expected = "a folder that exists (it is not created)";

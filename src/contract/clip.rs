@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Hdr;
+use super::{Digest, Hdr};
 use crate::frame::{FrameIndex, Turn};
 
 /// A fraction, e.g. a time base in seconds per tick or a rate in frames per second.
@@ -56,9 +56,52 @@ pub struct Clip {
     /// How players turn the picture, as the container's display matrix says. A mirrored one is turned, then mirrored.
     #[serde(default, skip_serializing_if = "Turn::is_none")]
     pub turn: Turn,
+    /// The frames of a folder of stills, each with a size and a format of its own; none in any other clip.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stills: Vec<Still>,
+}
+
+/// One still of a folder. What is made of it is what would be made of it alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Still {
+    /// Its name in the folder, and in that of the output.
+    pub name: String,
+    /// Digest of its file.
+    pub digest: Digest,
+    /// What it is by itself: a clip of one frame.
+    pub clip: Clip,
 }
 
 impl Clip {
+    /// The stills of a folder, one after the other.
+    pub fn of_stills(stills: Vec<Still>) -> Self {
+        let largest = |side: fn(&Clip) -> u32| stills.iter().map(|still| side(&still.clip)).max().unwrap_or(0);
+        Self {
+            format: "folder".to_owned(),
+            stream: 0,
+            codec: "stills".to_owned(),
+            width: largest(|clip| clip.width),
+            height: largest(|clip| clip.height),
+            pixel_format: "mixed".to_owned(),
+            time_base: Ratio { num: 1, den: 25 },
+            frame_rate: Ratio { num: 25, den: 1 },
+            pts: (0..stills.len() as i64).collect(),
+            last_duration: 1,
+            packet_pts: Vec::new(),
+            restarts: Vec::new(),
+            hdr: None,
+            hidden: Vec::new(),
+            truncated: false,
+            turn: Turn::None,
+            stills,
+        }
+    }
+
+    /// Whether its frames are the stills of a folder.
+    pub fn is_folder(&self) -> bool {
+        !self.stills.is_empty()
+    }
+
     /// Number of shown frames.
     pub fn frames(&self) -> FrameIndex {
         self.pts.len() as FrameIndex
@@ -101,4 +144,46 @@ pub struct Cut {
     pub last_packet: u64,
     /// Subtracted from every time in the slice, so that none is negative: the smallest PTS among its packets.
     pub base_pts: i64,
+}
+
+impl Cut {
+    /// Of a still: all of it.
+    pub const STILL: Self = Self { start: 0, end: 1, lo: 0, hi: 1, first_packet: 0, last_packet: 0, base_pts: 0 };
+
+    /// Of the still that is frame `number` of its folder: each is looked at by itself.
+    pub fn of_still(number: FrameIndex) -> Self {
+        let (start, end) = (number, number + 1);
+        Self { start, end, lo: start, hi: end, first_packet: start, last_packet: start, base_pts: number as i64 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As versions that knew no folders wrote it: plans are found again.
+    const CLIP: &str = r#"{"format":"png","stream":0,"codec":"still","width":8,"height":6,"pixel_format":"bgr0","time_base":{"num":1,"den":25},"frame_rate":{"num":25,"den":1},"pts":[0],"last_duration":1}"#;
+
+    #[test]
+    fn a_clip_that_is_no_folder_is_written_as_before() {
+        let clip: Clip = serde_json::from_str(CLIP).unwrap();
+        assert!(!clip.is_folder());
+        assert_eq!(serde_json::to_string(&clip).unwrap(), CLIP);
+    }
+
+    #[test]
+    fn a_folder_is_as_large_as_its_largest_still() {
+        let clip: Clip = serde_json::from_str(CLIP).unwrap();
+        let still = |name: &str, width| Still {
+            name: name.into(),
+            digest: Digest::of(name.as_bytes()),
+            clip: Clip { width, ..clip.clone() },
+        };
+        let folder = Clip::of_stills(vec![still("a", 8), still("b", 9), still("c", 2)]);
+        assert_eq!((folder.frames(), folder.width, folder.height), (3, 9, 6));
+        let written = serde_json::to_string(&folder).unwrap();
+        assert_eq!(serde_json::from_str::<Clip>(&written).unwrap(), folder);
+        assert_eq!(Cut::of_still(0), Cut::STILL);
+        assert_eq!((Cut::of_still(2).start, Cut::of_still(2).hi), (2, 3));
+    }
 }

@@ -49,9 +49,10 @@ pub struct Job {
     pub job: JobId,
     /// Photos of the person whose face is put into the clip: `s3://bucket/key` or `file:///path`. Empty for swapper `none`.
     pub sources: Vec<String>,
-    /// The clip or picture: `s3://bucket/key` or `file:///path`.
+    /// The clip or picture: `s3://bucket/key` or `file:///path`. What ends with `/` is a folder: the stills in it, but not in folders below.
     pub target: String,
     /// Where the finished clip goes: `s3://bucket/key` or `file:///path`; its extension names the container, or the picture's format.
+    /// A folder (ending with `/`) if the target is one: each still comes out under its own name and in its own format.
     pub output: String,
     /// What is done to faces.
     #[serde(default)]
@@ -171,6 +172,11 @@ impl Job {
         Keep { start: self.trim_start, end: self.trim_end, limit: self.frame_limit }
     }
 
+    /// Whether the target is a folder of stills.
+    pub fn is_folder(&self) -> bool {
+        self.target.ends_with('/')
+    }
+
     /// Refuses what can be seen to be wrong from the record alone.
     pub fn validate(&self) -> Result<(), Refusal> {
         let refuse = |field: &str, found: String, expected: &str| Err(Refusal::new(field, found, expected));
@@ -222,6 +228,19 @@ impl Job {
         if self.target == self.output {
             return refuse("output", "the target itself".into(), "another location");
         }
+        if self.is_folder() != self.output.ends_with('/') {
+            let (found, expected) = match self.is_folder() {
+                true => ("a file", "a folder (ending with /), as the target is one"),
+                false => ("a folder", "a file, as the target is one (a folder ends with /)"),
+            };
+            return refuse("output", format!("{:.80?}, {found}", self.output), expected);
+        }
+        for (field, moment) in [("trim_start", self.trim_start), ("trim_end", self.trim_end)] {
+            if let Some(Moment::Time(_)) = moment.filter(|_| self.is_folder()) {
+                let found = moment.map(|moment| moment.to_string()).unwrap_or_default();
+                return refuse(field, found, "the number of a still, as the target is a folder: stills have no times");
+            }
+        }
         if self.labels.len() > LABELS_MAX || self.labels.iter().any(|(k, v)| k.len() + v.len() > TEXT_MAX) {
             return refuse(
                 "labels",
@@ -242,6 +261,10 @@ mod tests {
             r#"{"job":"j-1","sources":["s3://f/1.jpg"],"target":"s3://f/t.mp4","output":"s3://f/o.mp4"}"#,
         )
         .unwrap()
+    }
+
+    fn folder() -> Job {
+        Job { target: "s3://f/photos/".into(), output: "s3://f/swapped/".into(), ..job() }
     }
 
     /// Producers in other languages go by this file. With UPDATE_SCHEMA set the test writes it anew.
@@ -291,7 +314,7 @@ mod tests {
     #[test]
     fn each_refusal_names_its_field() {
         type Change = fn(&mut Job);
-        let cases: [(&str, Change); 15] = [
+        let cases: [(&str, Change); 19] = [
             ("v", |j| j.v = 2),
             ("chunk_frames", |j| j.chunk_frames = [0, 8]),
             ("chunk_frames", |j| j.chunk_frames = [9, 8]),
@@ -307,6 +330,10 @@ mod tests {
             ("video.crf", |j| j.video.crf = 52),
             ("target", |j| j.target = "http://x/y.mp4".into()),
             ("output", |j| j.output = j.target.clone()),
+            ("output", |j| j.target = "s3://f/photos/".into()),
+            ("output", |j| j.output = "s3://f/swapped/".into()),
+            ("trim_start", |j| (*j, j.trim_start) = (folder(), Some(Moment::Time(1)))),
+            ("trim_end", |j| (*j, j.trim_end) = (folder(), Some(Moment::Time(1)))),
         ];
         for (field, change) in cases {
             let mut job = job();
@@ -317,5 +344,6 @@ mod tests {
         passing.sources.clear();
         passing.swap.swapper = Swapper::None;
         passing.validate().unwrap();
+        Job { trim_start: Some(Moment::Frame(1)), frame_limit: Some(2), ..folder() }.validate().unwrap();
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ChunkRecord, ChunkSpec, Clip, Cut, Digest, Job, JobId, Keep, Moment, Span, StageSeconds, State, Swapper, Toolchain,
-    Video,
+    Video, keys,
 };
 use crate::frame::{FrameIndex, Turn};
 
@@ -73,7 +73,7 @@ impl fmt::Display for CutId {
 pub struct Plan {
     /// Version of this object's form.
     pub v: u32,
-    /// Digest of the clip's file.
+    /// Digest of the clip's file; of a folder, of the names and digests of its stills.
     pub source: Digest,
     /// How it is cut.
     pub rule: CutRule,
@@ -85,6 +85,22 @@ pub struct Plan {
     pub looks: Vec<Cut>,
     /// What the user should know, e.g. streams that cannot be kept.
     pub warnings: Vec<String>,
+}
+
+impl Plan {
+    /// The key of the slice of chunk `index`. That of a still lies where it would if the still were a target alone.
+    pub fn slice_key(&self, index: usize) -> String {
+        let (source, cut) = self.slice_of(index);
+        keys::slice(&source, &self.rule.id(), cut.start, cut.end)
+    }
+
+    /// From which file the slice of chunk `index` is cut, and how.
+    fn slice_of(&self, index: usize) -> (Digest, Cut) {
+        match self.clip.stills.get(index) {
+            Some(still) => (still.digest, Cut::STILL),
+            None => (self.source, self.chunks[index]),
+        }
+    }
 }
 
 /// `sources/<digest>/<cut>/slices.json`: written when every slice of the cut is in the store.
@@ -103,7 +119,7 @@ pub struct Run {
     pub job: Job,
     /// Number of the run, from 1.
     pub run: u32,
-    /// Digest of the clip's file.
+    /// Digest of the clip's file: [`Plan::source`].
     pub clip: Digest,
     /// How the clip is cut.
     pub rule: CutRule,
@@ -119,8 +135,11 @@ pub struct Run {
     /// What the user should know about this run, beside what the plan says of the clip.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// Version of the output that stood at its place when the run was accepted; none if there was none.
+    /// Version of the output that stood at its place when the run was accepted; none if there was none, and for a folder.
     pub output_before: Option<String>,
+    /// The same for each still of a folder whose place was taken, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub outputs_before: BTreeMap<String, String>,
     /// Seconds spent on acceptance by stage.
     pub seconds: StageSeconds,
     /// When the run was accepted, seconds since 1970.
@@ -136,7 +155,7 @@ impl Run {
             run: self.run,
             index: index as u32,
             of: plan.chunks.len() as u32,
-            clip: plan.source,
+            clip: plan.slice_of(index).0,
             cut: plan.rule.id(),
             spec: self.spec(plan, &plan.chunks[index], slice),
         }
@@ -144,11 +163,16 @@ impl Run {
 
     /// What determines the result of the chunk `cut`, whose slice has digest `slice`.
     pub fn spec(&self, plan: &Plan, cut: &Cut, slice: Digest) -> ChunkSpec {
-        let Clip { pts, time_base, frame_rate, turn, .. } = &plan.clip;
+        // A still in a folder is the same chunk as that still alone.
+        let (clip, cut) = match plan.clip.stills.get(cut.start as usize) {
+            Some(still) => (&still.clip, &Cut::STILL),
+            None => (&plan.clip, cut),
+        };
+        let Clip { pts, time_base, frame_rate, turn, .. } = clip;
         ChunkSpec {
             slice,
             span: Span { start: cut.start, end: cut.end, lo: cut.lo, hi: cut.hi },
-            clip_frames: plan.clip.frames(),
+            clip_frames: clip.frames(),
             first_pts: pts[cut.lo as usize] - cut.base_pts,
             last_pts: pts[cut.hi as usize - 1] - cut.base_pts,
             time_base: *time_base,
@@ -159,7 +183,7 @@ impl Run {
             reference: self.reference,
             swap: self.job.swap.clone(),
             video: self.video.as_ref().unwrap_or(&self.job.video).clone(),
-            hdr: plan.clip.hdr,
+            hdr: clip.hdr,
             toolchain: self.toolchain.clone(),
         }
     }
@@ -225,10 +249,13 @@ pub struct Totals {
 pub struct Output {
     /// Where it is.
     pub location: String,
-    /// Its version there (ETag, or what stands for it in a folder).
+    /// Its version there (ETag, or what stands for it in a folder); none of a folder of stills.
     pub version: Option<String>,
-    /// Its size, bytes.
+    /// Its size, bytes; all stills of a folder together.
     pub bytes: u64,
+    /// The version of each still of a folder, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stills: BTreeMap<String, String>,
 }
 
 /// `jobs/<job>/runs/<n>/manifest.json`: how the run ended. Written once, by the assembler, after the output is in its place.

@@ -72,6 +72,9 @@ impl Needs {
         let Some(plan) = read.json::<Plan>(&plan_key).await? else {
             return Err(unreadable(format!("{plan_key} is missing")));
         };
+        if plan.clip.is_folder() {
+            self.objects.extend((0..plan.chunks.len()).map(|chunk| plan.slice_key(chunk)));
+        }
         let index = read.json::<SliceIndex>(&keys::slices(&run.clip, &cut)).await?;
         let is_cut = index.is_some();
         let slices = match index {
@@ -111,8 +114,8 @@ async fn slices_so_far(store: &dyn ObjectStore, plan: &Plan) -> Result<Vec<(usiz
     let scratch = tempfile::tempdir()?;
     let path = scratch.path().join("slice");
     let mut slices = Vec::new();
-    for (chunk, span) in plan.chunks.iter().enumerate() {
-        let key = keys::slice(&plan.source, &plan.rule.id(), span.start, span.end);
+    for chunk in 0..plan.chunks.len() {
+        let key = plan.slice_key(chunk);
         match store.fetch(&key, &path).await {
             Err(StoreError::NotFound { .. }) => continue,
             fetched => fetched?,

@@ -10,8 +10,8 @@ use serde_json::json;
 
 use super::*;
 use crate::contract::{
-    Clip, Cut, CutRule, Digest, Job, Keep, OpenMarker, PIPELINE, Plan, Ratio, Run, SliceIndex, Toolchain, VERSION,
-    keys, partition_of,
+    Clip, Cut, CutRule, Digest, Job, Keep, OpenMarker, PIPELINE, Plan, Ratio, Run, SliceIndex, Still, Toolchain,
+    VERSION, keys, partition_of,
 };
 use crate::store::{Attempt, Body, FsStore, Listed, Meta, Put, Version};
 
@@ -53,6 +53,7 @@ impl Planned {
             hidden: Vec::new(),
             truncated: false,
             turn: crate::frame::Turn::None,
+            stills: Vec::new(),
         };
         let chunk =
             |start, end| Cut { start, end, lo: start, hi: end, first_packet: start, last_packet: end - 1, base_pts: 0 };
@@ -83,11 +84,26 @@ impl Planned {
             video: None,
             warnings: Vec::new(),
             output_before: None,
+            outputs_before: Default::default(),
             seconds: Default::default(),
             accepted_at: 0.0,
         };
         let slices = [0, 1].map(|chunk| Digest::of(slice(name, chunk).as_bytes()));
         Self { plan, run, slices }
+    }
+
+    /// A folder of two stills.
+    fn folder(name: &str) -> Self {
+        let mut planned = Self::new(name);
+        let plan = &mut planned.plan;
+        let still = |number: usize| Still {
+            name: number.to_string(),
+            digest: Digest::of(format!("{name} {number}").as_bytes()),
+            clip: Clip { pts: vec![0], ..plan.clip.clone() },
+        };
+        plan.clip = Clip::of_stills(vec![still(0), still(1)]);
+        plan.chunks = vec![Cut::of_still(0), Cut::of_still(1)];
+        planned
     }
 
     fn name(&self) -> &str {
@@ -115,7 +131,7 @@ impl Planned {
             (keys::slices(&plan.source, &cut), json(&SliceIndex { slices: slices.to_vec() })),
         ];
         for (chunk, span) in plan.chunks.iter().enumerate() {
-            objects.push((keys::slice(&plan.source, &cut, span.start, span.end), slice(name, chunk)));
+            objects.push((plan.slice_key(chunk), slice(name, chunk)));
             objects.push((keys::result(&run.spec(plan, span, slices[chunk]).fingerprint()), format!("result {chunk}")));
         }
         objects
@@ -262,6 +278,25 @@ async fn results_of_a_clip_that_is_still_being_cut_stay() {
     let mut expected = keys_of(&open);
     expected.retain(|key| !not_yet.contains(key) && *key != result);
     assert_eq!(here.left().await, expected, "nobody relies on the result of a slice that is not there");
+}
+
+/// Its slices lie where they would if each still were a target alone.
+#[tokio::test]
+async fn slices_and_results_of_an_open_folder_stay() {
+    for is_cut in [true, false] {
+        let here = Here::new().await;
+        let (open, ended) = (Planned::folder("open"), Planned::folder("ended"));
+        here.put_all(&open, true, 90 * DAY).await;
+        here.put_all(&ended, false, 90 * DAY).await;
+        let mut expected = keys_of(&open);
+        if !is_cut {
+            let index = keys::slices(&open.plan.source, &open.plan.rule.id());
+            here.store.delete(&index, None).await.unwrap();
+            expected.retain(|key| *key != index);
+        }
+        run(&here.store, KEEP).await.unwrap();
+        assert_eq!(here.left().await, expected);
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Binding a job's id to its content, and finding out which of its runs this submission means.
 
+use futures::{StreamExt, stream};
+
 use crate::broker::Delivery;
 use crate::contract::{Cancellation, Job, JobId, Manifest, OpenMarker, State, keys, partition_of};
 use crate::crash;
@@ -10,7 +12,10 @@ use crate::store::{Body, Location, LocationError, Put, StoreError};
 
 use tracing::warn;
 
-use super::IngestError;
+use super::{IngestError, folder};
+
+/// Stills of an output that are looked at at once.
+const REQUESTS: usize = 16;
 
 /// Header of a job record by which the assembler asks for what is missing of a run: its value is the run's number.
 pub const REPAIR: &str = "facemill.repair";
@@ -183,12 +188,23 @@ pub async fn last_ended(site: &Site, job: &JobId) -> Result<Option<Ended>, SiteE
 async fn is_whole(site: &Site, manifest: &Manifest) -> bool {
     let Some(output) = manifest.output.as_ref().filter(|_| manifest.state == State::Done) else { return false };
     let Ok(location) = Location::parse(&output.location) else { return false };
+    if !output.stills.is_empty() {
+        let (place, versions) = (&location, stream::iter(output.stills.clone()));
+        let changed = versions.map(|(name, version)| async move {
+            let found = site.locations.version(&place.file_in(&name)).await.ok().flatten();
+            found.is_none_or(|found| found.to_string() != version)
+        });
+        return !changed.buffered(REQUESTS).any(std::future::ready).await;
+    }
     let found = site.locations.version(&location).await.ok().flatten();
     found.is_some() && found.map(|version| version.to_string()) == output.version
 }
 
-/// Refuses an output that cannot be written; returns the version of what stands there now.
+/// Refuses an output that cannot be written; returns the version of what stands there now, of a folder none.
 pub async fn check_output(site: &Site, job: &Job) -> Result<Option<String>, IngestError> {
+    if job.is_folder() {
+        return folder::check_output(site, job).await.map(|()| None);
+    }
     let refuse =
         |error: &dyn std::fmt::Display| Refusal::new("output", error.to_string(), "a place that can be written");
     let location = Location::of_object(&job.output).map_err(|error| refuse(&error))?;

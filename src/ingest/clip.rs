@@ -52,15 +52,8 @@ pub async fn bring(site: &Site, field: &str, location: &str, to: &Path) -> Resul
 pub async fn plan(site: &Site, job: &Job, target: &Target, limits: &media::Limits) -> Result<Plan, IngestError> {
     let rule = cut_rule(job.swap.swapper, job.chunk_frames, job.keep(), job.tolerate_damage);
     let key = keys::plan(&target.digest, &rule.id());
-    match site.read_json(&key).await {
-        Ok(Some(plan)) if site.ensure_fresh(&key).await? => return Ok(plan),
-        Ok(Some(_)) => {}
-        Ok(None) => {}
-        Err(error @ SiteError::BadObject { .. }) => {
-            warn!(%error, "making the plan again");
-            site.store.delete(&key, None).await.map_err(SiteError::from)?;
-        }
-        Err(error) => return Err(error.into()),
+    if let Some(plan) = planned_before(site, &key).await? {
+        return Ok(plan);
     }
     let (path, limits, source) = (target.path.clone(), *limits, target.digest);
     let swapper = job.swap.swapper;
@@ -72,6 +65,20 @@ pub async fn plan(site: &Site, job: &Job, target: &Target, limits: &media::Limit
     let plan = made.await.map_err(SiteError::from)?.map_err(|error| named(error, &target.path, &job.target))?;
     site.put_json(&key, &plan).await?;
     Ok(plan)
+}
+
+/// The plan that is in the store; none that cannot be read.
+pub async fn planned_before(site: &Site, key: &str) -> Result<Option<Plan>, SiteError> {
+    match site.read_json(key).await {
+        Ok(Some(plan)) if site.ensure_fresh(key).await? => Ok(Some(plan)),
+        Ok(_) => Ok(None),
+        Err(error @ SiteError::BadObject { .. }) => {
+            warn!(%error, "making the plan again");
+            site.store.delete(key, None).await?;
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// How a clip is cut for a swapper.
@@ -130,6 +137,9 @@ pub fn choose_encoder(
     swapper: Swapper,
     hardware: &HardwareEncoders,
 ) -> Result<ChosenEncoder, Refusal> {
+    if plan.clip.is_folder() {
+        return Ok(ChosenEncoder { name: LOSSLESS.to_owned(), warning: None });
+    }
     let container = media::container_of(Path::new(output));
     let container = container.map_err(|error| Refusal::new("output", error.to_string(), error.expected()))?;
     check_output(plan, container)?;
@@ -152,12 +162,14 @@ pub fn choose_encoder(
 
 /// Refuses clips whose pixels the swapper cannot work on.
 pub fn check_pixels(plan: &Plan, swapper: Swapper) -> Result<(), Refusal> {
-    let found = &plan.clip.pixel_format;
-    if swapper != Swapper::None && !media::pixels_viewable(found) {
-        let expected = "YUV or grey of 8 to 16 bits, or RGB; not Bayer, XYZ, float or one bit per pixel";
-        return Err(Refusal::new("target", format!("pixel format {found}"), expected));
+    let expected = "YUV or grey of 8 to 16 bits, or RGB; not Bayer, XYZ, float or one bit per pixel";
+    let of_stills = plan.clip.stills.iter().map(|still| (format!("{}: ", still.name), &still.clip.pixel_format));
+    let of_clip = (!plan.clip.is_folder()).then_some((String::new(), &plan.clip.pixel_format));
+    let mut unviewable = of_stills.chain(of_clip).filter(|(_, found)| !media::pixels_viewable(found));
+    match unviewable.next().filter(|_| swapper != Swapper::None) {
+        Some((of, found)) => Err(Refusal::new("target", format!("{of}pixel format {found}"), expected)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// What a failure to read the clip means: the job's own fault, or this machine's.

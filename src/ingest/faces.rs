@@ -15,8 +15,8 @@ use crate::site::{Site, SiteError};
 use crate::vision::swap::{EyeNet, Portrait, ReferenceBuilder};
 use crate::vision::{Catalog, Execution, TrackNets, VisionError};
 
-use super::IngestError;
 use super::clip::{bring, unusable};
+use super::{IngestError, Target};
 
 /// Largest photo, bytes.
 const PHOTO_MAX: u64 = 64 << 20;
@@ -34,8 +34,8 @@ struct Nets {
 pub struct Look<'a> {
     /// The clip and where it is looked at.
     pub plan: &'a Plan,
-    /// Its file on this machine.
-    pub target: &'a Path,
+    /// Its file on this machine; nobody looks at a folder.
+    pub target: &'a Target,
     /// A folder for files in work.
     pub scratch: &'a Path,
     /// Whose models look.
@@ -80,6 +80,8 @@ impl Analyst {
 
     /// The clip's usual look of the face, as a blob; none if too little of a face is seen. Learnt once per clip and models.
     pub async fn reference(&self, site: &Site, look: Look<'_>) -> Result<Option<Digest>, IngestError> {
+        // A still by itself shows too little, as it does alone; the others of its folder are no part of it.
+        let Target::File(target) = look.target else { return Ok(None) };
         let Plan { source, rule, .. } = look.plan;
         let key = keys::reference(source, &rule.id(), &look.toolchain.models_digest());
         let known = match site.read_json::<Option<Digest>>(&key).await {
@@ -99,7 +101,7 @@ impl Analyst {
             }
         }
         let (analyst, plan, target, dir) =
-            (self.clone(), look.plan.clone(), look.target.to_owned(), look.scratch.join("looks"));
+            (self.clone(), look.plan.clone(), target.clone(), look.scratch.join("looks"));
         let learnt = tokio::task::spawn_blocking(move || analyst.learn(&plan, &target, &dir));
         let reference = match learnt.await.map_err(SiteError::from)?? {
             Some(bytes) => Some(site.put_blob(Bytes::from(bytes)).await?),

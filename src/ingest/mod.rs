@@ -5,10 +5,14 @@
 mod accept;
 mod clip;
 mod faces;
+mod folder;
 mod outstanding;
 mod publish;
+#[cfg(test)]
+pub mod testing;
 mod turns;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,7 +22,7 @@ use tracing::{Instrument, info, info_span, warn};
 
 use crate::broker::{Consumer, Delivery, Event, Options};
 use crate::contract::{
-    Digest, Job, JobEvent, JobId, Run, StageSeconds, State, Status, Swapper, Toolchain, VERSION, Video, keys,
+    Digest, Job, JobEvent, JobId, Plan, Run, StageSeconds, State, Status, Swapper, Toolchain, VERSION, Video, keys,
     partition_of, topics,
 };
 use crate::crash;
@@ -26,12 +30,14 @@ use crate::dead_letters::Reason;
 use crate::error::{Classify, Kind, Refusal};
 use crate::media;
 use crate::site::{Site, SiteError};
+use crate::store::Location;
 use crate::telemetry;
 use crate::toolchain;
 use accept::{Acceptance, Submission};
 pub use accept::{Ended, REPAIR, last_ended};
 pub use clip::{check_pixels, choose_encoder, cut_rule, planned};
 use faces::Analyst;
+pub use folder::{FILES_MAX, Survey, Wanted, digest_of, few};
 use outstanding::Outstanding;
 use turns::{Held, Turn, Turns, Work};
 
@@ -265,6 +271,19 @@ impl Node {
         self.site.tell(&JobEvent::Refused { job, run, content, submission: submission.id, refusal }).await
     }
 
+    /// Reads the target through.
+    async fn plan(&self, job: &Job, scratch: &Path, seconds: &mut StageSeconds) -> Result<Planned, IngestError> {
+        let limits = &self.settings.limits;
+        if job.is_folder() {
+            let planning = folder::plan(&self.site, job, scratch, limits);
+            let (plan, warnings) = timed(seconds, telemetry::Stage::Probe, planning).await?;
+            return Ok(Planned { target: Target::Folder(folder::target(job)?), plan, warnings });
+        }
+        let target = timed(seconds, telemetry::Stage::Fetch, clip::fetch(&self.site, job, scratch)).await?;
+        let plan = timed(seconds, telemetry::Stage::Probe, clip::plan(&self.site, job, &target, limits)).await?;
+        Ok(Planned { target: Target::File(target.path), plan, warnings: Vec::new() })
+    }
+
     async fn plan_and_publish(&self, job: &Job, run: u32) -> Result<(), IngestError> {
         let mut seconds = StageSeconds::new();
         job.validate()?;
@@ -272,22 +291,19 @@ impl Node {
         self.site.announce(&Status::new(job.job.clone(), run, State::Planning)).await?;
 
         let scratch = self.site.scratch("ingest")?;
-        let target = timed(&mut seconds, telemetry::Stage::Fetch, clip::fetch(&self.site, job, scratch.path())).await?;
-        let plan =
-            timed(&mut seconds, telemetry::Stage::Probe, clip::plan(&self.site, job, &target, &self.settings.limits))
-                .await?;
+        let Planned { target, plan, mut warnings } = self.plan(job, scratch.path(), &mut seconds).await?;
         clip::check_pixels(&plan, job.swap.swapper)?;
         let chosen = clip::choose_encoder(&job.video, &job.output, &plan, job.swap.swapper, &self.settings.hardware)?;
         chosen.warning.iter().for_each(|warning| warn!(warning, "the output is not quite what was asked for"));
         crash::point("ingest.planned");
         let toolchain: Toolchain = toolchain::of(job.swap.swapper, &chosen.name, &self.settings.provider)?;
+        warnings.extend(chosen.warning);
         let (portraits, reference) = timed(&mut seconds, telemetry::Stage::Analyse, async {
             if job.swap.swapper == Swapper::None {
                 return Ok((Vec::new(), None));
             }
-            let look =
-                faces::Look { plan: &plan, target: &target.path, scratch: scratch.path(), toolchain: &toolchain };
             let portraits = self.analyst.check_portraits(&self.site, job, scratch.path());
+            let look = faces::Look { plan: &plan, target: &target, scratch: scratch.path(), toolchain: &toolchain };
             tokio::try_join!(portraits, self.analyst.reference(&self.site, look))
         })
         .await?;
@@ -302,8 +318,9 @@ impl Node {
             reference,
             toolchain,
             video: Some(Video { encoder: chosen.name, ..job.video.clone() }).filter(|video| *video != job.video),
-            warnings: chosen.warning.into_iter().collect(),
+            warnings,
             output_before,
+            outputs_before: folder::outputs_before(&self.site, job, &plan).await?,
             seconds,
             accepted_at: unix_seconds(),
         };
@@ -329,13 +346,28 @@ impl Node {
         info!(run = run.run, frames = plan.clip.frames(), chunks = plan.chunks.len(), "job accepted");
 
         let started = Instant::now();
-        publish::cut_and_publish(&self.site, &self.outstanding, &run, &plan, &target.path, scratch.path()).await?;
+        publish::cut_and_publish(&self.site, &self.outstanding, &run, &plan, &target, scratch.path()).await?;
         crash::point("ingest.published");
         let seconds =
             StageSeconds::from([(telemetry::Stage::Slice.as_str().to_owned(), started.elapsed().as_secs_f64())]);
         telemetry::stage(telemetry::Stage::Slice, started.elapsed());
         Ok(self.site.tell(&JobEvent::Published { job: job.job.clone(), run: run.run, seconds }).await?)
     }
+}
+
+/// What is cut.
+pub(crate) enum Target {
+    /// A file on this machine.
+    File(PathBuf),
+    /// Stills, which are brought to this machine one by one.
+    Folder(Location),
+}
+
+/// A target that has been read through.
+struct Planned {
+    target: Target,
+    plan: Plan,
+    warnings: Vec<String>,
 }
 
 /// An object of ours that is not what it should be; what is missing then is made again for the next submission.

@@ -41,12 +41,12 @@ impl VideoClock {
 
     fn shift_at(&mut self, dts: Option<i64>, duration: i64) -> i64 {
         let (Some(wrapped), Some(dts)) = (self.wrapped, dts) else { return self.shift };
-        if let Some((last, lasted)) = self.last {
-            if dts < last || dts - last > wrapped {
-                let jump = last + lasted - dts;
-                self.shift += jump;
-                self.restarts.push(jump);
-            }
+        if let Some((last, lasted)) = self.last
+            && (dts < last || dts - last > wrapped)
+        {
+            let jump = last + lasted - dts;
+            self.shift += jump;
+            self.restarts.push(jump);
         }
         let lasted = self.last.map_or(1, |(last, _)| dts - last);
         let lasts = if duration > 0 { duration } else { lasted.clamp(1, wrapped) };

@@ -48,7 +48,9 @@ pub use encode::{ChunkEncoder, EncodeSettings, Encoded, Timing};
 pub use error::{ChunkProblem, MediaError};
 pub use fates::{OtherStream, other_streams};
 pub use join::{ChunkFile, JoinRequest, Joined, join};
-pub use pictures::{Format as PictureFormat, is_picture};
+pub use pictures::{
+    Format as PictureFormat, HEAD as PICTURE_HEAD, check as check_picture, format_of as picture_format, is_picture,
+};
 pub use pixels::{PixelPath, pixel_path, pixels_viewable};
 pub use probe::{Limits, Probe, probe, probe_tolerant};
 pub use properties::Appearance;

@@ -193,6 +193,7 @@ fn look(path: &Path, keep: &Keep, limits: &Limits, tolerant: bool) -> Result<Pro
         hidden: (0..).zip(&read.packets).filter(|(_, packet)| packet.hidden).map(|(number, _)| number).collect(),
         truncated: truncated && !(keep.has_end() && is_cut_before_end),
         turn: Turn::nearest(orientation.rotation),
+        stills: Vec::new(),
     };
     let appearance = properties.in_words(orientation);
     Ok(Probe { clip, appearance, packets: read.packets, warnings })

@@ -84,6 +84,7 @@ mod tests {
             hidden: Vec::new(),
             truncated: false,
             turn: crate::frame::Turn::None,
+            stills: Vec::new(),
         }
     }
 

@@ -9,7 +9,7 @@ use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::Object;
 
 use super::connect::Service;
-use super::{Attempt, Body, Listed, Meta, StoreError, Version};
+use super::{Attempt, Body, EntryKind, Listed, Meta, StoreError, Version};
 
 mod answer;
 mod multipart;
@@ -179,6 +179,27 @@ impl Bucket {
         }
         found.sort_by(|one, other| one.key.cmp(&other.key));
         Ok(found)
+    }
+
+    /// What lies right below `folder`, which ends with `/` or is empty; `None` if that is more than `max`.
+    pub async fn list_folder(&self, folder: &str, max: usize) -> Result<Option<Vec<(String, EntryKind)>>, StoreError> {
+        let mut found = Vec::new();
+        let request = self.client.list_objects_v2().bucket(&self.name).prefix(folder).delimiter("/");
+        let mut pages = request.into_paginator().send();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| sort("list", folder, &error).into_error(folder))?;
+            let name = |key: &str| key.strip_prefix(folder).map(|name| name.trim_end_matches('/').to_owned());
+            for object in page.contents.unwrap_or_default().into_iter().filter_map(listed) {
+                let kind = if object.size == 0 { EntryKind::Empty } else { EntryKind::File };
+                found.extend(name(&object.key).map(|name| (name, kind)));
+            }
+            let below = page.common_prefixes.unwrap_or_default().into_iter().filter_map(|folder| folder.prefix);
+            found.extend(below.filter_map(|key| name(&key)).map(|name| (name, EntryKind::Folder)));
+            if found.len() > max {
+                return Ok(None);
+            }
+        }
+        Ok(Some(found))
     }
 
     /// At most a thousand objects whose keys begin with `prefix` and come after `after`, by key.

@@ -89,6 +89,8 @@ pub enum LocationError {
     NoFolder { folder: PathBuf },
     #[error("{} is not a folder", folder.display())]
     NotAFolder { folder: PathBuf },
+    #[error("{location} holds more than {max} files (expected at most so many: make it several folders)")]
+    TooMany { location: String, max: usize },
     #[error("folder {} cannot be written to: {reason}", folder.display())]
     NotWritable { folder: PathBuf, reason: String },
     /// Something else is there than what was expected when the job was accepted.

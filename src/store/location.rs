@@ -67,6 +67,33 @@ impl Location {
         }
     }
 
+    /// A folder that a job reads or writes: it ends with `/`.
+    ///
+    /// # Errors
+    /// [`LocationError::Malformed`], also as [`Location::of_object`].
+    pub fn of_folder(text: &str) -> Result<Self, LocationError> {
+        let bad = |reason| Err(LocationError::Malformed { text: text.to_owned(), reason });
+        if !text.ends_with('/') {
+            return bad("a folder ends with /");
+        }
+        let location = Self::parse(text)?;
+        let Self::S3 { key, .. } = &location else { return Ok(location) };
+        match key.strip_suffix('/') {
+            Some(key) if key.split('/').any(|part| matches!(part, "" | "." | "..")) => {
+                bad("a part of the key between its / is empty, . or ..")
+            }
+            _ => Ok(location),
+        }
+    }
+
+    /// The file of this name in the folder that this location is.
+    pub fn file_in(&self, name: &str) -> Self {
+        match self {
+            Self::File(folder) => Self::File(folder.join(name)),
+            Self::S3 { bucket, key } => Self::S3 { bucket: bucket.clone(), key: format!("{key}{name}") },
+        }
+    }
+
     /// The location of a local file.
     ///
     /// # Errors
@@ -177,6 +204,27 @@ mod tests {
             "a",
         ] {
             let refused = Location::of_object(text).unwrap_err();
+            assert!(matches!(&refused, LocationError::Malformed { text: found, .. } if found == text), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_folder_ends_with_a_slash_and_has_files() {
+        for (text, file) in [
+            ("s3://bucket/", "s3://bucket/a b%.png"),
+            ("s3://bucket/a/b/", "s3://bucket/a/b/a b%.png"),
+            ("file:///a/", "file:///a/a%20b%25.png"),
+            ("file:///", "file:///a%20b%25.png"),
+        ] {
+            let folder = Location::of_folder(text).unwrap();
+            assert_eq!(folder.to_string(), text);
+            let found = folder.file_in("a b%.png");
+            assert_eq!(found.to_string(), file);
+            assert_eq!(Location::of_object(file).unwrap(), found);
+        }
+        for text in ["s3://bucket", "s3://bucket/a", "file:///a", "s3://bucket//", "s3://bucket/a//", "s3://bucket/../"]
+        {
+            let refused = Location::of_folder(text).unwrap_err();
             assert!(matches!(&refused, LocationError::Malformed { text: found, .. } if found == text), "{refused}");
         }
     }

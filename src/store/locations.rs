@@ -14,6 +14,10 @@ use super::place::{is_absent, is_staged_name, meta, place_new, place_over, stage
 use super::{Attempt, Body, Location, LocationError, Put, StoreConfig, Version};
 use crate::retry::retry;
 
+mod list;
+
+pub use list::{Entry, EntryKind, entries_of};
+
 /// Who began to write an output so long ago has been killed.
 const LEFT_BEHIND: Duration = Duration::from_secs(24 * 3600);
 

@@ -27,7 +27,7 @@ pub use connect::{AccessKey, StoreConfig};
 pub use error::{LocationError, StoreError};
 pub use fs::FsStore;
 pub use location::Location;
-pub use locations::{Expected, Limits, Locations};
+pub use locations::{Entry, EntryKind, Expected, Limits, Locations, entries_of};
 pub use probe::probe;
 pub use s3::S3Store;
 
@@ -184,6 +184,6 @@ fn nonce() -> String {
 }
 
 #[cfg(test)]
-mod testing;
+pub mod testing;
 #[cfg(test)]
 mod tests;

@@ -156,12 +156,10 @@ fn now() -> f64 {
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
-    use std::path::Path;
-    use std::sync::Arc;
 
     use super::*;
-    use crate::broker::{BrokerConfig, Producer};
-    use crate::store::{self, Limits, Locations, StoreConfig};
+    use crate::site::testing;
+    use crate::store::{Limits, Locations, StoreConfig};
 
     #[test]
     fn attempts_are_counted_by_their_names() {
@@ -194,30 +192,10 @@ mod tests {
         assert_eq!(reason, "given up after 10 attempts, of which 0 took their lane with them");
     }
 
-    /// A site with a store in `folder`; nobody listens to what it publishes.
-    async fn site(folder: &Path) -> Site {
-        let config = StoreConfig::default();
-        let broker = BrokerConfig { brokers: "localhost:1".to_owned(), ..BrokerConfig::default() };
-        Site {
-            store: store::open(&format!("file://{}", folder.display()), &config).await.unwrap(),
-            locations: Arc::new(Locations::new(Limits::default(), config)),
-            producer: Producer::start(&broker).unwrap(),
-            broker,
-            job_partitions: 1,
-            chunk_partitions: 1,
-            scratch: folder.join("scratch"),
-            patience: std::time::Duration::ZERO,
-            retention: crate::site::Retention {
-                keep: std::time::Duration::MAX,
-                longest_job: std::time::Duration::ZERO,
-            },
-        }
-    }
-
     #[tokio::test]
     async fn a_chunk_is_given_up_after_three_deaths() {
         let folder = tempfile::tempdir().unwrap();
-        let site = site(folder.path()).await;
+        let site = testing::site(folder.path(), Locations::new(Limits::default(), StoreConfig::default())).await;
         let job: JobId = "a-job".parse().unwrap();
         let begin = async |index| Attempt::begin(&site, &job, 1, index).await.unwrap();
         let attempt = async |index| match begin(index).await {

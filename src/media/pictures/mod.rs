@@ -24,6 +24,9 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use super::error::MediaError;
+use super::probe::Limits;
+
 pub(super) use join::join;
 pub(super) use lossless::is_marked;
 pub(super) use probe::probe;
@@ -43,8 +46,8 @@ const EXTENSIONS: [(&str, Format); 9] = [
     ("avif", Format::Avif),
 ];
 
-/// Bytes at the start of a file that tell its format: AVIF's brands may be many.
-const HEAD: u64 = 256;
+/// As many bytes of a file tell whether it is a picture: AVIF's brands may be many.
+pub const HEAD: u64 = 256;
 
 /// A picture's file format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +85,7 @@ impl Format {
     }
 
     /// What [`Format::name`] says.
-    pub(super) fn from_name(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         EXTENSIONS.iter().map(|(_, format)| *format).find(|format| format.name() == name)
     }
 
@@ -91,8 +94,8 @@ impl Format {
         matches!(self, Self::Png | Self::WebP | Self::Gif)
     }
 
-    /// By the first bytes of a file.
-    fn sniff(head: &[u8]) -> Option<Self> {
+    /// By the first bytes of a file, [`HEAD`] or more; `None` if it is no picture.
+    pub fn sniff(head: &[u8]) -> Option<Self> {
         match head {
             [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1A, b'\n', ..] => Some(Self::Png),
             [0xFF, 0xD8, 0xFF, ..] => Some(Self::Jpeg),
@@ -105,10 +108,21 @@ impl Format {
 }
 
 /// The format of the picture at `path`; `None` if it is none, or cannot be read.
-pub(super) fn format_of(path: &Path) -> Option<Format> {
+pub fn format_of(path: &Path) -> Option<Format> {
     let mut head = Vec::with_capacity(HEAD as usize);
     File::open(path).ok()?.take(HEAD).read_to_end(&mut head).ok()?;
     Format::sniff(&head)
+}
+
+/// Decodes the first frame of the picture at `path`, to see that it can be.
+///
+/// # Errors
+/// [`MediaError::Picture`](super::MediaError::Picture) and what else [`super::probe()`] says of a picture;
+/// [`MediaError::NotVideo`](super::MediaError::NotVideo) if it is none.
+pub fn check(path: &Path, limits: &Limits) -> Result<(), MediaError> {
+    let no_picture = || MediaError::NotVideo { path: path.to_owned(), reason: "not a picture".to_owned() };
+    let header = header::Header::read(path, format_of(path).ok_or_else(no_picture)?, limits)?;
+    frames::Frames::open(path, &header, limits)?.next().transpose().map(drop)
 }
 
 /// Whether a clip of this [`crate::contract::Clip::format`] is a picture.

@@ -60,6 +60,7 @@ pub(in super::super) fn probe(path: &Path, keep: &Keep, limits: &Limits) -> Resu
         hidden: Vec::new(),
         truncated: false,
         turn: Turn::None,
+        stills: Vec::new(),
     };
     let (primaries, transfer) = (header.space.primaries.into(), header.space.transfer.into());
     let colors = PictureProperties { primaries, transfer, ..lossless::PICTURE };

@@ -39,12 +39,12 @@ impl Bucket {
 
     /// Reads the last `bytes` bytes of an object, or all of a shorter one.
     pub async fn tail(&self, key: &str, bytes: u64) -> Result<Bytes, StoreError> {
-        let mut incoming = self.ask("get", key, Some(format!("bytes=-{bytes}"))).await?;
-        let mut tail = Vec::new();
-        while let Some(piece) = incoming.next().await? {
-            tail.extend_from_slice(&piece);
-        }
-        Ok(tail.into())
+        self.ask("get", key, Some(format!("bytes=-{bytes}"))).await?.all().await
+    }
+
+    /// Reads the first bytes of an object that is not empty, one at least.
+    pub async fn head_bytes(&self, key: &str, bytes: u64) -> Result<Bytes, StoreError> {
+        self.ask("get", key, Some(format!("bytes=0-{}", bytes.max(1) - 1))).await?.all().await
     }
 
     /// Streams an object to a file beside `to`, then renames it.
@@ -106,6 +106,14 @@ struct Incoming<'a> {
 }
 
 impl Incoming<'_> {
+    async fn all(&mut self) -> Result<Bytes, StoreError> {
+        let mut all = Vec::new();
+        while let Some(piece) = self.next().await? {
+            all.extend_from_slice(&piece);
+        }
+        Ok(all.into())
+    }
+
     /// The next piece; none at the end of a whole answer.
     async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
         // A piece that is there already is taken, however late: it may be our disk that is slow.

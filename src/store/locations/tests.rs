@@ -229,3 +229,85 @@ async fn what_killed_writers_have_left_beside_an_output_goes_with_the_next() {
         assert_eq!(here.path("inside").join(name).exists(), *is_left, "{name}");
     }
 }
+
+fn told(entries: &[Entry]) -> Vec<String> {
+    entries.iter().map(|entry| format!("{} {:?}", entry.name, entry.kind)).collect()
+}
+
+#[tokio::test]
+async fn a_folder_is_listed_by_name_without_what_is_hidden_or_below() {
+    let here = folders();
+    for file in ["inside/b.png", "inside/a b%.png", "inside/.hidden", "inside/sub/below.png", "inside/line\nfeed.png"] {
+        fs::write(here.path(file), "x").unwrap();
+    }
+    fs::write(here.path("inside/empty.png"), "").unwrap();
+    symlink(here.path("inside/nowhere"), here.path("inside/dangling.png")).unwrap();
+    symlink(here.path("outside"), here.path("inside/way-out")).unwrap();
+    symlink(here.path("outside/secret.txt"), here.path("inside/secret.png")).unwrap();
+    let folder = Location::of_folder(&format!("{}/", here.at("inside"))).unwrap();
+    let entries = here.locations.list(&folder, 100).await.unwrap();
+    let expected = [
+        "a b%.png File",
+        "b.png File",
+        "dangling.png Other",
+        "empty.png Empty",
+        "in.txt File",
+        "line\nfeed.png Other",
+        "secret.png File",
+        "sub Folder",
+        "way-out Folder",
+    ];
+    assert_eq!(told(&entries), expected);
+    assert_eq!(&here.locations.head_of(&folder.file_in("in.txt"), 6).await.unwrap()[..], b"inside");
+    // A link that leads out is found out where it is opened.
+    for refused in [
+        here.locations.head_of(&folder.file_in("secret.png"), 6).await.map(drop),
+        here.locations.local_path(&folder.file_in("secret.png")).await.map(drop),
+    ] {
+        assert!(matches!(refused, Err(LocationError::OutsideRoots { .. })), "{refused:?}");
+    }
+    for (path, expected) in [
+        ("outside/", "is outside"),
+        ("inside/way-out/", "is outside"),
+        ("inside/../outside/", "is outside"),
+        ("inside/missing/", "inside/missing/ does not exist"),
+        ("inside/in.txt/", "does not exist"),
+    ] {
+        let folder = Location::File(here.path(path));
+        let error = here.locations.list(&folder, 100).await.unwrap_err();
+        assert!(error.to_string().contains(expected), "{path}: {error}");
+        assert_eq!(error.kind(), Kind::Poison);
+    }
+    let error = here.locations.list(&folder, 8).await.unwrap_err();
+    assert!(matches!(error, LocationError::TooMany { max: 8, .. }), "{error}");
+    symlink(here.path("inside/sub"), here.path("inside/same")).unwrap();
+    let same = |one: &str, other: &str| (Location::File(here.path(one)), Location::File(here.path(other)));
+    for (one, other, expected) in [("inside/sub/", "inside/same/", true), ("inside/sub/", "inside/", false)] {
+        let (one, other) = same(one, other);
+        assert_eq!(here.locations.is_same_folder(&one, &other).await.unwrap(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_folder_in_s3_is_listed_by_name() {
+    let server = S3Server::start("allowed").await;
+    let here = folders();
+    let limits = Limits { roots: vec![], buckets: vec!["allowed".into()] };
+    let locations = Locations::new(limits, server.config());
+    let folder = Location::of_folder("s3://allowed/in/").unwrap();
+    fs::write(here.path("empty"), "").unwrap();
+    for (name, file) in
+        [("b.png", "made.txt"), ("a b.png", "made.txt"), ("below/c.png", "made.txt"), ("empty.png", "empty")]
+    {
+        locations.put(&folder.file_in(name), &here.path(file), Expected::Absent).await.unwrap();
+    }
+    locations.put(&folder.file_in(".hidden"), &here.path("made.txt"), Expected::Absent).await.unwrap();
+    let entries = locations.list(&folder, 100).await.unwrap();
+    assert_eq!(told(&entries), ["a b.png File", "b.png File", "below Folder", "empty.png Empty"]);
+    assert_eq!(&locations.head_of(&folder.file_in("b.png"), 4).await.unwrap()[..], b"made");
+    assert!(matches!(locations.list(&folder, 3).await, Err(LocationError::TooMany { .. })));
+    let whole = Location::of_folder("s3://allowed/").unwrap();
+    assert_eq!(told(&locations.list(&whole, 100).await.unwrap()), ["in Folder"]);
+    let refused = locations.list(&Location::of_folder("s3://other/in/").unwrap(), 100).await.unwrap_err();
+    assert_eq!(refused.to_string(), "bucket other is not among those that jobs may use");
+}
