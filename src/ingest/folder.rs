@@ -119,7 +119,11 @@ impl Survey {
                 stills => ("trim_start", format!("nothing of a folder with {stills} stills")),
             };
             let found = [vec![found], warnings].concat().join("; ");
-            return Err(Refusal::new(field, found, "at least one PNG, JPEG, WebP, TIFF or GIF that is not animated"));
+            return Err(Refusal::new(
+                field,
+                found,
+                "at least one PNG, JPEG, WebP, TIFF, AVIF or GIF that is not animated",
+            ));
         }
         let source = digest_of(self.stills.iter().map(|still| (still.name.as_str(), still.digest)));
         let clip = Clip::of_stills(self.stills);

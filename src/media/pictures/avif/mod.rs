@@ -4,8 +4,10 @@
 //! `image` 0.25). Sources: AVIF 1.1; ISO/IEC 23008-12 (HEIF), 6.5 and 6.6.2.3; ISO/IEC 23000-22 (MIAF), 7.3.
 
 mod boxes;
+mod compose;
 mod decode;
 mod items;
+mod level;
 mod turns;
 mod yuv;
 
@@ -14,7 +16,7 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use ffmpeg_next::frame;
-use image::{ColorType, DynamicImage, ImageBuffer};
+use image::ColorType;
 
 use super::Format;
 use super::header::{Facts, reader, unreadable, within};
@@ -273,80 +275,6 @@ impl Avif {
         Ok((start < content.len()).then(|| content.split_off(start)))
     }
 
-    /// The picture, cut as it says, and not turned.
-    pub(super) fn picture(&mut self) -> Result<DynamicImage, MediaError> {
-        let picture = if self.is_wide() { self.composed::<u16>()? } else { self.composed::<u8>()? };
-        let (x, y, width, height) = self.crop().map_err(|fault| refusal(&self.path, fault))?;
-        let is_whole = (width, height) == (picture.width(), picture.height());
-        Ok(if is_whole { picture } else { picture.crop_imm(x, y, width, height) })
-    }
-
-    fn composed<S: Level>(&mut self) -> Result<DynamicImage, MediaError> {
-        let (width, height) = (self.color.width as usize, self.color.height as usize);
-        let colors = if self.color.is_grey { 1 } else { 3 };
-        let channels = colors + usize::from(self.alpha.is_some());
-        let mut samples = vec![S::default(); width * height * channels];
-        let mut put = |x: usize, y: usize, row: &[[f32; 3]]| {
-            let start = (y * width + x) * channels;
-            for (to, from) in samples[start..].chunks_exact_mut(channels).zip(row) {
-                to.iter_mut().zip(&from[..colors]).for_each(|(to, from)| *to = S::of(*from));
-            }
-        };
-        self.fill(false, &mut put)?;
-        if self.alpha.is_some() {
-            let is_multiplied = self.is_multiplied();
-            let mut put = |x: usize, y: usize, row: &[[f32; 3]]| {
-                let start = (y * width + x) * channels;
-                for (to, &[alpha, ..]) in samples[start..].chunks_exact_mut(channels).zip(row) {
-                    if is_multiplied && alpha > 0.0 {
-                        to[..colors].iter_mut().for_each(|to| *to = S::of(to.value() / alpha));
-                    }
-                    to[colors] = S::of(alpha);
-                }
-            };
-            self.fill(true, &mut put)?;
-        }
-        let size = (self.color.width, self.color.height);
-        S::picture(size, channels, samples).ok_or_else(|| refusal(&self.path, Fault::Broken("it has too few samples")))
-    }
-
-    fn is_multiplied(&self) -> bool {
-        self.items.referred(*b"prem", self.items.primary).next().is_some()
-    }
-
-    /// Gives each row of each tile its place.
-    fn fill(&mut self, alpha: bool, put: &mut dyn FnMut(usize, usize, &[[f32; 3]])) -> Result<(), MediaError> {
-        let plane = if alpha { self.alpha.as_ref() } else { Some(&self.color) };
-        let Some(plane) = plane else { return Ok(()) };
-        // Transparency is luma, whatever is said of the colours.
-        let said = if alpha { PictureProperties { matrix: 6, ..UNKNOWN } } else { self.said(self.items.primary) };
-        let (width, height, tile, columns) = (plane.width, plane.height, plane.tile, plane.columns);
-        let (bits, is_grey) = (plane.bits, plane.is_grey);
-        for (number, id) in plane.tiles.clone().into_iter().enumerate() {
-            let (x, y) = (number as u32 % columns * tile.0, number as u32 / columns * tile.1);
-            let frame = self.decoded(id, tile)?;
-            let color = said.or(decode::color_of(&frame));
-            let layout = yuv::Layout::of(frame.format());
-            let is_as_said = layout.is_some_and(|layout| layout.bits == bits && layout.is_grey == is_grey);
-            let mut check = || -> Result<(), Fault> {
-                if !is_as_said {
-                    return Err(Fault::Broken("its samples are not those that it says"));
-                }
-                if !alpha {
-                    judged(&color)?;
-                }
-                yuv::rows(&frame, &color, alpha, &mut |line, row| {
-                    let line = y + line as u32;
-                    if line < height {
-                        put(x as usize, line as usize, &row[..row.len().min((width - x) as usize)]);
-                    }
-                })
-            };
-            check().map_err(|fault| refusal(&self.path, fault))?;
-        }
-        Ok(())
-    }
-
     fn decoded(&mut self, item: u32, size: (u32, u32)) -> Result<frame::Video, MediaError> {
         let bytes = self.bytes(item).map_err(|fault| refusal(&self.path, fault))?;
         decode::decode(&bytes, size).map_err(|failure| match failure {
@@ -379,51 +307,6 @@ fn side(whole: u32, length: (u32, u32), offset: (u32, u32)) -> Result<(u32, u32)
         return Err(broken);
     }
     Ok((start as u32, length as u32))
-}
-
-/// A sample of a picture's, from and to 0..=1.
-trait Level: Copy + Default {
-    fn of(value: f32) -> Self;
-    fn value(self) -> f32;
-    fn picture(size: (u32, u32), channels: usize, samples: Vec<Self>) -> Option<DynamicImage>;
-}
-
-impl Level for u8 {
-    fn of(value: f32) -> Self {
-        (value * 255.0).round() as u8
-    }
-
-    fn value(self) -> f32 {
-        f32::from(self) / 255.0
-    }
-
-    fn picture((width, height): (u32, u32), channels: usize, samples: Vec<Self>) -> Option<DynamicImage> {
-        Some(match channels {
-            1 => DynamicImage::ImageLuma8(ImageBuffer::from_raw(width, height, samples)?),
-            2 => DynamicImage::ImageLumaA8(ImageBuffer::from_raw(width, height, samples)?),
-            3 => DynamicImage::ImageRgb8(ImageBuffer::from_raw(width, height, samples)?),
-            _ => DynamicImage::ImageRgba8(ImageBuffer::from_raw(width, height, samples)?),
-        })
-    }
-}
-
-impl Level for u16 {
-    fn of(value: f32) -> Self {
-        (value * 65_535.0).round() as u16
-    }
-
-    fn value(self) -> f32 {
-        f32::from(self) / 65_535.0
-    }
-
-    fn picture((width, height): (u32, u32), channels: usize, samples: Vec<Self>) -> Option<DynamicImage> {
-        Some(match channels {
-            1 => DynamicImage::ImageLuma16(ImageBuffer::from_raw(width, height, samples)?),
-            2 => DynamicImage::ImageLumaA16(ImageBuffer::from_raw(width, height, samples)?),
-            3 => DynamicImage::ImageRgb16(ImageBuffer::from_raw(width, height, samples)?),
-            _ => DynamicImage::ImageRgba16(ImageBuffer::from_raw(width, height, samples)?),
-        })
-    }
 }
 
 /// The content of `meta`.

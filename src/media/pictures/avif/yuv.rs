@@ -9,6 +9,9 @@ use ffmpeg_next as ffmpeg;
 use super::boxes::Fault;
 use crate::media::properties::PictureProperties;
 
+/// Red, green and blue, 0 to 1.
+pub(super) type Rgb = [f32; 3];
+
 /// How a frame's samples are laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Layout {
@@ -59,7 +62,7 @@ pub(super) fn rows(
     frame: &frame::Video,
     color: &PictureProperties,
     grey: bool,
-    row: &mut dyn FnMut(usize, &[[f32; 3]]),
+    row: &mut dyn FnMut(usize, &[Rgb]),
 ) -> Result<(), Fault> {
     let layout = Layout::of(frame.format()).ok_or(Fault::Unsupported("its samples are not those of a picture"))?;
     let coefficients = coefficients(color.matrix)?;
