@@ -87,7 +87,7 @@ fn stills_of_another_encoder_are_read() {
         let (second, _) = read(&round_trip(&again, "png"));
         assert_eq!(second.color(), color, "{name}");
         let far = worst(&found, &second);
-        assert!(far <= 6.0, "{name} again: {far}");
+        assert!(far <= most.max(6.0), "{name} again: {far}");
     }
 }
 
