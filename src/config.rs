@@ -179,8 +179,8 @@ pub struct Limits {
     pub width: u32,
     /// Height, pixels, 16 to 32,768. Default: 8,192.
     pub height: u32,
-    /// Width times height, 256 to 268,435,456. Default: 35,389,440 (8192x4320). A lane takes about 0.11 MB for each thousand, so
-    /// more of them need more `worker.lane_memory_mb`.
+    /// Width times height, 256 to 268,435,456. Default: 35,389,440 (8192x4320). A lane takes about 150 MB and 0.11 MB for each thousand,
+    /// so more of them need more `worker.lane_memory_mb`.
     pub pixels: u64,
     /// Frames, 1 to 100,000,000. Default: 2,000,000; ingest takes about 100 bytes for each.
     pub frames: u64,

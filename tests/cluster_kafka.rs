@@ -100,6 +100,46 @@ fn an_assembler_that_is_killed_while_the_clip_is_still_being_cut_is_replaced() {
 }
 
 #[test]
+fn a_folder_of_stills_whose_assembler_is_killed_half_way() {
+    let mut cluster = Cluster::new();
+    let [from, to] = ["photos", "swapped"].map(|name| cluster.bench.path(name));
+    [&from, &to].map(|folder| std::fs::create_dir(folder).unwrap());
+    let stills: Vec<String> =
+        (0..60).map(|number| format!("{number:02}.{}", ["png", "tiff", "jpg"][number % 3])).collect();
+    for (number, still) in stills.iter().enumerate() {
+        let side = 400 + 2 * number;
+        let picture = format!("-f lavfi -i testsrc2=s={side}x300:d=0.04 -frames:v 1 -pix_fmt");
+        let pixels = if still.ends_with("jpg") { "yuvj444p" } else { "rgb24" };
+        cluster.bench.clip(&format!("photos/{still}"), &format!("{picture} {pixels}"));
+    }
+    cluster.start(&["ingest"]);
+    let (assembler, _) = cluster.start(&["assemble"]);
+    let worker = ["worker", "--swapper", "none", "--workers", "1"];
+    let _workers = [cluster.start(&worker), cluster.start(&worker), cluster.start(&worker)];
+    let job = format!("folder-{}", std::process::id());
+    cluster.submit(&json!({
+        "job": job, "sources": [], "target": format!("{}/", location(&from)), "output": format!("{}/", location(&to)),
+        "swap": { "swapper": "none" },
+    }));
+    let there = || std::fs::read_dir(&to).unwrap().count();
+    commands::wait_until("some stills are out", || there() >= 5);
+    run(Command::new("kill").args(["-KILL", &cluster.roles[assembler].0.id().to_string()]));
+    let before = there();
+    let _successor = cluster.spawn(&["assemble"], "off");
+    let done = cluster.follow(&job, |_| {});
+    assert_eq!(done["state"], "done", "{done}");
+    assert!(before < stills.len(), "killed too late");
+    for still in &stills {
+        let (source, output) = (from.join(still), to.join(still));
+        match still.ends_with("jpg") {
+            true => assert_eq!(frame_digests(&output).len(), 1, "{still}"),
+            false => assert_eq!(frame_digests(&output), frame_digests(&source), "{still}"),
+        }
+    }
+    assert_eq!(there(), stills.len(), "nothing else lies there");
+}
+
+#[test]
 fn a_swap_and_a_job_that_is_refused() {
     let mut cluster = Cluster::new();
     let clip = cluster.bench.path("demo.mp4");

@@ -30,7 +30,7 @@ pub struct Limits {
     pub max_width: u32,
     /// Pixels. Default 8192.
     pub max_height: u32,
-    /// Width times height. Default 8192 x 4320: a lane takes about 0.11 MB of memory for each thousand pixels, so 4 GB for these.
+    /// Width times height. Default 8192 x 4320: a lane takes about 150 MB, and 0.11 MB for each thousand pixels, so 4 GB for these.
     pub max_pixels: u64,
     /// Shown frames. Default 2,000,000: nine hours at 60 frames/s; the probe keeps 24 bytes for each.
     pub max_frames: u64,

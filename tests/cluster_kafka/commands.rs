@@ -9,7 +9,7 @@ use crate::cluster::{Cluster, LIMIT, metric, pass};
 use crate::support::{frame_digests, run};
 
 /// Waits until `is_so`; a fault fails the test instead of hanging it.
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
         assert!(began.elapsed() < LIMIT, "{what} does not happen");
