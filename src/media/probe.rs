@@ -53,6 +53,21 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// For a clip that was judged when it was probed, by limits that may be larger than the defaults.
+    pub(super) fn of_judged(clip: &Clip) -> Self {
+        let usual = Self::default();
+        Self {
+            max_width: usual.max_width.max(clip.width).max(clip.height),
+            max_height: usual.max_height.max(clip.width).max(clip.height),
+            max_pixels: usual.max_pixels.max(u64::from(clip.width) * u64::from(clip.height)),
+            max_frames: u64::MAX,
+            max_seconds: u64::MAX,
+            max_bytes: None,
+        }
+    }
+}
+
 /// What a clip is.
 #[derive(Clone, Debug)]
 pub struct Probe {

@@ -16,7 +16,7 @@ use crate::media::probe::Limits;
 /// As [`crate::media::join()`], into a picture of this format.
 pub(in super::super) fn join(request: JoinRequest<'_>, format: Format) -> Result<Joined, MediaError> {
     let JoinRequest { source, clip, chunks, output, cancelled, progress, .. } = request;
-    let limits = Limits::default();
+    let limits = Limits::of_judged(clip);
     let header = format_of(source).map(|found| Header::read(source, found, &limits)).transpose()?;
     let (described, mut originals) = match &header {
         Some(header) => {

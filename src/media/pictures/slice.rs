@@ -32,9 +32,7 @@ pub(in super::super) fn slice(
     dir: &Path,
     on_slice: &mut dyn FnMut(usize, &Path) -> Result<(), MediaError>,
 ) -> Result<(), MediaError> {
-    // It was judged when it was probed, by limits that may be larger than these; the size is that of the plan.
-    let limits =
-        Limits { max_width: clip.width.max(clip.height), max_height: clip.width.max(clip.height), ..Limits::default() };
+    let limits = Limits::of_judged(clip);
     let header = Header::read(path, format, &limits)?;
     let changed = |detail: String| MediaError::SourceChanged { path: path.to_owned(), detail };
     let times = header.times();

@@ -38,11 +38,19 @@ pub struct Trip {
     pub settings: EncodeSettings,
     /// Bytes of rubbish behind each chunk's payload.
     pub footer: usize,
+    pub limits: Limits,
 }
 
 impl Default for Trip {
     fn default() -> Self {
-        Self { chunk: 16, gops_before: 0, keep: Keep::default(), settings: lossless(1), footer: 0 }
+        Self {
+            chunk: 16,
+            gops_before: 0,
+            keep: Keep::default(),
+            settings: lossless(1),
+            footer: 0,
+            limits: Limits::default(),
+        }
     }
 }
 
@@ -103,7 +111,7 @@ pub fn encode_chunk(clip: &Clip, cut: &Cut, slice: &Path, trip: &Trip) -> Result
 
 /// Cuts a clip and encodes its chunks.
 pub fn chunks(source: &Path, dir: &Path, trip: &Trip) -> Result<(Clip, Vec<ChunkFile>), MediaError> {
-    let probe = probe(source, &trip.keep, &Limits::default())?;
+    let probe = probe(source, &trip.keep, &trip.limits)?;
     let cuts = plan(&probe, trip);
     let mut slices = vec![PathBuf::new(); cuts.len()];
     slice(source, &probe.clip, &cuts, dir, &mut |index, path| {

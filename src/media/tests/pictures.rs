@@ -134,6 +134,17 @@ fn large_stills_come_out_bit_by_bit() {
 }
 
 #[test]
+fn what_the_operator_allows_is_allowed_to_the_end() {
+    crate::media::init();
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("wide.png");
+    write(&source, &sample(image::ColorType::Rgb8, Limits::default().max_width + 8, 16), None);
+    let trip = Trip { limits: Limits { max_width: 10_000, ..Limits::default() }, ..lossless(16) };
+    let output = harness::round_trip(&source, "png", &trip).0;
+    assert_same(&read(&source).0, &read(&output).0, &source);
+}
+
+#[test]
 fn stills_become_other_stills() {
     crate::media::init();
     let dir = tempfile::tempdir().unwrap();
