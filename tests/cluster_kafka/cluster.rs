@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -45,12 +45,19 @@ impl Cluster {
         command
     }
 
-    /// Starts a role; returns its number and the address of its metrics.
+    /// Starts a role and waits until it serves its metrics; returns its number and their address.
     pub fn start(&mut self, role: &[&str]) -> (usize, String) {
         let free = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let address = free.local_addr().expect("a bound address").to_string();
         drop(free);
-        self.roles.push(self.spawn(role, &address));
+        let mut started = self.spawn(role, &address);
+        let began = Instant::now();
+        while TcpStream::connect(&address).is_err() {
+            let ended = started.0.try_wait().expect("its state can be asked for");
+            assert!(ended.is_none() && began.elapsed() < LIMIT, "{role:?} serves no metrics: {ended:?}");
+            std::thread::yield_now();
+        }
+        self.roles.push(started);
         (self.roles.len() - 1, address)
     }
 
@@ -108,7 +115,7 @@ impl Cluster {
 
     /// As [`Cluster::follow`], to the end of run `run` or a later one.
     pub fn follow_from_run(&self, job: &str, run: u64, mut each: impl FnMut(&Value)) -> Value {
-        let began = std::time::Instant::now();
+        let began = Instant::now();
         loop {
             let last = self.watch(job, &mut each);
             if last["run"].as_u64() >= Some(run) {
