@@ -294,12 +294,10 @@ fn put_file(target: &Path, body: &Body, expected: &Expected, location: &Location
 /// Removes what writers that were killed have left in an output's folder: no gc goes there. It is of no matter if that fails.
 fn remove_left_beside(target: &Path) {
     let Some(entries) = target.parent().and_then(|folder| fs::read_dir(folder).ok()) else { return };
-    for entry in entries.flatten() {
-        let is_old = entry
-            .metadata()
-            .and_then(|meta| meta.modified())
-            .is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age > LEFT_BEHIND));
-        if is_old && is_staged_name(&entry.file_name()) {
+    // The names first: a folder of stills may hold many files.
+    for entry in entries.flatten().filter(|entry| is_staged_name(&entry.file_name())) {
+        let modified = entry.metadata().and_then(|meta| meta.modified());
+        if modified.is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age > LEFT_BEHIND)) {
             let _ = fs::remove_file(entry.path());
         }
     }
