@@ -76,14 +76,14 @@ fn too_much_damage_fails_with_its_time_unless_it_is_tolerated() {
 }
 
 #[test]
-fn a_file_that_was_cut_off_is_refused_or_ends_with_its_last_whole_frame() {
+fn a_file_that_was_cut_off_is_refused_or_keeps_its_time() {
     let bench = Bench::new();
     let source = bench.test_clip("source.mp4", 100, 25);
-    for (name, how) in [
-        ("front.mp4", "-c copy -movflags +faststart"),
-        ("fragmented.mp4", "-c copy -movflags +frag_keyframe+empty_moov"),
-        ("film.mkv", "-c copy"),
-        ("film.avi", "-c:v mpeg4 -bf 2 -c:a mp3"),
+    for (name, how, expected) in [
+        ("front.mp4", "-c copy -movflags +faststart", 100..=100),
+        ("film.mkv", "-c copy", 97..=100), // of B frames that are lost before one that is there Matroska tells nothing
+        ("film.avi", "-c:v mpeg4 -bf 2 -c:a mp3", 97..=100),
+        ("fragmented.mp4", "-c copy -movflags +frag_keyframe+empty_moov", 25..=75), // tells nothing of what is missing
     ] {
         let clip = bench.clip(name, &format!("-i {} {how}", text(&source)));
         let bytes = std::fs::read(&clip).unwrap();
@@ -95,7 +95,7 @@ fn a_file_that_was_cut_off_is_refused_or_ends_with_its_last_whole_frame() {
 
         let taken = Ran::from(command().args(PASS).arg("--tolerate-damage"));
         let frames = taken.done()["frames"].as_u64().expect("a number");
-        assert!((25..90).contains(&frames), "{name}: {frames}");
+        assert!(expected.contains(&frames), "{name}: {frames}");
         assert!(taken.told().contains("cut off"), "{name}: {}", taken.told());
         let (video, audio) = times(&bench.path("out.mkv"));
         assert_eq!(video.len() as u64, frames, "{name}");

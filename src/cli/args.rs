@@ -123,8 +123,9 @@ pub struct Swap {
     /// Only the first N frames of what is not trimmed (stills by name, of a folder); the audio ends with the last of them
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Output")]
     pub frame_limit: Option<u64>,
-    /// Go on with a clip however damaged it is: broken frames repeat the one before, a file that was cut off ends with its last
-    /// whole frame [default: one broken frame in 20, 25 in a row]; stills of a folder that cannot be read are left out
+    /// Go on with a clip however damaged it is: broken frames repeat the one before, also those that a file which was cut off does
+    /// not have any more, as far as its container tells of them [default: one broken frame in 20, 25 in a row, no file that was cut
+    /// off]; stills of a folder that cannot be read are left out
     #[arg(long, help_heading = "Output")]
     pub tolerate_damage: bool,
 
@@ -173,7 +174,7 @@ pub struct Probe {
     /// Only the first N frames of what is not trimmed
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub frame_limit: Option<u64>,
-    /// Take a file that was cut off up to its last whole frame
+    /// Take a file that was cut off; its last whole frame stands for those that are missing
     #[arg(long)]
     pub tolerate_damage: bool,
     /// Shortest and longest chunk, frames, 1..1000000

@@ -50,9 +50,13 @@ pub struct Clip {
     /// Numbers of the packets that are decoded and never shown (edit lists), in decode order from 0, increasing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hidden: Vec<u64>,
-    /// The file ends before its container says: these are the frames that are whole, and the other streams end with the last.
+    /// The file ends before its container says, and the other streams end with the last frame here, if not before.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,
+    /// Number of the first packet that is not in the file, since it was cut off, in decode order from 0: another frame stands in for
+    /// its own, and for those after it. `packet_pts` says when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_from: Option<u64>,
     /// How players turn the picture, as the container's display matrix says. A mirrored one is turned, then mirrored.
     #[serde(default, skip_serializing_if = "Turn::is_none")]
     pub turn: Turn,
@@ -92,6 +96,7 @@ impl Clip {
             hdr: None,
             hidden: Vec::new(),
             truncated: false,
+            lost_from: None,
             turn: Turn::None,
             stills,
         }

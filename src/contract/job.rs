@@ -72,8 +72,9 @@ pub struct Job {
     /// Only the first so many frames of what is not trimmed; the audio ends with the last of them. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frame_limit: Option<u64>,
-    /// Whether a clip may be damaged without limit: broken frames repeat the one before however many they are, and a file that was cut
-    /// off is taken up to its last whole frame. Default: false, which accepts one broken frame in 20, at most 25 in a row.
+    /// Whether a clip may be damaged without limit: broken frames repeat the one before however many they are, also those that a file
+    /// which was cut off does not have any more, as far as its container tells of them (an MP4's index in front, Matroska, AVI).
+    /// Default: false, which accepts one broken frame in 20, at most 25 in a row, and refuses files that were cut off.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tolerate_damage: bool,
     /// Free text for the producer's own use; carried into the manifest.

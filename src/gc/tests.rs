@@ -52,6 +52,7 @@ impl Planned {
             hdr: None,
             hidden: Vec::new(),
             truncated: false,
+            lost_from: None,
             turn: crate::frame::Turn::None,
             stills: Vec::new(),
         };

@@ -191,6 +191,9 @@ impl SliceDecoder {
         let is_wanted = packet.pts().is_none_or(|pts| pts >= self.wanted_from);
         self.decoder.skip_frame(if is_wanted { Discard::Default } else { Discard::NonReference });
         self.packets += 1;
+        if packet.is_corrupt() {
+            return Ok(Err(ffmpeg::Error::InvalidData)); // there is nothing in it
+        }
         Ok(self.decoder.send_packet(&packet))
     }
 

@@ -22,6 +22,7 @@ mod integrity;
 mod join;
 mod log;
 mod memory;
+mod missing;
 mod nut;
 mod pad;
 mod picture_watch;

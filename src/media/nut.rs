@@ -27,6 +27,8 @@ const PICTURE: &str = "picture";
 const TICK: &str = "tick";
 /// Metadata: numbers of the packets that are decoded and not shown, in the file's order from 0, `3,4`; left out if there are none.
 const HIDDEN: &str = "hidden";
+/// Metadata: number of the first packet whose content was not in the clip's file, nor that of those after it; left out if all was.
+const LOST_FROM: &str = "lost_from";
 
 /// A NUT file in the making.
 pub(super) struct NutWriter {
@@ -47,14 +49,23 @@ pub(super) struct NutHeader<'a> {
     pub properties: &'a PictureProperties,
 }
 
+/// Packets that are not as others, by their numbers in the file, from 0.
+#[derive(Debug, Default)]
+pub(super) struct Marks {
+    /// Decoded and not shown.
+    pub hidden: Vec<u64>,
+    /// The first whose content is not there, nor that of any after it.
+    pub lost_from: Option<u64>,
+}
+
 impl NutWriter {
     /// Creates the file, or empties it, and writes the header.
     pub(super) fn create(path: &Path, header: NutHeader<'_>) -> Result<Self, MediaError> {
-        Self::create_with_hidden(path, header, &[])
+        Self::create_marked(path, header, &Marks::default())
     }
 
-    /// As [`NutWriter::create`]; the packets with the numbers `hidden` will not be shown.
-    pub(super) fn create_with_hidden(path: &Path, header: NutHeader<'_>, hidden: &[u64]) -> Result<Self, MediaError> {
+    /// As [`NutWriter::create`], where not all packets are as others.
+    pub(super) fn create_marked(path: &Path, header: NutHeader<'_>, marks: &Marks) -> Result<Self, MediaError> {
         let failed = |reason: String| MediaError::File { action: "create", path: path.to_owned(), reason };
         let file = File::create(path).map_err(|error| failed(error.to_string()))?;
         let Ratio { num, den } = header.time_base;
@@ -76,9 +87,12 @@ impl NutWriter {
             let mut metadata = ffmpeg::Dictionary::new();
             metadata.set(PICTURE, &header.properties.to_string());
             metadata.set(TICK, &format!("{num}/{den}"));
-            if !hidden.is_empty() {
-                let numbers: Vec<String> = hidden.iter().map(u64::to_string).collect();
+            if !marks.hidden.is_empty() {
+                let numbers: Vec<String> = marks.hidden.iter().map(u64::to_string).collect();
                 metadata.set(HIDDEN, &numbers.join(","));
+            }
+            if let Some(number) = marks.lost_from {
+                metadata.set(LOST_FROM, &number.to_string());
             }
             output.set_metadata(metadata);
             output.write_header()?;
@@ -175,8 +189,7 @@ pub(super) struct NutReader {
     pub properties: PictureProperties,
     /// NUT's ticks per tick of the clip.
     scale: i64,
-    /// Numbers of packets that are not shown.
-    hidden: Vec<u64>,
+    marks: Marks,
     /// Packets read.
     packets: u64,
 }
@@ -193,6 +206,7 @@ impl NutReader {
         let time_base = metadata(TICK).as_deref().and_then(parse_ratio);
         let hidden = metadata(HIDDEN).unwrap_or_default();
         let hidden = hidden.split(',').filter_map(|number| number.parse().ok()).collect();
+        let marks = Marks { hidden, lost_from: metadata(LOST_FROM).and_then(|number| number.parse().ok()) };
         let (Some(properties), Some(time_base), Some(mut stream)) = (properties, time_base, input.stream_mut(0)) else {
             return Err(failed("it is not one of our slices or chunks".to_owned()));
         };
@@ -200,7 +214,7 @@ impl NutReader {
         unsafe { properties.mark_stream(stream.as_mut_ptr()) };
         let scale = ticks_per_tick(time_base, stream.time_base());
         let scale = scale.ok_or_else(|| failed("its time base does not divide its clip's".to_owned()))?;
-        Ok(Self { input, path: path.to_owned(), time_base, properties, scale, hidden, packets: 0 })
+        Ok(Self { input, path: path.to_owned(), time_base, properties, scale, marks, packets: 0 })
     }
 
     /// Codec, size, extradata, and what the source's container said about its pictures.
@@ -208,7 +222,8 @@ impl NutReader {
         self.input.stream(0).expect("checked when opened").parameters()
     }
 
-    /// The next packet, its PTS in ticks of the clip; no DTS; marked if it is not shown. `None` after the last.
+    /// The next packet, its PTS in ticks of the clip; no DTS; marked if it is not shown, and as corrupt if its
+    /// content is not there. `None` after the last.
     pub(super) fn next(&mut self) -> Result<Option<Packet>, MediaError> {
         let failed = |reason: String| MediaError::File { action: "read", path: self.path.clone(), reason };
         let read = input::next_packet(&mut self.input).map_err(|error| failed(reason(error)))?;
@@ -221,9 +236,16 @@ impl NutReader {
         }
         packet.set_dts(None);
         packet.set_duration(0);
-        if self.hidden.contains(&self.packets) {
-            // SAFETY: the packet is ours. Decoders keep back the frames of packets with this flag.
-            unsafe { (*packet.as_mut_ptr()).flags |= ffi::AV_PKT_FLAG_DISCARD };
+        let is_lost = self.marks.lost_from.is_some_and(|first| self.packets >= first);
+        for (is_marked, flag) in [
+            // Decoders keep back the frames of such packets.
+            (self.marks.hidden.contains(&self.packets), ffi::AV_PKT_FLAG_DISCARD),
+            (is_lost, ffi::AV_PKT_FLAG_CORRUPT),
+        ] {
+            if is_marked {
+                // SAFETY: the packet is ours.
+                unsafe { (*packet.as_mut_ptr()).flags |= flag };
+            }
         }
         self.packets += 1;
         Ok(Some(packet))

@@ -15,7 +15,7 @@ use super::clock::VideoClock;
 use super::error::MediaError;
 use super::picture_watch::PictureWatch;
 use super::properties::{Appearance, Orientation, PictureProperties};
-use super::{hdr, input, integrity, nut, pictures, times};
+use super::{hdr, input, missing, nut, pictures, times};
 use crate::contract::{Clip, Keep, PacketInfo, Ratio};
 use crate::frame::Turn;
 
@@ -95,7 +95,8 @@ pub fn probe(path: &Path, keep: &Keep, limits: &Limits) -> Result<Probe, MediaEr
     look(path, keep, limits, false)
 }
 
-/// As [`probe`], but a file that was cut off is taken up to its last whole frame.
+/// As [`probe`], but a file that was cut off is taken: its last whole frame stands in for those that are missing, as far as its
+/// container tells of them.
 ///
 /// # Errors
 /// As [`probe`]; [`Truncated`](MediaError::Truncated) only where nothing can be read, since the container's index is missing.
@@ -120,7 +121,7 @@ fn look(path: &Path, keep: &Keep, limits: &Limits, tolerant: bool) -> Result<Pro
     let mut read = read_packets(&mut input, &stream, limits)?;
     let missing = match read.ended_by.take() {
         Some(error) => Some(format!("its packets end with {}", input::reason(error))),
-        None => missing_end(&input, &stream, path)?,
+        None => missing::end(&input, stream.index, path)?,
     };
     let truncated = missing.is_some();
     if let Some(detail) = missing {
@@ -131,11 +132,13 @@ fn look(path: &Path, keep: &Keep, limits: &Limits, tolerant: bool) -> Result<Pro
         read.damaged -= (read.packets.len() - read.whole) as u64; // they are left out, and all of them are
         read.packets.truncate(read.whole);
         read.last_shown_duration = 0;
-        let end = last_good.map(|seconds| format!(", which is shown at {seconds:.3} s")).unwrap_or_default();
-        warnings.push(format!("the file is cut off ({detail}); it is taken up to its last whole frame{end}"));
+        let end =
+            last_good.map(|seconds| format!("; its last whole frame is shown at {seconds:.3} s")).unwrap_or_default();
+        warnings.push(format!("the file is cut off: {detail}{end}"));
     }
     let restarts = std::mem::take(&mut read.restarts);
-    let packet_pts = match read.is_timed() {
+    let is_timed = read.is_timed();
+    let mut packet_pts = match is_timed {
         true if restarts.is_empty() => Vec::new(),
         true => {
             warnings.push(format!("the clip's clock starts anew ({} times); its times go on", restarts.len()));
@@ -155,6 +158,28 @@ fn look(path: &Path, keep: &Keep, limits: &Limits, tolerant: bool) -> Result<Pro
             made
         }
     };
+    let lost_from = read.packets.len() as u64;
+    if truncated {
+        let shown: Vec<i64> = read.shown().collect();
+        let rest = missing::Rest {
+            path,
+            stream: stream.index,
+            packets: &read.packets,
+            is_timed,
+            time_base: stream.time_base,
+            frame_rate: stream.frame_rate(&shown, stream.seconds(&shown)),
+            max_frames: limits.max_frames,
+        };
+        let lost = rest.lost_packets(&input)?;
+        read.packets.extend(lost);
+    }
+    let is_held = read.packets.len() as u64 > lost_from;
+    if is_held {
+        packet_pts = read.packets.iter().map(|packet| packet.pts).collect();
+        let frames = read.packets[lost_from as usize..].iter().filter(|packet| !packet.hidden).count();
+        warnings
+            .push(format!("{frames} frames are missing at the file's end; the last whole one is shown in their place"));
+    }
     if read.damaged > 0 {
         warnings.push(format!(
             "packets of the video that are marked as damaged: {}; what can be decoded of them is shown",
@@ -167,8 +192,7 @@ fn look(path: &Path, keep: &Keep, limits: &Limits, tolerant: bool) -> Result<Pro
     if shown.is_empty() {
         return Err(MediaError::NoFrames { path: path.to_owned() });
     }
-    let ticks_per_second = f64::from(stream.time_base.den) / f64::from(stream.time_base.num);
-    let seconds = (shown[shown.len() - 1] - shown[0]) as f64 / ticks_per_second;
+    let seconds = stream.seconds(&shown);
     over_limit("number of frames", shown.len() as u64, limits.max_frames)?;
     over_limit("length in seconds", seconds.ceil() as u64, limits.max_seconds)?;
 
@@ -181,7 +205,7 @@ fn look(path: &Path, keep: &Keep, limits: &Limits, tolerant: bool) -> Result<Pro
     let last_duration = match shown.get(kept.end) {
         Some(next) => next - shown[last],
         // What a file that was cut off says of its end is not so.
-        None => stream.last_duration(shown[last], read.last_shown_duration, frame_rate, !truncated),
+        None => stream.last_duration(shown[last], read.last_shown_duration, frame_rate, !truncated || is_held),
     };
     let is_cut_before_end = kept.end < shown.len();
     let mut pts = shown;
@@ -207,6 +231,7 @@ fn look(path: &Path, keep: &Keep, limits: &Limits, tolerant: bool) -> Result<Pro
         hdr: hdr::of_clip(path, stream.index)?,
         hidden: (0..).zip(&read.packets).filter(|(_, packet)| packet.hidden).map(|(number, _)| number).collect(),
         truncated: truncated && !(keep.has_end() && is_cut_before_end),
+        lost_from: is_held.then_some(lost_from),
         turn: Turn::nearest(orientation.rotation),
         stills: Vec::new(),
     };
@@ -298,6 +323,13 @@ impl VideoStream {
             ));
         }
         warnings
+    }
+
+    /// From the first to the last of these times.
+    fn seconds(&self, shown: &[i64]) -> f64 {
+        let (first, last) = (shown.iter().min(), shown.iter().max());
+        let ticks = last.unwrap_or(&0) - first.unwrap_or(&0);
+        ticks as f64 * f64::from(self.time_base.num) / f64::from(self.time_base.den)
     }
 
     /// As the container says, or as the frames' times show.
@@ -417,33 +449,6 @@ fn read_packets(input: &mut Input, stream: &VideoStream, limits: &Limits) -> Res
         }
         // Twice: hidden packets count too, but a file that never ends must not fill the memory.
         over_limit("number of frames", read.packets.len() as u64 / 2, limits.max_frames)?;
-    }
-}
-
-/// What is missing at the file's end, by what its container promises.
-fn missing_end(input: &Input, stream: &VideoStream, path: &Path) -> Result<Option<String>, MediaError> {
-    let unreadable = |source| MediaError::Unreadable { path: path.to_owned(), source };
-    let length = path.metadata().map_err(unreadable)?.len();
-    Ok(match integrity::cut_off(path).map_err(unreadable)? {
-        Some(detail) => Some(detail),
-        None if input.format().name().contains("mp4") => {
-            integrity::shorter("its sample table", last_indexed_byte(input, stream.index), length)
-        }
-        None => None,
-    })
-}
-
-/// One past the last byte that the container's index names.
-fn last_indexed_byte(input: &Input, stream: usize) -> u64 {
-    let stream = input.stream(stream).expect("the stream was found in this input");
-    // SAFETY: the stream lives as long as `input`, and the entries until it is read further.
-    unsafe {
-        let stream = stream.as_ptr().cast_mut();
-        (0..ffi::avformat_index_get_entries_count(stream))
-            .filter_map(|entry| ffi::avformat_index_get_entry(stream, entry).as_ref())
-            .map(|entry| u64::try_from(entry.pos + i64::from(entry.size())).unwrap_or(0))
-            .max()
-            .unwrap_or(0)
     }
 }
 

@@ -11,7 +11,7 @@ use ffmpeg_next as ffmpeg;
 
 use super::error::MediaError;
 use super::input;
-use super::nut::{NutHeader, NutWriter};
+use super::nut::{Marks, NutHeader, NutWriter};
 use super::pictures;
 use super::properties::PictureProperties;
 use crate::contract::{Clip, Cut};
@@ -25,6 +25,8 @@ const OPEN_SLICES: usize = 64;
 ///
 /// `cuts` are in order: `first_packet` does not decrease. (`last_packet` may: a last chunk that begins with a picture which was decoded
 /// before those that are shown before it ends before them.)
+///
+/// Packets that the clip has lost ([`Clip::lost_from`]) have their places in the slices, and nothing in them.
 ///
 /// # Errors
 /// [`MediaError::SourceChanged`] if the file is not the one that was probed, [`MediaError::File`] if a slice cannot be
@@ -83,6 +85,7 @@ fn pass(
 ) -> Result<(), MediaError> {
     let mut input = input::open_clip(path)?;
     let changed = |detail: String| MediaError::SourceChanged { path: path.to_owned(), detail };
+    let ended = |number: u64| changed(format!("it ends after {number} video packets"));
     let time_base = input.stream(clip.stream).map(|stream| stream.time_base());
     if time_base != Some(ffmpeg::Rational::new(clip.time_base.num, clip.time_base.den)) {
         return Err(changed(format!("stream {} is not the video it was", clip.stream)));
@@ -93,21 +96,27 @@ fn pass(
     let mut open: Vec<OpenSlice> = Vec::new();
     let mut number = 0; // of the packet, in decode order
     while !(waiting.is_empty() && open.is_empty()) {
-        let packet = input::next_packet(&mut input).map_err(|error| changed(input::reason(error)))?;
-        let Some(mut packet) = packet else {
-            return Err(changed(format!("it ends after {number} video packets")));
+        let (mut packet, pts) = match clip.lost_from {
+            Some(lost) if number >= lost => {
+                let pts = clip.packet_pts.get(number as usize).copied();
+                (Packet::copy(&[0]), pts.ok_or_else(|| ended(number))?)
+            }
+            _ => {
+                let packet = input::next_packet(&mut input).map_err(|error| changed(input::reason(error)))?;
+                let packet = packet.ok_or_else(|| ended(number))?;
+                if packet.stream() != clip.stream {
+                    continue;
+                }
+                let own = clip.packet_pts.get(number as usize).copied().or(packet.pts());
+                (packet, own.ok_or_else(|| changed(format!("video packet {number} has no time")))?)
+            }
         };
-        if packet.stream() != clip.stream {
-            continue;
-        }
         while let Some((index, cut)) = waiting.pop_front_if(|(_, cut)| cut.first_packet <= number) {
             if !packet.is_key() {
                 return Err(changed(format!("video packet {number} is no keyframe")));
             }
             open.push(start(&input, clip, index, cut, dir)?);
         }
-        let own = clip.packet_pts.get(number as usize).copied();
-        let Some(pts) = own.or(packet.pts()) else { return Err(changed(format!("video packet {number} has no time"))) };
         for slice in open.iter_mut().filter(|slice| number <= slice.cut.last_packet) {
             slice.write(&mut packet, number, pts).map_err(|error| {
                 error.unwrap_or_else(|| changed(format!("video packet {number} lies before its slice's first time")))
@@ -133,7 +142,8 @@ fn start(input: &Input, clip: &Clip, index: usize, cut: Cut, dir: &Path) -> Resu
     let within = clip.hidden.partition_point(|packet| *packet < cut.first_packet)
         ..clip.hidden.partition_point(|packet| *packet <= cut.last_packet);
     let hidden: Vec<u64> = clip.hidden[within].iter().map(|packet| packet - cut.first_packet).collect();
-    let writer = NutWriter::create_with_hidden(&path, header, &hidden)?;
+    let lost_from = clip.lost_from.filter(|lost| *lost <= cut.last_packet).map(|lost| lost - cut.first_packet);
+    let writer = NutWriter::create_marked(&path, header, &Marks { hidden, lost_from })?;
     Ok(OpenSlice { index, cut, path, writer })
 }
 

@@ -83,6 +83,7 @@ mod tests {
             hdr: None,
             hidden: Vec::new(),
             truncated: false,
+            lost_from: None,
             turn: crate::frame::Turn::None,
             stills: Vec::new(),
         }

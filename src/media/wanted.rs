@@ -10,7 +10,7 @@
 //! (`AV_FRAME_FLAG_CORRUPT`). Frames after it that the decoder takes for whole are shown, as every player does, although they may
 //! show traces of it up to the next keyframe. What a decoder does not notice (HEVC hides most of its errors) is shown too. A mark
 //! that the container puts on a packet (MPEG-TS: a gap in its counter) counts for nothing by itself: at the seams of clips that were
-//! put together such packets are whole.
+//! put together such packets are whole. Packets that a file which was cut off does not have any more are broken, too.
 
 use std::cmp::Ordering;
 use std::ops::RangeInclusive;

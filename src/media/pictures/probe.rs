@@ -59,6 +59,7 @@ pub(in super::super) fn probe(path: &Path, keep: &Keep, limits: &Limits) -> Resu
         hdr: None,
         hidden: Vec::new(),
         truncated: false,
+        lost_from: None,
         turn: Turn::None,
         stills: Vec::new(),
     };

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::harness::{Trip, ffprobe, make, plan, value};
 use crate::contract::Keep;
 use crate::frame::{Pixels as _, Planes};
-use crate::media::{Limits, MediaError, Probe, Shows, WantedFrames, probe, slice};
+use crate::media::{Limits, MediaError, Probe, Shows, WantedFrames, probe, probe_tolerant, slice};
 
 /// A packet of the video stream, in the file.
 struct Place {
@@ -146,6 +146,37 @@ fn broken_frames_are_replaced_by_a_neighbour_whatever_the_cut() {
                     "{case}, chunks of {chunk}, {threads} threads: {differ:?}"
                 );
             }
+        }
+    }
+}
+
+#[test]
+fn what_a_file_lost_at_its_end_shows_its_last_whole_frame_whatever_the_cut() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, codec) in [
+        ("h264.mp4", "-c:v libx264 -preset veryfast -g 25 -bf 3"),
+        ("hevc.mp4", "-c:v libx265 -preset ultrafast -x265-params log-level=error:keyint=25:bframes=3"),
+        ("vp9.mkv", "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 25"),
+        ("mjpeg.avi", "-c:v mjpeg -pix_fmt yuvj420p -q:v 4"),
+        ("raw.avi", "-c:v rawvideo"),
+    ] {
+        let clip = make(dir.path(), name, &format!("{SOURCE} {codec} -movflags +faststart"));
+        let whole = frames(&clip, &look(&clip), 75, 1).unwrap();
+        let bytes = std::fs::read(&clip).unwrap();
+        std::fs::write(&clip, &bytes[..bytes.len() * 7 / 10]).unwrap();
+        let probe = probe_tolerant(&clip, &Keep::default(), &Limits::default()).unwrap();
+        let lost = probe.clip.lost_from.unwrap_or_else(|| panic!("{name}: {:?}", probe.warnings)) as usize;
+        assert_eq!(probe.clip.pts.last(), whole.last().map(|frame| &frame.0), "{name}");
+        let found = frames(&clip, &probe, 75, 1).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let there = found.iter().filter(|frame| frame.2 == Shows::Own).count();
+        assert!((lost - 4..=lost).contains(&there), "{name}: {there} whole, {lost} packets are there");
+        let standing = found.iter().rev().take_while(|frame| frame.2 == Shows::Neighbour);
+        let last = found.iter().rfind(|frame| frame.2 == Shows::Own).expect("a whole frame");
+        assert!(standing.map(|frame| frame.1).all(|picture| picture == last.1), "{name}: the last whole one stands");
+        assert!(whole.contains(last), "{name}: and is the source's");
+        for (chunk, threads) in [(75, 4), (25, 1), (16, 1), (7, 2)] {
+            let other = frames(&clip, &probe, chunk, threads).unwrap();
+            assert_eq!(found, other, "{name}: chunks of {chunk}, {threads} threads");
         }
     }
 }

@@ -290,33 +290,67 @@ fn what_reaches_out_reaches_nothing() {
 }
 
 #[test]
-fn a_clip_that_was_cut_off_is_taken_up_to_its_last_whole_frame_if_that_is_asked_for() {
+fn a_clip_that_was_cut_off_keeps_the_times_that_its_container_tells_if_that_is_asked_for() {
+    /// What a container tells of what is missing.
+    #[derive(PartialEq)]
+    enum Tells {
+        /// The time of each frame.
+        Times,
+        /// How long the video is.
+        Length,
+        /// The times of its last fragment's frames.
+        Some,
+        Nothing,
+    }
     let dir = tempfile::tempdir().unwrap();
-    let source = make(dir.path(), "cfr.mp4", &recipe("cfr.mp4").arguments);
-    make(dir.path(), "front.mp4", "-i {dir}/cfr.mp4 -c copy -movflags +faststart");
-    make(dir.path(), "fragmented.mp4", "-i {dir}/cfr.mp4 -c copy -movflags +frag_keyframe+empty_moov");
-    make(dir.path(), "film.mkv", "-i {dir}/cfr.mp4 -c copy");
-    make(dir.path(), "film.ts", "-i {dir}/cfr.mp4 -c copy");
-    make(dir.path(), "film.avi", "-i {dir}/cfr.mp4 -c:v mpeg4 -bf 2 -c:a mp3");
-    let all = probe(&source, &Keep::default(), &Limits::default()).unwrap().clip.pts.len();
-    for (name, knows_its_end) in
-        [("front.mp4", true), ("fragmented.mp4", true), ("film.mkv", true), ("film.ts", false), ("film.avi", true)]
-    {
-        let path = dir.path().join(name);
+    make(dir.path(), "cfr.mp4", &recipe("cfr.mp4").arguments);
+    make(dir.path(), "vfr.mp4", &recipe("vfr-jitter.mp4").arguments);
+    for (name, arguments, tells) in [
+        ("front.mp4", "-i {dir}/cfr.mp4 -c copy -movflags +faststart", Tells::Times),
+        ("times.mp4", "-i {dir}/vfr.mp4 -c copy -movflags +faststart", Tells::Times),
+        ("edited.mov", "-ss 0.5 -i {dir}/cfr.mp4 -c copy -movflags +faststart", Tells::Times),
+        ("film.mkv", "-i {dir}/cfr.mp4 -c copy", Tells::Length),
+        ("film.avi", "-i {dir}/cfr.mp4 -c:v mpeg4 -bf 0 -c:a mp3", Tells::Length),
+        ("fragmented.mp4", "-i {dir}/cfr.mp4 -c copy -movflags +frag_keyframe+empty_moov", Tells::Some),
+        ("film.ts", "-i {dir}/cfr.mp4 -c copy", Tells::Nothing),
+    ] {
+        let path = make(dir.path(), name, arguments);
+        let whole = probe(&path, &Keep::default(), &Limits::default()).unwrap().clip;
+        let all = whole.pts.len();
+        let is_told = tells != Tells::Nothing;
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(&path, &bytes[..bytes.len() * 6 / 10]).unwrap();
-        if knows_its_end {
+        if is_told {
             assert!(matches!(refusal(&path), MediaError::Truncated { last_good: Some(_), .. }), "{name}");
         }
         let found =
             probe_tolerant(&path, &Keep::default(), &Limits::default()).unwrap_or_else(|e| panic!("{name}: {e}"));
         let clip = &found.clip;
-        assert_eq!(clip.truncated, knows_its_end, "{name}");
-        assert_eq!(found.warnings.iter().any(|warning| warning.contains("cut off")), knows_its_end, "{name}");
-        let frames = clip.pts.len();
-        assert!((all / 4..all * 3 / 4).contains(&frames), "{name}: {frames} of {all} frames");
-        let usual = clip.pts[1] - clip.pts[0];
-        assert!(clip.last_duration <= 2 * usual, "{name}: the last frame lasts {} ticks", clip.last_duration);
+        assert_eq!(clip.truncated, is_told, "{name}");
+        assert_eq!(found.warnings.iter().any(|warning| warning.contains("cut off")), clip.truncated, "{name}");
+        let there = clip.lost_from.map_or(clip.pts.len(), |lost| lost as usize);
+        assert!((all / 4..all * 3 / 4).contains(&there), "{name}: {there} of {all} frames are there");
+        assert_eq!(clip.lost_from.is_some(), is_told, "{name}");
+        match tells {
+            Tells::Times => assert_eq!((&clip.pts, clip.last_duration), (&whole.pts, whole.last_duration), "{name}"),
+            // B frames that were lost between those that are there are not known of.
+            Tells::Length => {
+                assert!((all - 3..=all).contains(&clip.pts.len()), "{name}: {} of {all} frames", clip.pts.len());
+                assert!(clip.pts.iter().all(|pts| whole.pts.contains(pts)), "{name}");
+                assert_eq!(clip.pts.last(), whole.pts.last(), "{name}");
+            }
+            Tells::Some | Tells::Nothing => {
+                assert!(clip.pts.iter().all(|pts| whole.pts.contains(pts)), "{name}");
+                let usual = clip.pts[1] - clip.pts[0];
+                assert!(clip.last_duration <= 2 * usual, "{name}: the last lasts {} ticks", clip.last_duration);
+            }
+        }
+        let is_said = found.warnings.iter().any(|warning| warning.contains("frames are missing at the file's end"));
+        assert_eq!(is_said, is_told, "{name}: {:?}", found.warnings);
+
+        let few = Limits { max_frames: there as u64 + 2, ..Limits::default() };
+        let limited = probe_tolerant(&path, &Keep::default(), &few);
+        assert_eq!(matches!(limited, Err(MediaError::OverLimit { .. })), is_told, "{name}: {limited:?}");
     }
     let back = make(dir.path(), "back.mp4", "-i {dir}/cfr.mp4 -c copy");
     let bytes = std::fs::read(&back).unwrap();
