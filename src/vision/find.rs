@@ -2,7 +2,7 @@
 
 use crate::frame::YuvRef;
 
-use super::builtin::Catalog;
+use super::catalog::Catalog;
 use super::detect::Detector;
 use super::error::VisionError;
 use super::mesh::{ANCHOR_PASSES, MeshNet, PORTRAIT_PASSES};

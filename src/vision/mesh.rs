@@ -2,8 +2,8 @@
 
 use crate::frame::YuvRef;
 
-use super::builtin::Catalog;
 use super::card::{Colour, Layout, Role};
+use super::catalog::Catalog;
 use super::crop;
 use super::error::VisionError;
 use super::geometry::{CROP_SIDE, Crop, Point};
@@ -41,7 +41,7 @@ impl MeshNet {
     /// As [`Network::load`]; [`VisionError::Card`] if the card asks for another kind of input.
     pub fn load(catalog: &Catalog, execution: &Execution) -> Result<Self, VisionError> {
         let model = catalog.of_role(Role::Landmarks)?;
-        let (card, picture) = (&model.card, &model.card.picture);
+        let (card, picture) = (&model.card, model.card.picture()?);
         let shape: [usize; 4] = card.fixed_input(0)?;
         let is_as_sampled = picture.colour == Colour::Rgb && picture.layout == Layout::Nchw && picture.mean == [0.0; 3];
         if !is_as_sampled || shape != [1, 3, CROP_SIDE as usize, CROP_SIDE as usize] {
@@ -56,7 +56,7 @@ impl MeshNet {
         Ok(Self {
             points: card.output_index("conv2d_21")?,
             presence: card.output_index("conv2d_31")?,
-            gain: picture.scale,
+            gain: picture.scale.each()[0],
             input: vec![0.0; shape.iter().product()],
             shape,
             network: Network::load(model, execution)?,

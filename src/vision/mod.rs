@@ -8,8 +8,10 @@
 //! numbers (as OpenCV). A phone's picture may be stored turned ([`crate::frame::Turn`]): [`detect`] looks at it as it is
 //! shown, and the forehead's hair is looked for above the face as shown; the rest goes by landmarks and knows no up.
 
-pub mod builtin;
+pub mod aligned;
 pub mod card;
+pub mod catalog;
+pub mod contract;
 pub mod crop;
 pub mod detect;
 pub mod embed;
@@ -18,6 +20,7 @@ pub mod find;
 pub mod geometry;
 pub mod mesh;
 pub mod model;
+pub mod onnx;
 mod resample;
 pub mod rgb;
 pub mod scene;
@@ -28,7 +31,7 @@ pub mod track;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use builtin::{Catalog, Model};
+pub use catalog::{Catalog, Model};
 pub use error::VisionError;
 pub use find::{DetectedFace, TrackNets, detect_and_mesh};
 pub use model::{Execution, Provider};

@@ -10,11 +10,11 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use ort::environment::Environment;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
-use ort::session::{Session, SessionOutputs};
-use ort::value::{Outlet, TensorElementType, TensorRef};
+use ort::session::{Session, SessionInputValue, SessionOutputs};
+use ort::value::{DynValue, Outlet, TensorElementType, TensorRef, Value};
 
-use super::builtin::Model;
 use super::card::{Card, Dimension, Element, TensorSpec};
+use super::catalog::{Model, Weights};
 use super::error::VisionError;
 
 /// One environment per process, for its whole life.
@@ -96,7 +96,9 @@ pub struct Tensor<'a> {
 pub struct Network {
     id: String,
     session: Session,
+    /// Names in the file, in the order of the card.
     inputs: Vec<String>,
+    elements: Vec<Element>,
     outputs: Vec<String>,
 }
 
@@ -116,13 +118,15 @@ impl Network {
     pub fn load(model: &Model, execution: &Execution) -> Result<Self, VisionError> {
         let card = &model.card;
         let environment = ENVIRONMENT.get().ok_or(VisionError::NotInitialised)?;
-        let session = builder(environment, execution)
-            .and_then(|mut builder| builder.commit_from_memory(model.bytes))
-            .map_err(|error| network_error("load", &card.id, &error))?;
-        check_tensors(card, "input", &card.inputs, session.inputs())?;
-        check_tensors(card, "output", &card.outputs, session.outputs())?;
-        let names = |specs: &[TensorSpec]| specs.iter().map(|spec| spec.name.clone()).collect();
-        Ok(Self { id: card.id.clone(), inputs: names(&card.inputs), outputs: names(&card.outputs), session })
+        let session = builder(environment, execution).and_then(|mut builder| match &model.weights {
+            Weights::Builtin(bytes) => builder.commit_from_memory(bytes),
+            Weights::File(path) => builder.commit_from_file(path),
+        });
+        let session = session.map_err(|error| network_error("load", &card.id, &error))?;
+        let inputs = find_tensors(card, "input", &card.inputs, session.inputs())?;
+        let outputs = find_tensors(card, "output", &card.outputs, session.outputs())?;
+        let elements = card.inputs.iter().map(|spec| spec.element).collect();
+        Ok(Self { id: card.id.clone(), inputs, elements, outputs, session })
     }
 
     /// Runs once; `inputs` in the order of the card.
@@ -133,10 +137,9 @@ impl Network {
         let id = self.id.as_str();
         let fail = |error| network_error("run", id, &error);
         let mut named = Vec::with_capacity(inputs.len());
-        for (name, input) in self.inputs.iter().zip(inputs) {
-            let shape: Vec<i64> = input.shape.iter().map(|&size| size as i64).collect();
-            let view = TensorRef::from_array_view((shape, input.data)).map_err(fail)?;
-            named.push((Cow::Borrowed(name.as_str()), view));
+        for ((name, element), input) in self.inputs.iter().zip(&self.elements).zip(inputs) {
+            let value = value_of(*element, input).map_err(fail)?;
+            named.push((Cow::Borrowed(name.as_str()), value));
         }
         let values = self.session.run(named).map_err(fail)?;
         Ok(Outputs { id, names: &self.outputs, values })
@@ -149,14 +152,54 @@ impl Outputs<'_> {
     /// # Errors
     /// [`VisionError::Network`] if there is no such output.
     pub fn get(&self, index: usize) -> Result<&[f32], VisionError> {
+        let (_, elements) =
+            self.value(index)?.try_extract_tensor::<f32>().map_err(|error| network_error("run", self.id, &error))?;
+        Ok(elements)
+    }
+
+    /// The elements of output `index` of the card as floats, whatever their type: `expected` of them, every one finite.
+    ///
+    /// # Errors
+    /// [`VisionError::Network`] if there is no such output, or it is of another size, or holds what is no number.
+    pub fn finite(&self, index: usize, expected: usize) -> Result<Cow<'_, [f32]>, VisionError> {
+        let value = self.value(index)?;
+        let fail = |error| network_error("run", self.id, &error);
+        let elements: Cow<'_, [f32]> = match value.dtype().tensor_type() {
+            Some(TensorElementType::Float16) => {
+                let (_, elements) = value.try_extract_tensor::<half::f16>().map_err(fail)?;
+                elements.iter().map(|element| element.to_f32()).collect::<Vec<_>>().into()
+            }
+            Some(TensorElementType::Float64) => {
+                let (_, elements) = value.try_extract_tensor::<f64>().map_err(fail)?;
+                elements.iter().map(|&element| element as f32).collect::<Vec<_>>().into()
+            }
+            Some(TensorElementType::Int64) => {
+                let (_, elements) = value.try_extract_tensor::<i64>().map_err(fail)?;
+                elements.iter().map(|&element| element as f32).collect::<Vec<_>>().into()
+            }
+            _ => value.try_extract_tensor::<f32>().map_err(fail)?.1.into(),
+        };
+        let wrong = |what: String| VisionError::Network {
+            action: "run",
+            id: self.id.to_owned(),
+            reason: format!("output {} {what}", self.names[index]),
+        };
+        if elements.len() != expected {
+            return Err(wrong(format!("has {} elements (expected {expected})", elements.len())));
+        }
+        match elements.iter().position(|element| !element.is_finite()) {
+            Some(place) => Err(wrong(format!("is {} at element {place} (expected a finite number)", elements[place]))),
+            None => Ok(elements),
+        }
+    }
+
+    fn value(&self, index: usize) -> Result<&DynValue, VisionError> {
         let value = self.names.get(index).and_then(|name| self.values.get(name));
-        let value = value.ok_or_else(|| VisionError::Network {
+        value.ok_or_else(|| VisionError::Network {
             action: "run",
             id: self.id.to_owned(),
             reason: format!("gave no output {index}"),
-        })?;
-        let (_, elements) = value.try_extract_tensor::<f32>().map_err(|error| network_error("run", self.id, &error))?;
-        Ok(elements)
+        })
     }
 }
 
@@ -174,52 +217,78 @@ fn network_error(action: &'static str, id: &str, error: &ort::Error) -> VisionEr
     VisionError::Network { action, id: id.to_owned(), reason: error.to_string() }
 }
 
-fn check_tensors(card: &Card, kind: &str, declared: &[TensorSpec], found: &[Outlet]) -> Result<(), VisionError> {
+/// An input of the type that the file wants.
+fn value_of<'a>(element: Element, input: &Tensor<'a>) -> ort::Result<SessionInputValue<'a>> {
+    let shape: Vec<i64> = input.shape.iter().map(|&size| size as i64).collect();
+    Ok(match element {
+        Element::F32 => TensorRef::from_array_view((shape, input.data))?.into(),
+        Element::F16 => {
+            let data: Vec<half::f16> = input.data.iter().map(|&value| half::f16::from_f32(value)).collect();
+            Value::from_array((shape, data))?.into()
+        }
+        Element::F64 => {
+            Value::from_array((shape, input.data.iter().map(|&value| f64::from(value)).collect::<Vec<_>>()))?.into()
+        }
+        Element::I64 => {
+            Value::from_array((shape, input.data.iter().map(|&value| value as i64).collect::<Vec<_>>()))?.into()
+        }
+    })
+}
+
+/// The names in the file of the tensors that the card declares, in the card's order.
+fn find_tensors(
+    card: &Card,
+    kind: &str,
+    declared: &[TensorSpec],
+    found: &[Outlet],
+) -> Result<Vec<String>, VisionError> {
     let refuse = |tensor: &str, expected: String, found: String| VisionError::Tensor {
         id: card.id.clone(),
         tensor: tensor.to_owned(),
         expected,
         found,
     };
-    for spec in declared {
-        let Some(outlet) = found.iter().find(|outlet| outlet.name() == spec.name) else {
-            return Err(refuse(&spec.name, format!("{kind} {spec}"), "absent".to_owned()));
+    let mut names = Vec::with_capacity(declared.len());
+    for (place, spec) in declared.iter().enumerate() {
+        let outlet = match spec.by_place {
+            true => found.get(place),
+            false => found.iter().find(|outlet| outlet.name() == spec.name),
         };
+        let expected = || format!("{kind} {spec}");
+        let Some(outlet) = outlet else { return Err(refuse(&spec.name, expected(), "absent".to_owned())) };
         match outlet_spec(outlet) {
-            Some(actual) if is_same(spec, &actual) => {}
-            Some(actual) => return Err(refuse(&spec.name, format!("{kind} {spec}"), format!("{kind} {actual}"))),
-            None => return Err(refuse(&spec.name, format!("{kind} {spec}"), outlet.dtype().to_string())),
+            Some(actual) if spec.fits(&actual) => names.push(outlet.name().to_owned()),
+            Some(actual) => return Err(refuse(outlet.name(), expected(), format!("{kind} {actual}"))),
+            None => return Err(refuse(outlet.name(), expected(), outlet.dtype().to_string())),
         }
     }
-    match found.iter().find(|outlet| declared.iter().all(|spec| spec.name != outlet.name())) {
+    match found.iter().find(|outlet| names.iter().all(|name| name != outlet.name())) {
         Some(extra) => Err(refuse(extra.name(), "absent".to_owned(), format!("{kind} {}", extra.dtype()))),
-        None => Ok(()),
+        None => Ok(names),
     }
 }
 
-/// The outlet in the card's terms, or `None` if it is not a tensor of floats.
+/// The outlet in the card's terms, or `None` if it is not a tensor of numbers that a card can declare.
 fn outlet_spec(outlet: &Outlet) -> Option<TensorSpec> {
-    let is_f32 = outlet.dtype().tensor_type() == Some(TensorElementType::Float32);
+    let element = match outlet.dtype().tensor_type()? {
+        TensorElementType::Float16 => Element::F16,
+        TensorElementType::Float32 => Element::F32,
+        TensorElementType::Float64 => Element::F64,
+        TensorElementType::Int64 => Element::I64,
+        _ => return None,
+    };
     let shape = outlet.dtype().tensor_shape()?;
     // ONNX Runtime gives a free dimension as -1.
     let dimension = |&size: &i64| usize::try_from(size).map_or(Dimension::Free(String::new()), Dimension::Fixed);
-    is_f32.then(|| TensorSpec {
-        name: outlet.name().to_owned(),
-        element: Element::F32,
-        shape: shape.iter().map(dimension).collect(),
-    })
-}
-
-fn is_same(declared: &TensorSpec, actual: &TensorSpec) -> bool {
-    let sizes = |spec: &TensorSpec| spec.shape.iter().map(Dimension::fixed).collect::<Vec<_>>();
-    declared.element == actual.element && sizes(declared) == sizes(actual)
+    let shape = shape.iter().map(dimension).collect();
+    Some(TensorSpec { name: outlet.name().to_owned(), by_place: false, element, shape })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::error::{Classify, Kind};
-    use crate::vision::builtin::Catalog;
+    use crate::vision::catalog::Catalog;
     use crate::vision::testing;
 
     #[test]

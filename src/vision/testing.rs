@@ -6,7 +6,7 @@ use image::RgbImage;
 
 use crate::frame::{ChromaSite, Color, Frame, Matrix, Pixels, Sample, Transfer, Turn};
 
-use super::builtin::Catalog;
+use super::catalog::Catalog;
 use super::find::TrackNets;
 use super::model::{self, Execution};
 

@@ -1,8 +1,8 @@
 //! How far eyes are open. The face mesh barely closes its lids, so the iris network's lid contour is measured instead.
 
 use crate::frame::YuvRef;
-use crate::vision::builtin::Catalog;
 use crate::vision::card::Role;
+use crate::vision::catalog::Catalog;
 use crate::vision::crop;
 use crate::vision::error::VisionError;
 use crate::vision::geometry::Affine;
@@ -35,7 +35,7 @@ impl EyeNet {
     pub fn load(catalog: &Catalog, execution: &Execution) -> Result<Self, VisionError> {
         let model = catalog.of_role(Role::Eyes)?;
         let network = Network::load(model, execution)?;
-        Ok(Self { network, picture: vec![0.0; SIDE * SIDE * 3], gain: model.card.picture.scale })
+        Ok(Self { network, picture: vec![0.0; SIDE * SIDE * 3], gain: model.card.picture()?.scale.each()[0] })
     }
 
     /// Area of each eye's opening over its width squared, picture left first: open 0.18 to 0.29, closed below 0.10.

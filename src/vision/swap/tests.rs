@@ -6,7 +6,7 @@ mod turned;
 use image::{Rgb, RgbImage};
 
 use crate::frame::{ChromaSite, Color, Frame, Matrix, Pixels, PlaneMut, PlaneRef, PlanesMut, Turn, YuvMut};
-use crate::vision::builtin::Catalog;
+use crate::vision::catalog::Catalog;
 use crate::vision::error::VisionError;
 use crate::vision::find::{TrackNets, detect_and_mesh};
 use crate::vision::model::Execution;
