@@ -13,6 +13,7 @@ pub mod keys;
 mod moment;
 mod run;
 mod sealed;
+mod swap;
 pub mod topics;
 
 pub use chunk::{ChunkRecord, ChunkSpec, Fingerprint, LOSSLESS, PIPELINE, Span, Toolchain, worker_group};
@@ -21,10 +22,11 @@ pub use damage::{Damage, DamageCount};
 pub use event::{ChunkOutcome, JobEvent, State, Status, StatusChunk};
 pub use hdr::{Hdr, Mastering};
 pub use id::{Digest, JobId, partition_of};
-pub use job::{AUTO, CHUNK_FRAMES, CRF, ENCODERS, Faces, Job, PRESETS, Swap, Swapper, Video};
+pub use job::{AUTO, CHUNK_FRAMES, CRF, ENCODERS, Job, PRESETS, Video};
 pub use moment::{Keep, Moment};
 pub use run::{Cancellation, CutId, CutRule, Layout, Manifest, OpenMarker, Output, Plan, Run, SliceIndex, Totals};
 pub use sealed::{FrameCounts, ResultFooter};
+pub use swap::{FaceRegion, Faces, Masks, NetworkId, Restorer, Swap, Swapper};
 
 use std::collections::BTreeMap;
 

@@ -115,7 +115,7 @@ pub async fn run(
     let role_stop = stop.child_token();
     let mut roles = JoinSet::new();
     let meter = Arc::new(Meter::default());
-    spawn_roles(&mut roles, &site, job, &settings, &meter, &role_stop);
+    spawn_roles(&mut roles, &site, &settings, &meter, &role_stop);
     let outcome = follow(&site, job, &meter, &mut roles, &stop, show).await;
     role_stop.cancel();
     while roles.join_next().await.is_some() {}
@@ -126,7 +126,6 @@ pub async fn run(
 fn spawn_roles(
     roles: &mut JoinSet<(&'static str, Result<(), SiteError>)>,
     site: &Site,
-    job: &Job,
     settings: &Settings,
     meter: &Arc<Meter>,
     stop: &CancellationToken,
@@ -134,11 +133,7 @@ fn spawn_roles(
     let ingest = ingest::run(site.clone(), settings.ingest.clone(), stop.clone());
     roles.spawn(async move { ("ingest", ingest.await) });
 
-    let group = match toolchain::group(job.swap.swapper, &settings.ingest.provider) {
-        Ok(group) => group,
-        // Ingest refuses the job for the same reason, and says so.
-        Err(_) => "workers".to_owned(),
-    };
+    let group = toolchain::group(&settings.ingest.catalog, &settings.ingest.provider);
     // Who presses Ctrl-C does not want to wait; the next run goes on from the last whole chunk.
     let grace = Duration::ZERO;
     let worker = worker::Settings { group, lanes: settings.lanes, lane: settings.lane.clone(), grace };

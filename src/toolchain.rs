@@ -1,44 +1,83 @@
 //! What software makes a job's results: part of every result's name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::contract::{Digest, PIPELINE, Swapper, Toolchain, worker_group};
+use crate::contract::{Digest, FaceRegion, PIPELINE, Swap, Swapper, Toolchain, worker_group};
 use crate::error::Refusal;
 use crate::media;
-use crate::vision::{Catalog, Model, VisionError};
+use crate::vision::chain::{Chain, ChainSettings, MaskSettings, Region, RestorerSettings};
+use crate::vision::{Catalog, VisionError};
 
-/// Cards of the networks that `mesh` runs: boxes, 468 points, eyes.
-const MESH_MODELS: [&str; 3] = ["yunet_2023mar", "face_mesh_468", "iris_landmark"];
+/// Cards of the networks that find and follow faces, and tell how far eyes are open.
+const TRACKING: [&str; 3] = ["yunet_2023mar", "face_mesh_468", "iris_landmark"];
 
-/// The toolchain of this build for a swapper and an encoder, by FFmpeg's name.
-pub fn of(swapper: Swapper, encoder: &str, provider: &str) -> Result<Toolchain, Refusal> {
+/// The toolchain of this build for a swap and an encoder, by FFmpeg's name.
+pub fn of(swap: &Swap, encoder: &str, provider: &str, catalog: &Catalog) -> Result<Toolchain, Refusal> {
     let encoder = media::encoder_version(encoder)
         .map_err(|error| Refusal::new("video.encoder", error.to_string(), "an encoder that opens here"))?;
-    let models = models(swapper)
-        .map_err(|error| Refusal::new("swap.swapper", error.to_string(), "a swapper whose models are here"))?;
+    let models = models(swap, catalog)
+        .map_err(|error| Refusal::new("swap", error.to_string(), "networks that are here (facemill models list)"))?;
     let provider = if models.is_empty() { String::new() } else { provider.to_owned() };
     Ok(Toolchain { pipeline: PIPELINE, encoder, provider, models })
 }
 
-/// The consumer group of this build's workers for a swapper: one worker runs all encoders of its library.
-pub fn group(swapper: Swapper, provider: &str) -> Result<String, VisionError> {
-    let models = models(swapper)?;
-    let provider = if models.is_empty() { String::new() } else { provider.to_owned() };
-    let encoder = format!("any {}", media::library_version());
-    Ok(worker_group(&Toolchain { pipeline: PIPELINE, encoder, provider, models }))
+/// The consumer group of this build's workers, with these networks: one worker runs all swappers, and all encoders of its library.
+pub fn group(catalog: &Catalog, provider: &str) -> String {
+    let networks = catalog.list().iter().map(|model| (model.card.id.clone(), model.size())).collect();
+    worker_group(&networks, provider, &media::library_version())
 }
 
-/// The networks that a swapper runs: card id → digest of the file.
-pub fn models(swapper: Swapper) -> Result<BTreeMap<String, Digest>, VisionError> {
-    let ids: &[&str] = match swapper {
-        Swapper::None => &[],
-        Swapper::Mesh => &MESH_MODELS,
+/// The networks that a swap runs: card id → digest of the file.
+pub fn models(swap: &Swap, catalog: &Catalog) -> Result<BTreeMap<String, Digest>, VisionError> {
+    let mut ids: BTreeSet<String> = BTreeSet::new();
+    if swap.swapper != Swapper::None {
+        ids.extend(TRACKING.map(str::to_owned));
+    }
+    if let Some(chain) = chain(swap) {
+        ids.extend(Chain::models(catalog, &chain)?);
+    }
+    let digest = |id: String| {
+        let hex = catalog.any(&id)?.digest()?;
+        Ok((id, hex.parse().expect("a sha256 in hexadecimal is a digest")))
     };
-    let catalog = Catalog::builtin()?;
-    ids.iter().map(|id| Ok(((*id).to_owned(), digest(catalog.get(id)?)?))).collect()
+    ids.into_iter().map(digest).collect()
 }
 
-/// Digest of a network's file.
-fn digest(model: &Model) -> Result<Digest, VisionError> {
-    Ok(model.digest()?.parse().expect("a sha256 in hexadecimal is a digest"))
+/// The chain of networks that a swap runs beside the built-in ones; none if it runs no other.
+pub fn chain(swap: &Swap) -> Option<ChainSettings> {
+    let swapper = match &swap.swapper {
+        Swapper::Network(id) => Some(id.as_str().to_owned()),
+        Swapper::Mesh | Swapper::None => None,
+    };
+    let restorer = swap.restorer.as_ref().map(|restorer| RestorerSettings {
+        id: restorer.model.as_str().to_owned(),
+        blend: restorer.blend as f32,
+        weight: restorer.weight as f32,
+    });
+    if swapper.is_none() && restorer.is_none() {
+        return None;
+    }
+    let masks = &swap.masks;
+    let regions = if masks.regions.is_empty() { &FaceRegion::ALL[..] } else { &masks.regions };
+    let regions: Vec<Region> = regions.iter().map(|region| region_of(*region)).collect();
+    let masks = MaskSettings {
+        blur: masks.blur as f32,
+        padding: masks.padding.map(|percent| percent as f32),
+        hull: masks.hull,
+        occluder: masks.occluder.as_ref().map(|id| id.as_str().to_owned()),
+        parser: masks.parser.as_ref().map(|id| (id.as_str().to_owned(), regions)),
+    };
+    Some(ChainSettings { swapper, face_size: swap.face_size, masks, restorer })
+}
+
+fn region_of(region: FaceRegion) -> Region {
+    match region {
+        FaceRegion::Skin => Region::Skin,
+        FaceRegion::Brows => Region::Brows,
+        FaceRegion::Eyes => Region::Eyes,
+        FaceRegion::Glasses => Region::Glasses,
+        FaceRegion::Nose => Region::Nose,
+        FaceRegion::Mouth => Region::Mouth,
+        FaceRegion::Lips => Region::Lips,
+    }
 }

@@ -69,6 +69,7 @@ fn settings() -> LaneSettings {
         program: env!("CARGO_BIN_EXE_facemill").into(),
         environment: Vec::new(),
         onnxruntime: "nowhere/libonnxruntime.so".into(),
+        models: "nowhere".into(),
         execution: Execution::default(),
         threads: 1,
         swapper: Swapper::None,

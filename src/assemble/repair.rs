@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::broker::{BrokerError, Outgoing, Watch};
-use crate::contract::{Job, JobId, Plan, Run, SliceIndex, keys, partition_of, topics, worker_group};
+use crate::contract::{Job, JobId, Plan, Run, SliceIndex, keys, partition_of, topics};
 use crate::ingest::REPAIR;
 use crate::site::{Site, SiteError};
 use crate::store::Put;
@@ -132,7 +132,7 @@ impl Desk {
     pub async fn look_for_idle(&mut self) -> Result<(), SiteError> {
         let repair_after = self.repairs.repair_after;
         let idle = self.open.values().filter(|open| open.joining.is_none() && open.idle.is_over(repair_after));
-        let groups: BTreeSet<String> = idle.map(|open| worker_group(&open.run.toolchain)).collect();
+        let groups: BTreeSet<String> = idle.map(|open| open.run.group.clone()).collect();
         if !groups.is_empty() && self.repairs.surveys.is_empty() {
             self.repairs.surveys.spawn(Survey::make(self.repairs.watch.clone(), groups));
         }
@@ -166,7 +166,7 @@ impl Desk {
 
     async fn repair_job(&mut self, job: &JobId, survey: &Survey) -> Result<(), SiteError> {
         let Some(open) = self.open.get_mut(job) else { return Ok(()) };
-        let name = worker_group(&open.run.toolchain);
+        let name = open.run.group.clone();
         let Some(group) = survey.groups.get(&name) else { return Ok(()) };
         let is_new = open.idle.ends.is_none();
         let noted = open.idle.ends.get_or_insert_with(|| survey.ends.clone());

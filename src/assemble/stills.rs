@@ -125,6 +125,7 @@ mod tests {
                 rule: plan.rule.clone(),
                 portraits: Vec::new(),
                 reference: None,
+                group: "workers".into(),
                 toolchain: Toolchain {
                     pipeline: PIPELINE,
                     encoder: "ffv1".into(),

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::config::{LANE_MEMORY_MB, LANES, LogFormat, THREADS};
-use crate::contract::{Faces, JobId, Moment, Swapper};
+use crate::contract::{FaceRegion, Faces, JobId, Masks, Moment, NetworkId, Swapper};
 use crate::error::Refusal;
 use crate::vision::Provider;
 
@@ -88,18 +88,32 @@ pub struct Swap {
     #[arg(long, value_name = "FOLDER")]
     pub data_dir: Option<PathBuf>,
 
-    /// Who swaps
-    #[arg(long, default_value = "mesh", help_heading = "Face")]
-    pub swapper: SwapperArg,
+    /// Who swaps: mesh (built in: the photo's face warped over a mesh of 468 points and relit), none (frames pass through), or a network that
+    /// is here, by its name (facemill models list --role swapper) or that of its file in the models folder
+    #[arg(long, default_value = "mesh", value_name = "SWAPPER", help_heading = "Face")]
+    pub swapper: Swapper,
     /// 1.0 = the new face in full, 0.0 = the frame untouched
     #[arg(long, default_value_t = 1.0, value_name = "0.0..1.0", value_parser = blend_ratio, help_heading = "Face")]
     pub blend_ratio: f64,
-    /// The side in pixels at which a network works; mesh has none (it works at the face's own size) and says so
+    /// The side in pixels at which a network works: its own [default], or a multiple of it up to eight, for more detail; mesh has none (it
+    /// works at the face's own size) and says so
     #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(16..=4096), help_heading = "Face")]
     pub face_size: Option<u32>,
     /// Which faces of the clip
     #[arg(long, default_value = "largest", help_heading = "Face")]
     pub faces: FacesArg,
+    /// What limits the place of a network's new face
+    #[command(flatten)]
+    pub masks: MaskArgs,
+    /// A network that makes the new face finer (facemill models list --role restorer)
+    #[arg(long, value_name = "MODEL", help_heading = "Face")]
+    pub restorer: Option<NetworkId>,
+    /// Share of the finer face in the result
+    #[arg(long, default_value_t = 0.8, value_name = "0.0..1.0", value_parser = blend_ratio, help_heading = "Face")]
+    pub restorer_blend: f64,
+    /// How faithful the finer face is to the one it is made of, where the network lets one choose
+    #[arg(long, default_value_t = 0.5, value_name = "0.0..1.0", value_parser = blend_ratio, help_heading = "Face")]
+    pub restorer_weight: f64,
     /// Which face of a photo that shows several, counted from the left, from 0
     #[arg(long, value_name = "N", help_heading = "Face")]
     pub source_face: Option<u32>,
@@ -159,9 +173,9 @@ pub struct Probe {
     /// The name that the finished clip would have (see swap); only its ending counts [default: out.mp4; of a picture, its own]
     #[arg(short, long, value_name = "FILE")]
     pub output_path: Option<PathBuf>,
-    /// Who would swap
-    #[arg(long, default_value = "mesh")]
-    pub swapper: SwapperArg,
+    /// Who would swap: mesh, none, or a network's name
+    #[arg(long, default_value = "mesh", value_name = "SWAPPER")]
+    pub swapper: Swapper,
     /// Encoder
     #[arg(long, default_value = "libx264", value_name = "ENCODER", value_parser = crate::contract::ENCODERS)]
     pub output_video_encoder: String,
@@ -208,9 +222,9 @@ pub struct WorkerRole {
     /// What networks run on: cpu [default: cpu]
     #[arg(long, value_name = "PROVIDER")]
     pub execution_provider: Option<String>,
-    /// Whose chunks: workers of one kind share a consumer group
-    #[arg(long, default_value = "mesh")]
-    pub swapper: SwapperArg,
+    /// Whose networks are loaded at the start: mesh, none, or a network's name; jobs with others have to wait for theirs
+    #[arg(long, default_value = "mesh", value_name = "SWAPPER")]
+    pub swapper: Swapper,
 }
 
 /// Where the cluster and the store are; all of it can stand in the configuration file or the environment instead.
@@ -299,6 +313,9 @@ pub struct LaneArgs {
     /// The ONNX Runtime library
     #[arg(long, value_name = "FILE")]
     pub onnxruntime: PathBuf,
+    /// The folder with networks that are not built in
+    #[arg(long, value_name = "FOLDER")]
+    pub models: PathBuf,
     /// What networks run on
     #[arg(long, value_name = "PROVIDER", default_value = "cpu")]
     pub execution_provider: Provider,
@@ -309,8 +326,8 @@ pub struct LaneArgs {
     #[arg(long, value_name = "N", value_parser = in_range(THREADS), default_value = "1")]
     pub execution_threads: usize,
     /// Whose networks are loaded at the start
-    #[arg(long, default_value = "mesh")]
-    pub swapper: SwapperArg,
+    #[arg(long, default_value = "mesh", value_name = "SWAPPER")]
+    pub swapper: Swapper,
     /// Memory that it may take, MB
     #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u64).range(LANE_MEMORY_MB), default_value = "4096")]
     pub memory_mb: u64,
@@ -470,22 +487,45 @@ pub enum ModelsCommand {
     },
 }
 
-/// Who swaps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum SwapperArg {
-    /// Built in: the photo's face warped over a mesh of 468 points and relit
-    Mesh,
-    /// Frames pass through
-    None,
+/// What limits the place of a network's new face; mesh has its own.
+#[derive(Debug, Args)]
+pub struct MaskArgs {
+    /// Softness of the frame around the face's crop, share of half of its side
+    #[arg(long, default_value_t = 0.3, value_name = "0.0..1.0", value_parser = blend_ratio, help_heading = "Face")]
+    pub mask_blur: f64,
+    /// Width of that frame at the top, right, bottom and left, percent of the crop
+    #[arg(long, value_name = "T,R,B,L", value_delimiter = ',', num_args = 4, default_values_t = [0.0; 4], help_heading = "Face")]
+    pub mask_padding: Vec<f64>,
+    /// Only within the hull of the face's mesh
+    #[arg(long, help_heading = "Face")]
+    pub mask_hull: bool,
+    /// The network that keeps what lies before the face (facemill models list --role occluder)
+    #[arg(long, value_name = "MODEL", help_heading = "Face")]
+    pub mask_occluder: Option<NetworkId>,
+    /// The network that knows the parts of a face (facemill models list --role parser)
+    #[arg(long, value_name = "MODEL", help_heading = "Face")]
+    pub mask_parser: Option<NetworkId>,
+    /// The parts that are changed, where there is a parser: skin, brows, eyes, glasses, nose, mouth, lips [default: all]
+    #[arg(long, value_name = "PART,…", value_delimiter = ',', value_parser = region, help_heading = "Face")]
+    pub mask_regions: Vec<FaceRegion>,
 }
 
-impl From<SwapperArg> for Swapper {
-    fn from(arg: SwapperArg) -> Self {
-        match arg {
-            SwapperArg::Mesh => Self::Mesh,
-            SwapperArg::None => Self::None,
+impl From<&MaskArgs> for Masks {
+    fn from(args: &MaskArgs) -> Self {
+        Self {
+            blur: args.mask_blur,
+            padding: std::array::from_fn(|side| args.mask_padding.get(side).copied().unwrap_or(0.0)),
+            hull: args.mask_hull,
+            occluder: args.mask_occluder.clone(),
+            parser: args.mask_parser.clone(),
+            regions: args.mask_regions.clone(),
         }
     }
+}
+
+fn region(name: &str) -> Result<FaceRegion, String> {
+    serde_json::from_value(name.into())
+        .map_err(|_| "expected one of: skin, brows, eyes, glasses, nose, mouth, lips".to_owned())
 }
 
 /// Which faces of the clip.

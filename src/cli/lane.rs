@@ -32,9 +32,10 @@ fn serve(args: LaneArgs) -> Result<()> {
     media::init();
     let means = Means {
         onnxruntime: args.onnxruntime,
+        models: args.models,
         execution: Execution { provider: args.execution_provider, threads: args.network_threads },
         threads: args.execution_threads,
-        swapper: args.swapper.into(),
+        swapper: args.swapper,
     };
     worker::serve(means, args.memory_mb.saturating_mul(MB))?;
     Ok(())
@@ -47,6 +48,7 @@ pub fn settings(config: &Config, provider: Provider, swapper: Swapper) -> Result
         program: lane_program().context("find this program, to run lanes by it")?,
         environment: lane_environment(),
         onnxruntime: config.onnxruntime_library(),
+        models: config.models_dir(),
         execution: Execution { provider, threads: worker.threads },
         threads: worker.threads,
         swapper,

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::config::Config;
-use crate::contract::{self, Clip, Digest, Keep, Plan, Swapper};
+use crate::contract::{self, Clip, Digest, Keep, Plan};
 use crate::ingest;
 use crate::media::{self, Appearance, Limits, OtherStream};
 use crate::seal;
@@ -93,7 +93,7 @@ struct Chunks {
 }
 
 fn look(args: &Probe, limits: &Limits) -> Result<Report> {
-    let swapper = Swapper::from(args.swapper);
+    let swapper = &args.swapper;
     let keep = Keep { start: args.trim_start, end: args.trim_end, limit: args.frame_limit };
     let probe = if args.tolerate_damage { media::probe_tolerant } else { media::probe };
     let probe = probe(&args.clip, &keep, limits)?;

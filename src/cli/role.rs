@@ -10,12 +10,12 @@ use tracing::info;
 use crate::broker::topics::{TopicSpec, ensure};
 use crate::broker::{BrokerConfig, Producer};
 use crate::config::{Config, Kafka};
-use crate::contract::topics;
+use crate::contract::{Swapper, topics};
 use crate::retry::retry;
 use crate::site::{self, Retention, Site, SiteError};
 use crate::store::{self, Limits, Locations, ObjectStore, StoreConfig};
 use crate::telemetry::{self, Ready};
-use crate::vision::{self, Provider};
+use crate::vision::{self, Catalog, Provider};
 use crate::{assemble as assembler, ingest as ingester, media, toolchain, worker as swapper};
 
 use super::args::{Role, WorkerRole};
@@ -30,6 +30,7 @@ pub async fn ingest(_args: Role, config: Config, stop: CancellationToken) -> Res
         provider: config.worker.provider.clone(),
         limits: config.limits.of_clips(),
         hardware: media::HardwareEncoders::Listed(config.worker.hardware_encoders.clone()),
+        catalog: Arc::new(Catalog::open(&config.models_dir())?),
     };
     // Cancel-safe: nothing has been taken on yet.
     let site = tokio::select! {
@@ -43,8 +44,8 @@ pub async fn ingest(_args: Role, config: Config, stop: CancellationToken) -> Res
 pub async fn worker(args: WorkerRole, config: Config, stop: CancellationToken) -> Result<Exit> {
     let provider: Provider =
         config.worker.provider.parse().map_err(|error| Misconfigured(format!("worker.provider: {error}")))?;
-    let models = toolchain::models(args.swapper.into())?;
-    if !models.is_empty() {
+    let catalog = Catalog::open(&config.models_dir())?;
+    if args.swapper != Swapper::None {
         vision::model::init(&config.onnxruntime_library())?;
     }
     for encoder in &config.worker.hardware_encoders {
@@ -52,10 +53,10 @@ pub async fn worker(args: WorkerRole, config: Config, stop: CancellationToken) -
         opened.map_err(|error| Misconfigured(format!("worker.hardware_encoders: {error}")))?;
     }
     let settings = swapper::Settings {
-        group: toolchain::group(args.swapper.into(), &config.worker.provider)?,
+        group: toolchain::group(&catalog, &config.worker.provider),
         lanes: config.worker.lanes,
         grace: Duration::from_secs(config.worker.grace_seconds),
-        lane: lane::settings(&config, provider, args.swapper.into())?,
+        lane: lane::settings(&config, provider, args.swapper)?,
     };
     info!(group = settings.group, lanes = settings.lanes, "worker starts");
     // Cancel-safe: nothing has been taken on yet.

@@ -8,10 +8,11 @@ use anyhow::Result;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, cache_dir};
-use crate::contract::{Digest, Job, JobId, Status, Swapper, VERSION, Video};
+use crate::contract::{Digest, Job, JobId, Restorer, Status, Swapper, VERSION, Video};
 use crate::error::Refusal;
 use crate::local::{self, LocalError, Settings, file_url};
 use crate::store::{Entry, EntryKind, entries_of};
+use crate::vision::Catalog;
 use crate::{contract, ingest, media, seal, vision};
 
 use super::Exit;
@@ -22,7 +23,7 @@ use super::progress::Progress;
 /// Runs the command.
 pub async fn run(args: Swap, config: Config, stop: CancellationToken) -> Result<Exit> {
     let started = Instant::now();
-    let swapper = Swapper::from(args.swapper);
+    let swapper = args.swapper.clone();
     if swapper != Swapper::None && args.source_path.is_empty() {
         eprintln!("facemill: --source-path is missing (expected a photo; only --swapper none needs none)");
         return Ok(Exit::Usage);
@@ -37,14 +38,14 @@ pub async fn run(args: Swap, config: Config, stop: CancellationToken) -> Result<
     if args.face_size.is_some() && swapper == Swapper::Mesh {
         eprintln!("note: --face-size has no effect: mesh has no network and works at the face's own size");
     }
-    if swapper == Swapper::Mesh {
+    if swapper != Swapper::None {
         vision::model::init(&config.onnxruntime_library())?;
     }
     let mut progress = Progress::new(args.json, started);
     let args = Arc::new(args);
     let building = {
         let args = args.clone();
-        tokio::task::spawn_blocking(move || build_job(&args, swapper))
+        tokio::task::spawn_blocking(move || build_job(&args))
     };
     // Cancel-safe: nothing but reading has been done.
     let job = tokio::select! {
@@ -68,6 +69,7 @@ pub async fn run(args: Swap, config: Config, stop: CancellationToken) -> Result<
             provider: config.worker.provider.clone(),
             limits: config.limits.of_clips(),
             hardware: media::HardwareEncoders::Tried,
+            catalog: Arc::new(Catalog::open(&config.models_dir())?),
         },
         lanes: config.worker.lanes,
         lane: lane::settings(&config, provider, swapper)?,
@@ -101,10 +103,11 @@ fn exit_of(status: &Status) -> Exit {
 
 /// The job of this command line. Its id stands for all that it depends on, so that the same command finds its work again, and a
 /// photo or clip that has changed makes it another job.
-fn build_job(args: &Swap, swapper: Swapper) -> Result<Job, Refusal> {
+fn build_job(args: &Swap) -> Result<Job, Refusal> {
+    let swapper = &args.swapper;
     let mut sources = Vec::new();
     let mut content = Vec::new();
-    let photos = if swapper == Swapper::None { &[][..] } else { &args.source_path[..] };
+    let photos = if *swapper == Swapper::None { &[][..] } else { &args.source_path[..] };
     for photo in photos {
         let path = input("source-path", photo)?;
         content.push(digest("source-path", &path)?);
@@ -122,11 +125,17 @@ fn build_job(args: &Swap, swapper: Swapper) -> Result<Job, Refusal> {
         target,
         output,
         swap: contract::Swap {
-            swapper,
+            swapper: swapper.clone(),
             blend_ratio: args.blend_ratio,
             faces: args.faces.into(),
             source_face: args.source_face,
-            face_size: args.face_size.filter(|_| swapper != Swapper::Mesh),
+            face_size: args.face_size.filter(|_| matches!(swapper, Swapper::Network(_))),
+            masks: (&args.masks).into(),
+            restorer: args.restorer.clone().map(|model| Restorer {
+                model,
+                blend: args.restorer_blend,
+                weight: args.restorer_weight,
+            }),
         },
         video: Video {
             encoder: args.output_video_encoder.clone(),

@@ -53,18 +53,13 @@ impl Toolchain {
     pub fn models_digest(&self) -> String {
         Digest::of_json(&self.models).short(8)
     }
-
-    /// Version of the encoders' library: the second word of [`Toolchain::encoder`].
-    fn library(&self) -> &str {
-        self.encoder.split(' ').nth(1).unwrap_or_default()
-    }
 }
 
-/// The consumer group of workers that can do a toolchain's chunks: those of the same pipeline, models, provider and libraries, so that
-/// a result is made by what its name says. Groups of old and new versions run side by side; each skips what is not for it.
-pub fn worker_group(toolchain: &Toolchain) -> String {
-    let software = (&toolchain.models, &toolchain.provider, toolchain.library());
-    format!("workers-{}-{}", toolchain.pipeline, Digest::of_json(&software).short(8))
+/// The consumer group of workers that can do what an installation plans: those of the same pipeline, networks, provider and library of
+/// encoders, so that a result is made by what its name says. Groups of old and new versions run side by side; each skips what is not
+/// for it. `networks`: card id → bytes of the file, of every network that is there.
+pub fn worker_group(networks: &BTreeMap<String, u64>, provider: &str, library: &str) -> String {
+    format!("workers-{PIPELINE}-{}", Digest::of_json(&(networks, provider, library)).short(8))
 }
 
 /// Everything that determines a chunk's result, and everything that its computation can see.
@@ -136,6 +131,9 @@ pub struct ChunkRecord {
     pub clip: Digest,
     /// The cut that the slice belongs to.
     pub cut: CutId,
+    /// The consumer group of the workers that it is for; see [`worker_group`].
+    #[serde(default)]
+    pub group: String,
     /// What is to be computed.
     pub spec: ChunkSpec,
 }
@@ -200,21 +198,13 @@ mod tests {
     }
 
     #[test]
-    fn groups_differ_by_pipeline_models_provider_and_libraries() {
-        let old = spec().toolchain;
-        let other_encoder = Toolchain { encoder: "libx265 59.37.100 x265 (build 199)".into(), ..old.clone() };
-        assert_eq!(worker_group(&old), worker_group(&other_encoder), "a worker does all encoders of its library");
-        let changes = [
-            Toolchain { encoder: "libx264 60.1.100".into(), ..old.clone() },
-            Toolchain { provider: "cuda".into(), ..old.clone() },
-            Toolchain { pipeline: old.pipeline + 1, ..old.clone() },
-        ];
-        for changed in changes {
-            assert_ne!(worker_group(&old), worker_group(&changed));
-        }
-        let mut new = old.clone();
-        new.models.insert("mesh".into(), Digest::of(b"mesh"));
-        assert_ne!(worker_group(&old), worker_group(&new));
-        assert!(worker_group(&old).starts_with("workers-2-"));
+    fn groups_differ_by_networks_provider_and_library() {
+        let networks = BTreeMap::from([("yunet".to_owned(), 241_234)]);
+        let group = worker_group(&networks, "cpu", "59.37.100");
+        assert!(group.starts_with(&format!("workers-{PIPELINE}-")), "{group}");
+        assert_ne!(group, worker_group(&networks, "cuda", "59.37.100"));
+        assert_ne!(group, worker_group(&networks, "cpu", "60.1.100"));
+        let more = BTreeMap::from([("yunet".to_owned(), 241_234), ("mesh".to_owned(), 1)]);
+        assert_ne!(group, worker_group(&more, "cpu", "59.37.100"));
     }
 }

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, JobId, Keep, Moment, VERSION};
+use super::{Digest, JobId, Keep, Moment, Swap, Swapper, VERSION};
 use crate::error::Refusal;
 
 /// How many photos of one person a job may name.
@@ -82,58 +82,6 @@ pub struct Job {
     pub labels: BTreeMap<String, String>,
 }
 
-/// What is done to faces.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Swap {
-    /// Who swaps.
-    pub swapper: Swapper,
-    /// 1.0 = the new face in full, 0.0 = the frame untouched.
-    pub blend_ratio: f64,
-    /// Which faces of the clip.
-    pub faces: Faces,
-    /// Which face of a photo that shows several, counted from the left, from 0.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub source_face: Option<u32>,
-    /// The side at which a network works, pixels. `mesh` has none: it works at the face's own size.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub face_size: Option<u32>,
-}
-
-impl Default for Swap {
-    fn default() -> Self {
-        Self {
-            swapper: Swapper::default(),
-            blend_ratio: 1.0,
-            faces: Faces::default(),
-            source_face: None,
-            face_size: None,
-        }
-    }
-}
-
-/// Who swaps.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Swapper {
-    /// Built in: a piecewise-affine warp over the 468-point face mesh, relit to the target.
-    #[default]
-    Mesh,
-    /// Frames pass through unchanged.
-    None,
-}
-
-/// Which faces of the clip are swapped.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Faces {
-    /// In each frame the face with the largest area.
-    #[default]
-    Largest,
-    /// Every face that is found.
-    All,
-}
-
 /// How the result is encoded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -201,9 +149,7 @@ impl Job {
         if self.frame_limit == Some(0) {
             return refuse("frame_limit", "0".into(), "1 or more frames");
         }
-        if !(0.0..=1.0).contains(&self.swap.blend_ratio) {
-            return refuse("swap.blend_ratio", self.swap.blend_ratio.to_string(), "0.0..=1.0");
-        }
+        self.swap.validate()?;
         if self.swap.swapper != Swapper::None && self.sources.is_empty() {
             return refuse("sources", "none".into(), "at least one photo (only swapper none needs no photo)");
         }

@@ -129,6 +129,9 @@ pub struct Run {
     pub reference: Option<Digest>,
     /// What makes the results.
     pub toolchain: Toolchain,
+    /// The consumer group of the workers that make them; see [`super::worker_group`].
+    #[serde(default)]
+    pub group: String,
     /// How the results are encoded, by the encoder that was chosen for the clip; as the job says if none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub video: Option<Video>,
@@ -157,6 +160,7 @@ impl Run {
             of: plan.chunks.len() as u32,
             clip: plan.slice_of(index).0,
             cut: plan.rule.id(),
+            group: self.group.clone(),
             spec: self.spec(plan, &plan.chunks[index], slice),
         }
     }

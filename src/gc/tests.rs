@@ -76,6 +76,7 @@ impl Planned {
             rule,
             portraits: vec![Digest::of(format!("photo of {name}").as_bytes())],
             reference: Some(Digest::of(format!("look of {name}").as_bytes())),
+            group: "workers".into(),
             toolchain: Toolchain {
                 pipeline: PIPELINE,
                 encoder: "x".into(),

@@ -50,17 +50,17 @@ pub async fn bring(site: &Site, field: &str, location: &str, to: &Path) -> Resul
 
 /// The plan of the clip: the one that is in the store, or a new one. A clip planned before is not read again.
 pub async fn plan(site: &Site, job: &Job, target: &Target, limits: &media::Limits) -> Result<Plan, IngestError> {
-    let rule = cut_rule(job.swap.swapper, job.chunk_frames, job.keep(), job.tolerate_damage);
+    let rule = cut_rule(&job.swap.swapper, job.chunk_frames, job.keep(), job.tolerate_damage);
     let key = keys::plan(&target.digest, &rule.id());
     if let Some(plan) = planned_before(site, &key).await? {
         return Ok(plan);
     }
     let (path, limits, source) = (target.path.clone(), *limits, target.digest);
-    let swapper = job.swap.swapper;
+    let swapper = job.swap.swapper.clone();
     let made = tokio::task::spawn_blocking(move || {
         let probe = if rule.tolerate_damage { media::probe_tolerant } else { media::probe };
         let probe = probe(&path, &rule.keep(), &limits).map_err(|error| unusable(&error))?;
-        Ok(planned(probe, source, rule, swapper)?)
+        Ok(planned(probe, source, rule, &swapper)?)
     });
     let plan = made.await.map_err(SiteError::from)?.map_err(|error| named(error, &target.path, &job.target))?;
     site.put_json(&key, &plan).await?;
@@ -82,17 +82,17 @@ pub async fn planned_before(site: &Site, key: &str) -> Result<Option<Plan>, Site
 }
 
 /// How a clip is cut for a swapper.
-pub fn cut_rule(swapper: Swapper, chunk_frames: [u64; 2], keep: Keep, tolerate_damage: bool) -> CutRule {
+pub fn cut_rule(swapper: &Swapper, chunk_frames: [u64; 2], keep: Keep, tolerate_damage: bool) -> CutRule {
     let roll = match swapper {
         Swapper::None => "none".to_owned(),
-        Swapper::Mesh => format!("track-{}-{}", track::SEGMENT, smooth::RADIUS),
+        Swapper::Mesh | Swapper::Network(_) => format!("track-{}-{}", track::SEGMENT, smooth::RADIUS),
     };
     CutRule::new(chunk_frames, roll, keep).tolerant(tolerate_damage)
 }
 
 /// The plan of a clip that has been read through; `source` is its file's digest.
-pub fn planned(probe: Probe, source: Digest, rule: CutRule, swapper: Swapper) -> Result<Plan, Refusal> {
-    let tracked = swapper != Swapper::None;
+pub fn planned(probe: Probe, source: Digest, rule: CutRule, swapper: &Swapper) -> Result<Plan, Refusal> {
+    let tracked = *swapper != Swapper::None;
     let Probe { clip, packets, warnings, .. } = probe;
     let window = |span: std::ops::Range<u64>| if tracked { track::window(span, clip.frames()) } else { span };
     let unplannable =
@@ -134,7 +134,7 @@ pub fn choose_encoder(
     video: &Video,
     output: &str,
     plan: &Plan,
-    swapper: Swapper,
+    swapper: &Swapper,
     hardware: &HardwareEncoders,
 ) -> Result<ChosenEncoder, Refusal> {
     if plan.clip.is_folder() {
@@ -153,7 +153,7 @@ pub fn choose_encoder(
         codec: &plan.clip.codec,
         // What `Decoded::pictured` makes of it.
         pixel_format: if is_picture { "yuv420p" } else { &plan.clip.pixel_format },
-        looked_at: swapper != Swapper::None,
+        looked_at: *swapper != Swapper::None,
         container,
         hardware,
     };
@@ -161,12 +161,12 @@ pub fn choose_encoder(
 }
 
 /// Refuses clips whose pixels the swapper cannot work on.
-pub fn check_pixels(plan: &Plan, swapper: Swapper) -> Result<(), Refusal> {
+pub fn check_pixels(plan: &Plan, swapper: &Swapper) -> Result<(), Refusal> {
     let expected = "YUV or grey of 8 to 16 bits, or RGB; not Bayer, XYZ, float or one bit per pixel";
     let of_stills = plan.clip.stills.iter().map(|still| (format!("{}: ", still.name), &still.clip.pixel_format));
     let of_clip = (!plan.clip.is_folder()).then_some((String::new(), &plan.clip.pixel_format));
     let mut unviewable = of_stills.chain(of_clip).filter(|(_, found)| !media::pixels_viewable(found));
-    match unviewable.next().filter(|_| swapper != Swapper::None) {
+    match unviewable.next().filter(|_| *swapper != Swapper::None) {
         Some((of, found)) => Err(Refusal::new("target", format!("{of}pixel format {found}"), expected)),
         None => Ok(()),
     }

@@ -169,7 +169,7 @@ pub async fn plan(
         survey = looked.await.map_err(SiteError::from)??;
     }
     let (plan, warnings) =
-        survey.planned(cut_rule(job.swap.swapper, job.chunk_frames, job.keep(), job.tolerate_damage))?;
+        survey.planned(cut_rule(&job.swap.swapper, job.chunk_frames, job.keep(), job.tolerate_damage))?;
     let key = keys::plan(&plan.source, &plan.rule.id());
     if let Some(plan) = planned_before(site, &key).await? {
         return Ok((plan, warnings));
@@ -330,7 +330,7 @@ mod tests {
         let path = folder.path().join("b.png");
         let alone = media::probe(&path, &Keep::default(), &media::Limits::default()).unwrap();
         let digest = seal::digest_file(&path).unwrap();
-        let alone = super::super::planned(alone, digest, rule(), crate::contract::Swapper::None).unwrap();
+        let alone = super::super::planned(alone, digest, rule(), &crate::contract::Swapper::None).unwrap();
         assert_eq!(alone.slice_key(0), plan.slice_key(1), "the same slice");
         let job = r#"{"job":"j","sources":[],"target":"file:///in/","output":"file:///out/"}"#;
         let run = |plan: &Plan| crate::contract::Run {
@@ -341,6 +341,7 @@ mod tests {
             rule: plan.rule.clone(),
             portraits: Vec::new(),
             reference: None,
+            group: "workers".into(),
             toolchain: crate::contract::Toolchain {
                 pipeline: 1,
                 encoder: "ffv1".into(),

@@ -33,6 +33,7 @@ use crate::site::{Site, SiteError};
 use crate::store::Location;
 use crate::telemetry;
 use crate::toolchain;
+use crate::vision::Catalog;
 use accept::{Acceptance, Submission};
 pub use accept::{Ended, REPAIR, last_ended};
 pub use clip::{check_pixels, choose_encoder, cut_rule, planned};
@@ -51,6 +52,8 @@ pub struct Settings {
     pub jobs: usize,
     /// Chunks of one job that may be published and not yet settled.
     pub outstanding_chunks: u32,
+    /// The networks that are here.
+    pub catalog: Arc<Catalog>,
     /// Execution provider named in the toolchain of every job, e.g. `cpu`.
     pub provider: String,
     /// What a clip may be at most.
@@ -292,11 +295,12 @@ impl Node {
 
         let scratch = self.site.scratch("ingest")?;
         let Planned { target, plan, mut warnings } = self.plan(job, scratch.path(), &mut seconds).await?;
-        clip::check_pixels(&plan, job.swap.swapper)?;
-        let chosen = clip::choose_encoder(&job.video, &job.output, &plan, job.swap.swapper, &self.settings.hardware)?;
+        clip::check_pixels(&plan, &job.swap.swapper)?;
+        let chosen = clip::choose_encoder(&job.video, &job.output, &plan, &job.swap.swapper, &self.settings.hardware)?;
         chosen.warning.iter().for_each(|warning| warn!(warning, "the output is not quite what was asked for"));
         crash::point("ingest.planned");
-        let toolchain: Toolchain = toolchain::of(job.swap.swapper, &chosen.name, &self.settings.provider)?;
+        let toolchain: Toolchain =
+            toolchain::of(&job.swap, &chosen.name, &self.settings.provider, &self.settings.catalog)?;
         warnings.extend(chosen.warning);
         let (portraits, reference) = timed(&mut seconds, telemetry::Stage::Analyse, async {
             if job.swap.swapper == Swapper::None {
@@ -304,7 +308,10 @@ impl Node {
             }
             let portraits = self.analyst.check_portraits(&self.site, job, scratch.path());
             let look = faces::Look { plan: &plan, target: &target, scratch: scratch.path(), toolchain: &toolchain };
-            tokio::try_join!(portraits, self.analyst.reference(&self.site, look))
+            match job.swap.swapper {
+                Swapper::Mesh => tokio::try_join!(portraits, self.analyst.reference(&self.site, look)),
+                Swapper::None | Swapper::Network(_) => Ok((portraits.await?, None)),
+            }
         })
         .await?;
 
@@ -316,6 +323,7 @@ impl Node {
             rule: plan.rule.clone(),
             portraits,
             reference,
+            group: toolchain::group(&self.settings.catalog, &self.settings.provider),
             toolchain,
             video: Some(Video { encoder: chosen.name, ..job.video.clone() }).filter(|video| *video != job.video),
             warnings,

@@ -134,7 +134,7 @@ impl Catalog {
     /// [`VisionError::Card`] for a card that is not in order; [`VisionError::Folder`] if the folder cannot be read.
     pub fn open(folder: &Path) -> Result<Self, VisionError> {
         let mut catalog = Self::builtin()?;
-        let failed = |source: io::Error| VisionError::Folder { path: folder.to_owned(), source };
+        let failed = |error: io::Error| VisionError::Folder { path: folder.to_owned(), error };
         let mut cards = Vec::new();
         match fs::read_dir(folder) {
             Ok(entries) => {
@@ -225,6 +225,20 @@ impl Catalog {
         }
     }
 
+    /// The model called `id`, of whatever role; see [`Catalog::of`].
+    ///
+    /// # Errors
+    /// As [`Catalog::of`].
+    pub fn any(&self, id: &str) -> Result<Model, VisionError> {
+        match self.get(id) {
+            Err(unknown @ VisionError::UnknownModel { .. }) => {
+                let dropped = Role::ALL.into_iter().find_map(|role| self.of(role, id).ok());
+                dropped.ok_or(unknown)
+            }
+            model => model.cloned(),
+        }
+    }
+
     /// The model of a file that no card names.
     fn fitting(&self, role: Role, id: &str, file: &Path) -> Result<Model, VisionError> {
         let fitting = self.fitting_cards(file)?;
@@ -247,7 +261,7 @@ impl Catalog {
     /// # Errors
     /// [`VisionError::Unreadable`] if it is no ONNX file.
     pub fn fitting_cards(&self, file: &Path) -> Result<Vec<&Card>, VisionError> {
-        let unreadable = |source| VisionError::Unreadable { path: file.to_owned(), source };
+        let unreadable = |error| VisionError::Unreadable { path: file.to_owned(), error };
         let summary = Onnx::open(file).and_then(|mut onnx| onnx.summary()).map_err(unreadable)?;
         let fits = |declared: &[TensorSpec], found: &[Option<TensorSpec>]| {
             declared.len() == found.len()
@@ -302,7 +316,7 @@ impl Model {
             Weights::Builtin(bytes) => return Ok(hex::encode(Sha256::digest(bytes))),
             Weights::File(path) => path,
         };
-        let unreadable = |source| VisionError::Unreadable { path: path.clone(), source };
+        let unreadable = |error| VisionError::Unreadable { path: path.clone(), error };
         let status = fs::metadata(path).map_err(unreadable)?;
         let key = (path.clone(), status.len(), status.modified().ok());
         if let Some(known) = KNOWN.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {

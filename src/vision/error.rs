@@ -62,6 +62,19 @@ pub enum VisionError {
         origin: String,
     },
 
+    /// A face size that a network cannot work at.
+    #[error(
+        "face size is {size} (expected {side}, the side at which model {id} works, or a multiple of it up to eight)"
+    )]
+    FaceSize {
+        /// The network.
+        id: String,
+        /// What was asked for, pixels.
+        size: usize,
+        /// What it works at, pixels.
+        side: usize,
+    },
+
     /// A network of another role was asked for.
     #[error("model {id} is a {found} (expected a {expected})")]
     Role {
@@ -88,21 +101,21 @@ pub enum VisionError {
     },
 
     /// The models folder cannot be read.
-    #[error("models folder {}: {source}", path.display())]
+    #[error("models folder {}: {error}", path.display())]
     Folder {
         /// Where it is.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        error: std::io::Error,
     },
 
     /// A network's file cannot be read, or is no ONNX file.
-    #[error("network {}: {source} (expected a whole ONNX file)", path.display())]
+    #[error("network {}: {error} (expected a whole ONNX file)", path.display())]
     Unreadable {
         /// Where it is.
         path: PathBuf,
         /// What is wrong with it.
-        source: std::io::Error,
+        error: std::io::Error,
     },
 
     /// A model card cannot be read or contradicts itself.
@@ -191,6 +204,7 @@ impl Classify for VisionError {
     fn kind(&self) -> Kind {
         match self {
             VisionError::NoFace
+            | VisionError::FaceSize { .. }
             | VisionError::SeveralFaces { .. }
             | VisionError::NoSuchFace { .. }
             | VisionError::FrameOutsideWindow { .. } => Kind::Poison,

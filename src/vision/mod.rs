@@ -11,20 +11,24 @@
 pub mod aligned;
 pub mod card;
 pub mod catalog;
+pub mod chain;
 pub mod contract;
 pub mod crop;
 pub mod detect;
 pub mod embed;
 pub mod error;
+pub mod feed;
 pub mod find;
 pub mod geometry;
 pub mod mesh;
 pub mod model;
 pub mod onnx;
+pub mod recogniser;
 mod resample;
 pub mod rgb;
 pub mod scene;
 pub mod smooth;
+pub mod source;
 pub mod swap;
 pub mod track;
 

@@ -10,6 +10,8 @@ use super::catalog::Catalog;
 use super::find::TrackNets;
 use super::model::{self, Execution};
 
+pub mod tiny;
+
 /// Loads the ONNX Runtime that the program would load.
 pub fn init() {
     let config = crate::config::Config::load(None, serde_json::json!({})).expect("the default configuration is valid");

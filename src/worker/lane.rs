@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::contract::{
-    ChunkSpec, DamageCount, Digest, Faces, Fingerprint, FrameCounts, ResultFooter, StageSeconds, Swapper,
+    ChunkSpec, DamageCount, Digest, Faces, Fingerprint, FrameCounts, ResultFooter, StageSeconds, Swap, Swapper,
 };
 use crate::error::{Classify, Kind};
 use crate::frame::{FrameIndex, Pixels};
@@ -20,6 +20,8 @@ use crate::media::{ChunkEncoder, Decoded, EncodeSettings, Encoded, MediaError, S
 use crate::photo::{self, PhotoError};
 use crate::seal::{self, SealError};
 use crate::telemetry::Stage;
+use crate::toolchain;
+use crate::vision::chain::Chain;
 use crate::vision::swap::{EyeNet, MeshSwapper, Portrait, Reference};
 use crate::vision::track::Tracker;
 use crate::vision::{self, Catalog, Execution, Face, TrackNets, VisionError};
@@ -29,6 +31,8 @@ use crate::vision::{self, Catalog, Execution, Face, TrackNets, VisionError};
 pub struct Means {
     /// The ONNX Runtime library.
     pub onnxruntime: PathBuf,
+    /// The folder with networks that are not built in.
+    pub models: PathBuf,
     /// Where and with how many threads networks run.
     pub execution: Execution,
     /// Threads of the decoder and of the encoder, each.
@@ -124,24 +128,77 @@ pub struct Lane {
     means: Means,
     track_nets: Option<TrackNets>,
     eyes: Option<EyeNet>,
-    /// The swapper of the last chunk, and whose face it lends.
-    swapper: Option<(Lender, MeshSwapper)>,
+    /// A chain that no chunk has used yet, and of which swap.
+    chain: Option<(Swap, Chain)>,
+    /// The changer of the last chunk, and what it does.
+    changer: Option<(Lender, Changer)>,
 }
 
-/// Photos and the face chosen among theirs.
-type Lender = (Vec<Digest>, Option<u32>);
+/// Digests of photos, and what is done with them.
+type Lender = (Vec<Digest>, Swap);
+
+/// What changes faces: `mesh`, a chain of networks, or both.
+struct Changer {
+    mesh: Option<MeshSwapper>,
+    chain: Option<Chain>,
+}
+
+impl Changer {
+    fn change(
+        &mut self,
+        frame: &mut Decoded,
+        face: &Face,
+        blend_ratio: f32,
+        reference: Option<&Reference>,
+    ) -> Result<(), VisionError> {
+        if let Some(mesh) = &mut self.mesh {
+            mesh.swap(&mut frame.view_mut(), face, blend_ratio, reference)?;
+        }
+        match &mut self.chain {
+            Some(chain) => chain.swap(&mut frame.view_mut(), face, blend_ratio),
+            None => Ok(()),
+        }
+    }
+}
 
 impl Lane {
     /// A lane that has loaded nothing yet.
     pub fn new(means: Means) -> Self {
-        Self { means, track_nets: None, eyes: None, swapper: None }
+        Self { means, track_nets: None, eyes: None, chain: None, changer: None }
     }
 
     /// Loads the networks that it is going to need.
     pub fn warm_up(&mut self) -> Result<(), WorkError> {
-        if self.means.swapper == Swapper::Mesh {
+        if self.means.swapper != Swapper::None {
             self.track_nets = Some(self.load_track_nets()?);
-            self.eyes = Some(self.load_eyes()?);
+        }
+        match &self.means.swapper {
+            Swapper::None => {}
+            Swapper::Mesh => self.eyes = Some(self.load_eyes()?),
+            Swapper::Network(_) => {
+                let swap = Swap { swapper: self.means.swapper.clone(), ..Swap::default() };
+                self.chain = self.load_chain(&swap)?.map(|chain| (swap, chain));
+            }
+        }
+        Ok(())
+    }
+
+    /// The networks of a swap that are not built in; none if it has none.
+    fn load_chain(&self, swap: &Swap) -> Result<Option<Chain>, VisionError> {
+        let Some(settings) = toolchain::chain(swap) else { return Ok(None) };
+        vision::model::init(&self.means.onnxruntime)?;
+        Chain::load(&Catalog::open(&self.means.models)?, &settings, &self.means.execution).map(Some)
+    }
+
+    /// The networks that are here must be those by which the result is named.
+    fn check_models(&self, spec: &ChunkSpec) -> Result<(), VisionError> {
+        let catalog = Catalog::open(&self.means.models)?;
+        for (id, digest) in &spec.toolchain.models {
+            let model = catalog.any(id)?;
+            let (found, expected) = (model.digest()?, digest.to_string());
+            if found != expected {
+                return Err(VisionError::Digest { id: id.clone(), file: model.card.file, expected, found });
+            }
         }
         Ok(())
     }
@@ -167,7 +224,7 @@ impl Lane {
     ) -> Result<LaneReport, WorkError> {
         let encoded = match order.spec.swap.swapper {
             Swapper::None => self.pass(order, stop, encoded)?,
-            Swapper::Mesh => self.swap(order, stop, encoded)?,
+            Swapper::Mesh | Swapper::Network(_) => self.swap(order, stop, encoded)?,
         };
         let counts = encoded.counts;
         let reorder_depth = encoded.encoded.reorder_depth;
@@ -194,16 +251,10 @@ impl Lane {
             Some(nets) => nets,
             None => self.load_track_nets()?,
         };
-        let lender = (order.spec.portraits.clone(), order.spec.swap.source_face);
-        let mut swapper = match self.swapper.take() {
-            Some((last, swapper)) if last == lender => swapper,
-            _ => {
-                let eyes = match self.eyes.take() {
-                    Some(eyes) => eyes,
-                    None => self.load_eyes()?,
-                };
-                new_swapper(order, &mut track_nets, eyes)?
-            }
+        let lender = (order.spec.portraits.clone(), order.spec.swap.clone());
+        let mut changer = match self.changer.take() {
+            Some((last, changer)) if last == lender => changer,
+            _ => self.new_changer(order, &mut track_nets)?,
         };
         let reference = match &order.reference {
             Some(path) => Reference::from_bytes(&std::fs::read(path)?),
@@ -217,13 +268,39 @@ impl Lane {
         let done = std::thread::scope(|stages| {
             let decoding = stages.spawn(move || decode(&decoding, &decoded));
             let tracking = stages.spawn(|| track(order, &mut track_nets, frames, found));
-            let swapping = stages.spawn(|| swap_frames(order, &mut swapper, reference.as_ref(), with_faces, swapped));
+            let swapping = stages.spawn(|| swap_frames(order, &mut changer, reference.as_ref(), with_faces, swapped));
             let encoding = self.encode(order, ready.into_iter(), encoded);
             finish(encoding, [decoding.join(), tracking.join(), swapping.join()])
         });
         self.track_nets = Some(track_nets);
-        self.swapper = Some((lender, swapper));
+        self.changer = Some((lender, changer));
         done.map(|done| done.with(&damage))
+    }
+
+    /// What does the order's swap with the order's photos.
+    fn new_changer(&mut self, order: &LaneOrder, track_nets: &mut TrackNets) -> Result<Changer, WorkError> {
+        let swap = &order.spec.swap;
+        self.check_models(&order.spec)?;
+        let mut chain = match self.chain.take() {
+            Some((known, chain)) if known == *swap => Some(chain),
+            _ => self.load_chain(swap)?,
+        };
+        let source_face = swap.source_face.map(|face| face as usize);
+        let read = |path: &PathBuf| Ok::<_, WorkError>(photo::decode(&std::fs::read(path)?)?);
+        let photos = order.portraits.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        if swap.swapper != Swapper::Mesh {
+            if let Some(chain) = &mut chain {
+                chain.set_sources(&Chain::find_sources(&photos, track_nets, source_face)?)?;
+            }
+            return Ok(Changer { mesh: None, chain });
+        }
+        let mut eyes = match self.eyes.take() {
+            Some(eyes) => eyes,
+            None => self.load_eyes()?,
+        };
+        let analyse = |photo| Portrait::analyse(photo, track_nets, &mut eyes, source_face);
+        let portraits = photos.iter().map(analyse).collect::<Result<Vec<_>, _>>()?;
+        Ok(Changer { mesh: Some(MeshSwapper::new(portraits, eyes)?), chain })
     }
 
     /// The last stage: on the lane's own thread. Each frame comes with how many faces were swapped in it, if any were looked for.
@@ -345,7 +422,7 @@ fn decode(decoding: &Decoding<'_>, frames: &SyncSender<(FrameIndex, Decoded)>) -
         }
         let frame = match swap.swapper {
             Swapper::None => next.frame,
-            Swapper::Mesh => next.frame.viewable()?.shown_turned(*turn),
+            Swapper::Mesh | Swapper::Network(_) => next.frame.viewable()?.shown_turned(*turn),
         };
         if frames.send((number, frame)).is_err() {
             return Ok(clock); // a later stage has failed and says why
@@ -378,19 +455,9 @@ fn track(
     Ok(clock)
 }
 
-fn new_swapper(order: &LaneOrder, track_nets: &mut TrackNets, mut eyes: EyeNet) -> Result<MeshSwapper, WorkError> {
-    let source_face = order.spec.swap.source_face.map(|face| face as usize);
-    let mut portraits = Vec::new();
-    for path in &order.portraits {
-        let photo = photo::decode(&std::fs::read(path)?)?;
-        portraits.push(Portrait::analyse(&photo, track_nets, &mut eyes, source_face)?);
-    }
-    Ok(MeshSwapper::new(portraits, eyes)?)
-}
-
 fn swap_frames(
     order: &LaneOrder,
-    swapper: &mut MeshSwapper,
+    changer: &mut Changer,
     reference: Option<&Reference>,
     frames: Receiver<Tracked>,
     swapped: SyncSender<(FrameIndex, Decoded, Option<u64>)>,
@@ -404,7 +471,7 @@ fn swap_frames(
         };
         clock.spend(Stage::Swap, || {
             for face in chosen {
-                swapper.swap(&mut frame.view_mut(), face, settings.blend_ratio as f32, reference)?;
+                changer.change(&mut frame, face, settings.blend_ratio as f32, reference)?;
             }
             Ok::<_, VisionError>(())
         })?;

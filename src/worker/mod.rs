@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::broker::{Consumer, Delivery, Event, Options};
-use crate::contract::{ChunkRecord, topics, worker_group};
+use crate::contract::{ChunkRecord, topics};
 use crate::crash;
 use crate::dead_letters::Reason;
 use crate::site::{Site, SiteError};
@@ -150,7 +150,7 @@ impl Worker {
                 return Ok(());
             }
         };
-        if worker_group(&record.spec.toolchain) != self.group {
+        if record.group != self.group {
             // For workers of another version or with other models: their group reads the same record.
             debug!(job = %record.job, chunk = record.index, "not for this group");
             delivery.claim.finish();

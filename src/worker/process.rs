@@ -40,6 +40,8 @@ pub struct LaneSettings {
     pub environment: Vec<(OsString, OsString)>,
     /// The ONNX Runtime library.
     pub onnxruntime: PathBuf,
+    /// The folder with networks that are not built in.
+    pub models: PathBuf,
     /// Where and with how many threads networks run.
     pub execution: Execution,
     /// Threads of the decoder and of the encoder, each.
@@ -66,13 +68,10 @@ impl LaneSettings {
 
     fn command(&self) -> Command {
         let Provider::Cpu = self.execution.provider;
-        let swapper = match self.swapper {
-            Swapper::Mesh => "mesh",
-            Swapper::None => "none",
-        };
         let mut command = Command::new(&self.program);
         command.arg0("facemill").arg("lane").arg("--onnxruntime").arg(&self.onnxruntime);
-        command.args(["--execution-provider", "cpu", "--swapper", swapper, "--log", &words::filter()]);
+        command.arg("--models").arg(&self.models).args(["--swapper", &self.swapper.to_string()]);
+        command.args(["--execution-provider", "cpu", "--log", &words::filter()]);
         command.args(["--network-threads", &self.execution.threads.to_string()]);
         command.args(["--execution-threads", &self.threads.to_string(), "--memory-mb", &self.memory_mb.to_string()]);
         command.env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));

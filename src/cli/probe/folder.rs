@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::cli::args::Probe;
 use crate::cli::swap::entries;
-use crate::contract::{Digest, Keep, Moment, Plan, Still, Swapper};
+use crate::contract::{Digest, Keep, Moment, Plan, Still};
 use crate::error::Refusal;
 use crate::ingest;
 use crate::media::Limits;
@@ -65,7 +65,7 @@ fn look(args: &Probe, limits: &Limits) -> Result<Report> {
             survey.look(&entry.name, &args.clip.join(&entry.name))?;
         }
     }
-    let swapper = Swapper::from(args.swapper);
+    let swapper = &args.swapper;
     let rule = ingest::cut_rule(swapper, args.chunk_frames.0, keep, args.tolerate_damage);
     let (plan, warnings) = survey.planned(rule)?;
     ingest::check_pixels(&plan, swapper)?;

@@ -1,38 +1,48 @@
-//! Where a network wants the eyes, the nose and the corners of the mouth.
+//! Where networks expect a face's eyes, nose and mouth in their crop.
 
 use crate::vision::geometry::{Affine, Point, Similarity};
 
-/// A template by the name that cards use.
+/// A template: five points in a square crop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Template {
-    /// `arcface_112_v1`
+    /// SimSwap, UniFace: a face with much forehead.
     Arcface112V1,
-    /// `arcface_112_v2`
+    /// ArcFace's own (insightface's `arcface_dst`): recognisers, Ghost.
     Arcface112V2,
-    /// `arcface_128`
+    /// inswapper: the same in a crop of 128, with a margin.
     Arcface128,
-    /// `ffhq_512`
+    /// Restorers, BlendSwap: the crop of the data set FFHQ, head and hair.
     Ffhq512,
-    /// `mtcnn_512`
+    /// HifiFace: much as [`Template::Arcface128`].
     Mtcnn512,
 }
 
 impl Template {
-    /// By its name.
+    /// Each of them.
+    pub const ALL: [Template; 5] =
+        [Self::Arcface112V1, Self::Arcface112V2, Self::Arcface128, Self::Ffhq512, Self::Mtcnn512];
+
+    /// The template of a name as model cards write it: `arcface_112_v1`.
     pub fn from_name(name: &str) -> Option<Self> {
-        Some(match name {
-            "arcface_112_v1" => Self::Arcface112V1,
-            "arcface_112_v2" => Self::Arcface112V2,
-            "arcface_128" => Self::Arcface128,
-            "ffhq_512" => Self::Ffhq512,
-            "mtcnn_512" => Self::Mtcnn512,
-            _ => return None,
-        })
+        Self::ALL.into_iter().find(|template| template.name() == name)
     }
 
-    /// Five points in a crop of this side, pixels.
+    /// Its name in model cards.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Arcface112V1 => "arcface_112_v1",
+            Self::Arcface112V2 => "arcface_112_v2",
+            Self::Arcface128 => "arcface_128",
+            Self::Ffhq512 => "ffhq_512",
+            Self::Mtcnn512 => "mtcnn_512",
+        }
+    }
+
+    /// Eye centres, tip of the nose and mouth corners (of pairs the picture's left first) in a crop of `side` pixels.
+    ///
+    /// Source: FaceFusion's table of the templates that the networks were trained with, in shares of the side.
     pub fn points(self, side: f64) -> [Point; 5] {
-        let shares: [Point; 5] = match self {
+        let shares = match self {
             Self::Arcface112V1 => {
                 [[0.35473, 0.45659], [0.64527, 0.45659], [0.5, 0.61154], [0.37913, 0.77688], [0.62087, 0.77688]]
             }
@@ -49,11 +59,18 @@ impl Template {
                 [[0.36563, 0.46734], [0.63305, 0.46586], [0.50019, 0.61943], [0.39033, 0.77599], [0.61179, 0.77476]]
             }
         };
-        shares.map(|point| point.map(|share| share * side))
+        shares.map(|[x, y]| [x * side, y * side])
     }
 
-    /// Crop pixels → picture pixels.
+    /// Crop pixels → picture pixels for a face whose five points in the picture are `points`; a pixel (column, row) of the
+    /// crop has its centre at (column, row), as in OpenCV's `warpAffine`.
+    ///
+    /// The least-squares similarity without reflection that brings the face to the template, turned around: errors are
+    /// least in the crop, as the networks were trained (Umeyama; `cv2.estimateAffinePartial2D`). A fit the other way would
+    /// make profiles smaller. Points that all coincide give a map that is not finite, with which nothing is sampled
+    /// and nothing is pasted.
     pub fn to_picture(self, side: f64, points: &[Point; 5]) -> Affine {
-        Similarity::fit(&self.points(side), points).affine()
+        let to_crop = Similarity::fit(points, &self.points(side)).affine();
+        to_crop.inverse().unwrap_or(Affine([[f64::NAN; 3]; 2]))
     }
 }

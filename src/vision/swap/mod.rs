@@ -22,7 +22,7 @@ mod levels;
 mod light;
 mod occlusion;
 mod plane;
-mod polygon;
+pub(in crate::vision) mod polygon;
 mod portrait;
 mod warp;
 

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use facemill::contract::{ChunkOutcome, ChunkRecord, Fingerprint, Job, JobEvent, JobId, keys, topics, worker_group};
+use facemill::contract::{ChunkOutcome, ChunkRecord, Fingerprint, Job, JobEvent, JobId, keys, topics};
 
 use crate::faults::tape::{Entry, Offsets, Records, Tape};
 
@@ -113,7 +113,7 @@ fn watch(tape: &mut Tape, store: &Folder, questions: &Receiver<Question>) {
 /// The group of the workers, by what the chunks say: all are for one.
 pub fn workers(records: &Records) -> Option<String> {
     let first = records.chunks.iter().find_map(|entry| entry.value.as_ref())?;
-    Some(worker_group(&first.spec.toolchain))
+    Some(first.group.clone())
 }
 
 fn read(tape: &mut Tape) -> Result<Commits> {

@@ -1,0 +1,1 @@
+//! Agreement with `models/reference.json`, and what no reference says.

@@ -1,0 +1,129 @@
+//! Where a new face shows: inside of its crop and of the face, and not before what is before the face.
+
+use crate::frame::YuvRef;
+use crate::vision::Face;
+use crate::vision::aligned::crop::Aligned;
+use crate::vision::aligned::mask::{self, Region};
+use crate::vision::aligned::template::Template;
+use crate::vision::card::Role;
+use crate::vision::catalog::{Catalog, Model};
+use crate::vision::contract::Contract;
+use crate::vision::error::VisionError;
+use crate::vision::feed::Feed;
+use crate::vision::geometry::Point;
+use crate::vision::model::{Execution, Network, Tensor};
+
+use super::MaskSettings;
+use super::swapper::NewFace;
+
+/// Classes that a parser tells (CelebAMask-HQ).
+const CLASSES: usize = 19;
+/// Softness of the hull's rim, share of the crop's side.
+const HULL_FEATHER: f32 = 0.03;
+
+pub(super) struct Masks {
+    settings: MaskSettings,
+    occluder: Option<MaskNet>,
+    parser: Option<(MaskNet, Vec<Region>)>,
+    /// The frame around the crop, of the last side.
+    frame: Option<(usize, Vec<f32>)>,
+}
+
+struct MaskNet {
+    network: Network,
+    feed: Feed,
+    output: usize,
+}
+
+impl Masks {
+    pub(super) fn load(catalog: &Catalog, settings: &MaskSettings, execution: &Execution) -> Result<Self, VisionError> {
+        let load = |role: Role, id: &str| MaskNet::load(&catalog.of(role, id)?, execution);
+        let occluder = settings.occluder.as_deref().map(|id| load(Role::Occluder, id)).transpose()?;
+        let parser = match &settings.parser {
+            Some((id, regions)) => Some((load(Role::Parser, id)?, regions.clone())),
+            None => None,
+        };
+        Ok(Self { settings: settings.clone(), occluder, parser, frame: None })
+    }
+
+    /// The mask of a new face, of its crop's side. `picture` still shows the old one.
+    pub(super) fn draw(
+        &mut self,
+        picture: &YuvRef<'_>,
+        face: &Face,
+        new: &NewFace,
+        template: Template,
+    ) -> Result<Vec<f32>, VisionError> {
+        let side = new.face.side;
+        let mut drawn = match self.frame.take().filter(|(known, _)| *known == side) {
+            Some((_, frame)) => frame,
+            None => mask::box_mask(side, self.settings.blur, self.settings.padding),
+        };
+        self.frame = Some((side, drawn.clone()));
+        if let Some(own) = &new.mask {
+            mask::combine(&mut drawn, own);
+        }
+        if self.settings.hull {
+            mask::combine(&mut drawn, &hull(face, &new.face));
+        }
+        let points = face.mesh.five_points();
+        if let Some(occluder) = &mut self.occluder {
+            let own = occluder.side();
+            let seen = occluder.run(picture, template, &points, 1)?;
+            mask::combine(&mut drawn, &mask::resize(&mask::occlusion(&seen, own), own, side));
+        }
+        if let Some((parser, regions)) = &mut self.parser {
+            let own = parser.side();
+            let scores = parser.run(picture, template, &points, CLASSES)?;
+            let parts = mask::regions(&most_likely(&scores, own * own), regions, own);
+            mask::combine(&mut drawn, &mask::resize(&parts, own, side));
+        }
+        Ok(drawn)
+    }
+}
+
+/// The class of each pixel with the highest score.
+fn most_likely(scores: &[f32], pixels: usize) -> Vec<u8> {
+    let class = |pixel: usize| {
+        let score = |class: &usize| scores[class * pixels + pixel];
+        (0..CLASSES).rev().max_by(|a, b| score(a).total_cmp(&score(b))).unwrap_or(0) as u8
+    };
+    (0..pixels).map(class).collect()
+}
+
+fn hull(face: &Face, new: &Aligned) -> Vec<f32> {
+    let Some(to_crop) = new.to_picture.inverse() else { return vec![0.0; new.side * new.side] };
+    let place = |[x, y, _]: &[f32; 3]| to_crop.apply([f64::from(*x), f64::from(*y)]).map(|value| value as f32);
+    let points: Vec<[f32; 2]> = face.mesh.0.iter().map(place).collect();
+    mask::hull_mask(new.side, &points, HULL_FEATHER * new.side as f32)
+}
+
+impl MaskNet {
+    fn load(model: &Model, execution: &Execution) -> Result<Self, VisionError> {
+        let card = &model.card;
+        let Some(Contract::Mask(contract)) = &card.contract else {
+            return Err(card.refuse("has no [contract.mask]".to_owned()));
+        };
+        let feed = Feed::of(card, card.picture()?, 0)?;
+        Ok(Self { feed, output: card.output_index(&contract.output)?, network: Network::load(model, execution)? })
+    }
+
+    fn side(&self) -> usize {
+        self.feed.side()
+    }
+
+    /// So many numbers for each pixel of the network's own crop, plane by plane.
+    fn run(
+        &mut self,
+        picture: &YuvRef<'_>,
+        template: Template,
+        points: &[Point; 5],
+        planes: usize,
+    ) -> Result<Vec<f32>, VisionError> {
+        let side = self.side();
+        let crop = Aligned::sample(picture, template.to_picture(side as f64, points), side);
+        let (shape, data) = self.feed.pictures(&[&crop.rgb]);
+        let outputs = self.network.run(&[Tensor { shape: &shape, data }])?;
+        Ok(outputs.finite(self.output, planes * side * side)?.into_owned())
+    }
+}

@@ -1,0 +1,158 @@
+//! The chain of networks that changes a face: swap, mask, paste, restore. For every swapper but the built-in `mesh`.
+//!
+//! A face is found and followed as for `mesh` ([`crate::vision::track`]); five points of its mesh bring it to each network's template. What
+//! a frame becomes depends on the frame, its mesh and the sources only.
+
+mod masks;
+mod restorer;
+mod swapper;
+
+#[cfg(test)]
+mod tests;
+
+use crate::frame::YuvMut;
+
+use super::Face;
+use super::aligned::paste;
+use super::card::Role;
+use super::catalog::Catalog;
+use super::error::VisionError;
+use super::find::TrackNets;
+use super::model::Execution;
+use super::source::Source;
+
+use masks::Masks;
+use restorer::FaceRestorer;
+use swapper::FaceSwapper;
+
+pub use crate::vision::aligned::mask::Region;
+
+/// What a chain does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChainSettings {
+    /// Id of the swapper; none where `mesh` swaps, and the rest comes after it.
+    pub swapper: Option<String>,
+    /// Side at which it works, pixels: a multiple of its own; none: its own.
+    pub face_size: Option<u32>,
+    /// What limits the new face's place, beside the swapper's own mask.
+    pub masks: MaskSettings,
+    /// What makes the new face finer.
+    pub restorer: Option<RestorerSettings>,
+}
+
+/// What limits a new face's place; all together, by the least.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MaskSettings {
+    /// A frame around the crop: its softness, as a share of half of the crop, 0..=1.
+    pub blur: f32,
+    /// And its width at the top, right, bottom and left, percent of the crop.
+    pub padding: [f32; 4],
+    /// The hull of the mesh.
+    pub hull: bool,
+    /// Id of the occluder that keeps what lies before the face.
+    pub occluder: Option<String>,
+    /// Id of the parser, and the parts of the face that it lets through.
+    pub parser: Option<(String, Vec<Region>)>,
+}
+
+/// What makes a face finer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RestorerSettings {
+    /// Its id.
+    pub id: String,
+    /// Share of what it makes in the result, 0..=1.
+    pub blend: f32,
+    /// How faithful it is to what it gets, 0..=1, where it lets one choose.
+    pub weight: f32,
+}
+
+/// A chain, ready to run. Each lane has its own.
+pub struct Chain {
+    swapper: Option<(FaceSwapper, Masks)>,
+    restorer: Option<FaceRestorer>,
+}
+
+impl Chain {
+    /// Ids of all networks that a chain runs.
+    ///
+    /// # Errors
+    /// As [`Catalog::of`].
+    pub fn models(catalog: &Catalog, settings: &ChainSettings) -> Result<Vec<String>, VisionError> {
+        let mut ids: Vec<String> = Vec::new();
+        if let Some(id) = &settings.swapper {
+            let contract = catalog.of(Role::Swapper, id)?.card.contract;
+            ids.push(id.clone());
+            ids.extend(contract.iter().flat_map(|contract| contract.other_cards()).map(str::to_owned));
+            let masks = &settings.masks;
+            ids.extend(
+                [masks.occluder.as_ref(), masks.parser.as_ref().map(|(id, _)| id)].into_iter().flatten().cloned(),
+            );
+        }
+        ids.extend(settings.restorer.as_ref().map(|restorer| restorer.id.clone()));
+        Ok(ids)
+    }
+
+    /// Loads all its networks.
+    ///
+    /// # Errors
+    /// As [`Catalog::of`] and [`super::model::Network::load`]; [`VisionError::FaceSize`].
+    pub fn load(catalog: &Catalog, settings: &ChainSettings, execution: &Execution) -> Result<Self, VisionError> {
+        let swapper = match &settings.swapper {
+            Some(id) => Some((
+                FaceSwapper::load(catalog, id, settings.face_size, execution)?,
+                Masks::load(catalog, &settings.masks, execution)?,
+            )),
+            None => None,
+        };
+        let restorer = match &settings.restorer {
+            Some(restorer) => Some(FaceRestorer::load(catalog, restorer, execution)?),
+            None => None,
+        };
+        Ok(Self { swapper, restorer })
+    }
+
+    /// Whose face it puts: photos of one person, analysed.
+    ///
+    /// # Errors
+    /// [`VisionError::NoFace`] without photos; [`VisionError::Network`].
+    pub fn set_sources(&mut self, sources: &[Source]) -> Result<(), VisionError> {
+        match &mut self.swapper {
+            Some((swapper, _)) => swapper.set_sources(sources),
+            None => Ok(()),
+        }
+    }
+
+    /// Changes `face` in place, as far as networks do (where `mesh` swaps, after it). `blend_ratio` 1.0 is the new face in full, 0.0 leaves the frame untouched, as does a mesh that is not finite
+    /// or tiny.
+    ///
+    /// # Errors
+    /// [`VisionError::Network`].
+    pub fn swap(&mut self, frame: &mut YuvMut<'_>, face: &Face, blend_ratio: f32) -> Result<(), VisionError> {
+        let is_usable = face.mesh.0.iter().flatten().all(|value| value.is_finite()) && face.mesh.face_width() >= 4.0;
+        if !is_usable || blend_ratio.is_nan() || blend_ratio <= 0.0 {
+            return Ok(());
+        }
+        let points = face.mesh.five_points();
+        if let Some((swapper, masks)) = &mut self.swapper {
+            let new = swapper.swap(&frame.as_ref(), &points)?;
+            let mask = masks.draw(&frame.as_ref(), face, &new, swapper.template())?;
+            paste::paste(frame, &new.face, &mask, blend_ratio.min(1.0));
+        }
+        match &mut self.restorer {
+            Some(restorer) => restorer.restore(frame, &points, blend_ratio.min(1.0)),
+            None => Ok(()),
+        }
+    }
+
+    /// Finds the faces of photos that lend.
+    ///
+    /// # Errors
+    /// As [`Source::find`].
+    pub fn find_sources(
+        photos: &[image::RgbImage],
+        nets: &mut TrackNets,
+        source_face: Option<usize>,
+    ) -> Result<Vec<Source>, VisionError> {
+        photos.iter().map(|photo| Source::find(photo, nets, source_face)).collect()
+    }
+}

@@ -1,0 +1,240 @@
+//! The network that gives a face another identity.
+
+use crate::frame::{Pixels as _, YuvRef};
+use crate::vision::aligned::boost;
+use crate::vision::aligned::crop::Aligned;
+use crate::vision::aligned::template::Template;
+use crate::vision::aligned::{self};
+use crate::vision::card::Role;
+use crate::vision::catalog::{Catalog, Model, Weights};
+use crate::vision::contract::{self, Contract, EmbeddingForm};
+use crate::vision::error::VisionError;
+use crate::vision::feed::Feed;
+use crate::vision::geometry::Point;
+use crate::vision::model::{Execution, Network, Tensor};
+use crate::vision::onnx::Onnx;
+use crate::vision::recogniser::{self, AnyRecogniser};
+use crate::vision::source::Source;
+
+/// Largest face size: multiples of the network's own side.
+const MULTIPLE_MAX: usize = 8;
+
+/// A new face in its crop.
+pub(super) struct NewFace {
+    pub face: Aligned,
+    /// The network's own mask, of the crop's side.
+    pub mask: Option<Vec<f32>>,
+}
+
+pub(super) struct FaceSwapper {
+    network: Network,
+    contract: contract::Swapper,
+    template: Template,
+    target: Feed,
+    /// Face size over the network's own side.
+    multiple: usize,
+    identity: Identity,
+    /// What the network gets of the source: shape and elements; none before there is one.
+    lent: Option<(Vec<usize>, Vec<f32>)>,
+    /// Indices in the card.
+    target_input: usize,
+    face_output: usize,
+    mask_output: Option<usize>,
+}
+
+/// How the source's identity is made.
+enum Identity {
+    Embedding { recogniser: Box<AnyRecogniser>, form: Form },
+    Crop { template: Template, feed: Feed },
+}
+
+enum Form {
+    Normalised,
+    /// A square matrix, row by row.
+    Projected(Vec<f32>),
+    Converted {
+        converter: Box<Network>,
+        length: usize,
+        normalised: bool,
+    },
+}
+
+impl FaceSwapper {
+    pub(super) fn load(
+        catalog: &Catalog,
+        id: &str,
+        face_size: Option<u32>,
+        execution: &Execution,
+    ) -> Result<Self, VisionError> {
+        let model = catalog.of(Role::Swapper, id)?;
+        let card = &model.card;
+        let Some(Contract::Swapper(contract)) = card.contract.clone() else {
+            return Err(card.refuse("has no [contract.swapper]".to_owned()));
+        };
+        let template = named_template(card.template.as_deref())
+            .ok_or_else(|| card.refuse("has no template, which every swapper has".to_owned()))?;
+        let target_input = card.input_index(&contract.target)?;
+        let target = Feed::of(card, card.picture()?, target_input)?;
+        let multiple = match face_size.map(|size| size as usize) {
+            None => 1,
+            Some(size)
+                if size.is_multiple_of(target.side()) && (1..=MULTIPLE_MAX).contains(&(size / target.side())) =>
+            {
+                size / target.side()
+            }
+            Some(size) => return Err(VisionError::FaceSize { id: id.to_owned(), size, side: target.side() }),
+        };
+        let identity = Identity::load(catalog, &model, &contract.source, execution)?;
+        Ok(Self {
+            face_output: card.output_index(&contract.face.output)?,
+            mask_output: contract.mask.as_ref().map(|mask| card.output_index(mask)).transpose()?,
+            network: Network::load(&model, execution)?,
+            contract,
+            template,
+            target,
+            multiple,
+            identity,
+            lent: None,
+            target_input,
+        })
+    }
+
+    pub(super) fn template(&self) -> Template {
+        self.template
+    }
+
+    pub(super) fn set_sources(&mut self, sources: &[Source]) -> Result<(), VisionError> {
+        self.lent = Some(self.identity.of(sources)?);
+        Ok(())
+    }
+
+    /// The new face for the one at `points`.
+    pub(super) fn swap(&mut self, picture: &YuvRef<'_>, points: &[Point; 5]) -> Result<NewFace, VisionError> {
+        let (lent_shape, lent) = self.lent.as_ref().ok_or(VisionError::NoFace)?;
+        let (own, side) = (self.target.side(), self.target.side() * self.multiple);
+        let to_picture = self.template.to_picture(side as f64, points);
+        let mut face = Aligned::sample(picture, to_picture, side);
+        let parts = match self.multiple {
+            1 => vec![std::mem::take(&mut face.rgb)],
+            multiple => boost::split(&face.rgb, side, multiple),
+        };
+        let (mut new, mut masks) = (Vec::with_capacity(parts.len()), Vec::new());
+        for part in &parts {
+            let (shape, data) = self.target.pictures(&[part]);
+            let target = Tensor { shape: &shape, data };
+            let source = Tensor { shape: lent_shape, data: lent };
+            let inputs = if self.target_input == 0 { [target, source] } else { [source, target] };
+            let outputs = self.network.run(&inputs)?;
+            let contract::Pixels { gain, shift, .. } = self.contract.face;
+            let pixels = outputs.finite(self.face_output, 3 * own * own)?;
+            new.push(pixels.iter().map(|&element| (element * gain + shift).clamp(0.0, 255.0)).collect::<Vec<f32>>());
+            if let Some(output) = self.mask_output {
+                let mask = outputs.finite(output, own * own)?;
+                masks.push(mask.iter().map(|&share| share.clamp(0.0, 1.0)).collect::<Vec<f32>>());
+            }
+        }
+        face.rgb = match self.multiple {
+            1 => new.swap_remove(0),
+            multiple => boost::join(&new, side, multiple),
+        };
+        // Each part shows the whole face, a pixel's share apart.
+        let mask = masks.first().map(|mask| aligned::mask::resize(mask, own, side));
+        Ok(NewFace { face, mask })
+    }
+}
+
+impl Identity {
+    fn load(
+        catalog: &Catalog,
+        model: &Model,
+        source: &contract::Source,
+        execution: &Execution,
+    ) -> Result<Self, VisionError> {
+        let card = &model.card;
+        match source {
+            contract::Source::Crop { input, template, picture } => {
+                let template = named_template(Some(template))
+                    .ok_or_else(|| card.refuse("its source has no template".to_owned()))?;
+                Ok(Self::Crop { template, feed: Feed::of(card, picture, card.input_index(input)?)? })
+            }
+            contract::Source::Embedding { recogniser, form, .. } => {
+                let form = match form {
+                    EmbeddingForm::Normalised => Form::Normalised,
+                    EmbeddingForm::Projected => Form::Projected(projection(model)?),
+                    EmbeddingForm::Converted(id) => Form::converted(catalog, id, false, execution)?,
+                    EmbeddingForm::ConvertedNormalised(id) => Form::converted(catalog, id, true, execution)?,
+                };
+                let recogniser = AnyRecogniser::load(&catalog.of(Role::Recogniser, recogniser)?, execution)?;
+                Ok(Self::Embedding { recogniser: Box::new(recogniser), form })
+            }
+        }
+    }
+
+    /// What a swapper gets of one person's photos: of embeddings the mean, of crops the largest face's.
+    fn of(&mut self, sources: &[Source]) -> Result<(Vec<usize>, Vec<f32>), VisionError> {
+        match self {
+            Self::Crop { template, feed } => {
+                let widest = |a: &&Source, b: &&Source| a.face.mesh.face_width().total_cmp(&b.face.mesh.face_width());
+                let source = sources.iter().max_by(widest).ok_or(VisionError::NoFace)?;
+                let to_picture = template.to_picture(feed.side() as f64, &source.face.mesh.five_points());
+                let crop = Aligned::sample(&source.photo.view(), to_picture, feed.side());
+                let (shape, data) = feed.pictures(&[&crop.rgb]);
+                Ok((shape.to_vec(), data.to_vec()))
+            }
+            Self::Embedding { recogniser, form } => {
+                let embed =
+                    |source: &Source| recogniser.embedding(&source.photo.view(), &source.face.mesh.five_points());
+                let embeddings = sources.iter().map(embed).collect::<Result<Vec<_>, _>>()?;
+                let embedding = recogniser::mean(&embeddings).ok_or(VisionError::NoFace)?;
+                let lent = form.of(&embedding)?;
+                Ok((vec![1, lent.len()], lent))
+            }
+        }
+    }
+}
+
+impl Form {
+    fn converted(catalog: &Catalog, id: &str, normalised: bool, execution: &Execution) -> Result<Self, VisionError> {
+        let model = catalog.of(Role::Converter, id)?;
+        let length = model.card.outputs[0].elements();
+        let length = length.ok_or_else(|| model.card.refuse("its output has no fixed length".to_owned()))?;
+        Ok(Self::Converted { converter: Box::new(Network::load(&model, execution)?), length, normalised })
+    }
+
+    fn of(&mut self, embedding: &[f32]) -> Result<Vec<f32>, VisionError> {
+        match self {
+            Self::Normalised => Ok(recogniser::normalised(embedding)),
+            Self::Projected(matrix) => Ok(aligned::project(embedding, matrix)),
+            Self::Converted { converter, length, normalised } => {
+                let input = Tensor { shape: &[1, embedding.len()], data: embedding };
+                let converted = converter.run(&[input])?.finite(0, *length)?.into_owned();
+                Ok(if *normalised { recogniser::normalised(&converted) } else { converted })
+            }
+        }
+    }
+}
+
+/// The square matrix at the end of a swapper's graph, as long as its embedding.
+fn projection(model: &Model) -> Result<Vec<f32>, VisionError> {
+    let Weights::File(path) = &model.weights else {
+        return Err(model.card.refuse("a network that is built in has no projection".to_owned()));
+    };
+    let unreadable = |error| VisionError::Unreadable { path: path.clone(), error };
+    let (side, matrix) = Onnx::open(path).and_then(|mut onnx| onnx.last_matrix()).map_err(unreadable)?;
+    let lengths = model.card.inputs.iter().filter_map(|spec| match spec.shape[..] {
+        [_, ref length] => length.fixed(),
+        _ => None,
+    });
+    match lengths.clone().any(|length| length == side) {
+        true => Ok(matrix),
+        false => Err(model.card.refuse(format!(
+            "the last initializer of {} is {side}x{side} (expected the length of its embedding, {:?})",
+            model.card.file,
+            lengths.collect::<Vec<_>>()
+        ))),
+    }
+}
+
+fn named_template(name: Option<&str>) -> Option<Template> {
+    name.and_then(Template::from_name)
+}

@@ -1,0 +1,237 @@
+//! The chain on tiny networks of the cards' own inputs and outputs.
+
+use std::path::Path;
+
+use super::*;
+use crate::frame::{Frame, Pixels};
+use crate::vision::catalog::Catalog;
+use crate::vision::error::VisionError;
+use crate::vision::testing;
+use crate::vision::testing::tiny::{self, Gives};
+
+/// A folder with tiny networks, and the catalogue of it.
+struct Bench {
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        testing::init();
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn write(&self, id: &str, gives: &[Gives], last: Option<(usize, &[f32])>) {
+        tiny::write(&Catalog::builtin().unwrap(), id, self.path(), gives, last);
+    }
+
+    fn catalog(&self) -> Catalog {
+        Catalog::open(self.path()).unwrap()
+    }
+
+    /// ArcFace, whose embedding is the same for everybody.
+    fn recogniser(&self) {
+        let embedding = (0..512).map(|place| if place < 2 { 3.0 + place as f32 } else { 0.0 }).collect();
+        self.write("arcface_w600k_r50", &[Gives::Values(embedding)], None);
+    }
+
+    fn load(&self, settings: &ChainSettings) -> Result<Chain, VisionError> {
+        Chain::load(&self.catalog(), settings, &Execution::default())
+    }
+
+    /// The frame after its face was changed.
+    fn swapped(&self, settings: &ChainSettings) -> Result<(Frame, Frame), VisionError> {
+        let mut nets = testing::nets();
+        let mut chain = self.load(settings)?;
+        chain.set_sources(&Chain::find_sources(&[testing::portrait().clone()], &mut nets, None)?)?;
+        let before = testing::moving_portrait(0, 480, 270);
+        let mut frame = testing::moving_portrait(0, 480, 270);
+        let face = nets.anchor(&before.view())?.remove(0);
+        chain.swap(&mut frame.view_mut(), &face, 1.0)?;
+        Ok((before, frame))
+    }
+}
+
+fn settings(swapper: &str) -> ChainSettings {
+    let masks = MaskSettings { blur: 0.3, padding: [0.0; 4], hull: false, occluder: None, parser: None };
+    ChainSettings { swapper: Some(swapper.to_owned()), face_size: None, masks, restorer: None }
+}
+
+/// Mean luma at the face's middle and in the picture's corner.
+fn luma(frame: &Frame) -> (f64, f64) {
+    let plane = frame.planes()[0];
+    let mean = |x: usize, y: usize| {
+        let rows = (y..y + 12).map(|row| plane.row(row)[x..x + 12].iter().map(|&value| f64::from(value)).sum::<f64>());
+        rows.sum::<f64>() / 144.0
+    };
+    (mean(plane.width / 2 - 6, plane.height / 2 - 6), mean(0, 0))
+}
+
+/// Samples that differ.
+fn changed(before: &Frame, after: &Frame) -> usize {
+    let planes = before.planes().into_iter().zip(after.planes());
+    planes
+        .map(|(a, b)| {
+            (0..a.height).map(|row| a.row(row).iter().zip(b.row(row)).filter(|(a, b)| a != b).count()).sum::<usize>()
+        })
+        .sum()
+}
+
+/// Every swapper of the list, each with what it takes: a face that is grey all over comes out.
+#[test]
+fn every_swapper_runs_end_to_end() {
+    let bench = Bench::new();
+    bench.recogniser();
+    let identity: Vec<f32> = (0..512 * 512).map(|place| if place % 513 == 0 { 1.0 } else { 0.0 }).collect();
+    for converter in ["simswap", "ghost", "hififace"] {
+        bench.write(&format!("arcface_converter_{converter}"), &[Gives::Input("input")], None);
+    }
+    let catalog = Catalog::builtin().unwrap();
+    let swappers: Vec<String> =
+        catalog.absent().iter().filter(|card| card.role == Role::Swapper).map(|card| card.id.clone()).collect();
+    assert!(swappers.len() >= 12, "{swappers:?}");
+    for id in &swappers {
+        let card = catalog.card(id).unwrap();
+        let Some(crate::vision::contract::Contract::Swapper(contract)) = &card.contract else { panic!("{id}") };
+        // 0..=1 or −1..=1: a light grey of 217.
+        let grey = (217.0 - contract.face.shift) / contract.face.gain;
+        let gives: Vec<Gives> = card
+            .outputs
+            .iter()
+            .map(|output| Gives::Everywhere(if output.name == "mask" { 1.0 } else { grey }))
+            .collect();
+        bench.write(id, &gives, Some((512, &identity)));
+        let (before, after) = bench.swapped(&settings(id)).unwrap_or_else(|error| panic!("{id}: {error}"));
+        let ((face, corner), (_, corner_before)) = (luma(&after), luma(&before));
+        // 217 of full range is 202 of limited range.
+        assert!((face - 202.4).abs() < 1.5, "{id}: luma {face}");
+        assert_eq!(corner, corner_before, "{id}");
+        let samples = 480 * 270 * 3 / 2;
+        assert!(
+            (samples / 50..samples * 2 / 3).contains(&changed(&before, &after)),
+            "{id}: {}",
+            changed(&before, &after)
+        );
+    }
+}
+
+#[test]
+fn a_network_that_gives_back_what_it_gets_changes_next_to_nothing() {
+    let bench = Bench::new();
+    bench.recogniser();
+    bench.write("hyperswap_1a_256", &[Gives::Input("target"), Gives::Everywhere(1.0)], None);
+    for face_size in [None, Some(256), Some(512), Some(1024)] {
+        let (before, after) = bench.swapped(&ChainSettings { face_size, ..settings("hyperswap_1a_256") }).unwrap();
+        let worst = before.planes()[0].data.iter().zip(after.planes()[0].data).map(|(a, b)| a.abs_diff(*b)).max();
+        let sum: u64 =
+            before.planes()[0].data.iter().zip(after.planes()[0].data).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+        let mean = sum as f64 / changed(&before, &after).max(1) as f64;
+        assert!(mean < 4.0, "{face_size:?}: {mean} on average, {worst:?} at most");
+    }
+    let error = bench.load(&ChainSettings { face_size: Some(300), ..settings("hyperswap_1a_256") }).err().unwrap();
+    assert_eq!(
+        error.to_string(),
+        "face size is 300 (expected 256, the side at which model hyperswap_1a_256 works, or a multiple of it up to eight)"
+    );
+}
+
+#[test]
+fn masks_limit_the_new_face() {
+    let bench = Bench::new();
+    bench.recogniser();
+    bench.write("hyperswap_1a_256", &[Gives::Everywhere(0.7), Gives::Everywhere(1.0)], None);
+    bench.write("hyperswap_1b_256", &[Gives::Everywhere(0.7), Gives::Everywhere(0.0)], None);
+    bench.write("xseg_1", &[Gives::Everywhere(0.0)], None);
+    bench.write("xseg_2", &[Gives::Everywhere(1.0)], None);
+    // Everything is skin.
+    let scores = (0..19 * 512 * 512).map(|place| if place / (512 * 512) == 1 { 5.0 } else { 0.0 }).collect();
+    bench.write("bisenet_resnet_34", &[Gives::Values(scores)], None);
+    let with = |change: &dyn Fn(&mut MaskSettings)| {
+        let mut settings = settings("hyperswap_1a_256");
+        change(&mut settings.masks);
+        let (before, after) = bench.swapped(&settings).unwrap();
+        changed(&before, &after)
+    };
+    let all = with(&|_| ());
+    assert!(all > 1000, "{all}");
+    assert_eq!(with(&|masks| masks.occluder = Some("xseg_1".to_owned())), 0);
+    assert_eq!(with(&|masks| masks.occluder = Some("xseg_2".to_owned())), all);
+    let parser = |regions: Vec<Region>| Some(("bisenet_resnet_34".to_owned(), regions));
+    assert_eq!(with(&|masks| masks.parser = parser(vec![Region::Eyes])), 0);
+    assert_eq!(with(&|masks| masks.parser = parser(vec![Region::Eyes, Region::Skin])), all);
+    let hull = with(&|masks| masks.hull = true);
+    assert!((1000..all).contains(&hull), "{hull} of {all}");
+    let padded = with(&|masks| masks.padding = [30.0, 0.0, 0.0, 0.0]);
+    assert!((1000..all).contains(&padded), "{padded} of {all}");
+    let (before, after) = bench.swapped(&settings("hyperswap_1b_256")).unwrap();
+    assert_eq!(changed(&before, &after), 0, "its own mask lets nothing through");
+}
+
+#[test]
+fn every_restorer_runs_end_to_end_also_after_mesh() {
+    let bench = Bench::new();
+    let catalog = Catalog::builtin().unwrap();
+    let restorers: Vec<String> =
+        catalog.absent().iter().filter(|card| card.role == Role::Restorer).map(|card| card.id.clone()).collect();
+    assert!(restorers.len() >= 8, "{restorers:?}");
+    for id in &restorers {
+        bench.write(id, &[Gives::Everywhere(0.7)], None);
+        let restorer = Some(RestorerSettings { id: id.clone(), blend: 0.5, weight: 0.5 });
+        let settings = ChainSettings { swapper: None, restorer, ..settings("") };
+        let (before, after) = bench.swapped(&settings).unwrap_or_else(|error| panic!("{id}: {error}"));
+        let (old, new) = (luma(&before).0, luma(&after).0);
+        // 0.7 of −1..=1 is 216.75, which is 202 of limited range; half of that and half of the old one.
+        assert!((new - (old + 202.2) / 2.0).abs() < 2.0, "{id}: {old} became {new}");
+        assert_eq!(luma(&before).1, luma(&after).1, "{id}");
+    }
+}
+
+#[test]
+fn networks_that_are_not_as_they_should_be_are_told_and_change_nothing() {
+    let bench = Bench::new();
+    let error = |settings: &ChainSettings| bench.swapped(settings).map(drop).expect_err("an error").to_string();
+    assert!(error(&settings("inswapper_128")).starts_with("model inswapper_128 is not installed"));
+    assert!(error(&settings("nobody")).starts_with("model nobody is unknown (expected one of: inswapper_128, "));
+    assert_eq!(error(&settings("sface_2021dec")), "model sface_2021dec is a recogniser (expected a swapper)");
+
+    bench.write("hyperswap_1a_256", &[Gives::Everywhere(0.7), Gives::Everywhere(1.0)], None);
+    assert!(error(&settings("hyperswap_1a_256")).starts_with("model arcface_w600k_r50 is not installed"));
+    bench.recogniser();
+    bench.write("hyperswap_1a_256", &[Gives::Everywhere(f32::NAN), Gives::Everywhere(1.0)], None);
+    let found = error(&settings("hyperswap_1a_256"));
+    assert!(found.starts_with("run model hyperswap_1a_256: output output is NaN at element 0"), "{found}");
+    bench.write("hyperswap_1a_256", &[Gives::Everywhere(f32::INFINITY), Gives::Everywhere(1.0)], None);
+    assert!(error(&settings("hyperswap_1a_256")).contains("output output is inf"), "of infinity too");
+
+    // The matrix at the end is not as long as the embedding.
+    bench.write("inswapper_128", &[Gives::Everywhere(0.5)], Some((2, &[1.0, 0.0, 0.0, 1.0])));
+    let found = error(&settings("inswapper_128"));
+    assert!(
+        found.contains("the last initializer of inswapper_128.onnx is 2x2 (expected the length of its embedding"),
+        "{found}"
+    );
+
+    // Another network under its name; a file that was cut off.
+    let file = bench.path().join("inswapper_128.onnx");
+    std::fs::copy(bench.path().join("hyperswap_1a_256.onnx"), &file).unwrap();
+    let found = error(&settings("inswapper_128"));
+    assert!(found.contains("tensor "), "{found}");
+    let whole = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+    let found = error(&settings("inswapper_128"));
+    assert!(found.contains("inswapper_128"), "{found}");
+}
+
+#[test]
+fn a_chain_names_every_network_that_it_runs() {
+    let bench = Bench::new();
+    bench.write("simswap_256", &[Gives::Everywhere(0.5)], None);
+    let mut settings = settings("simswap_256");
+    settings.masks.occluder = Some("xseg_1".to_owned());
+    settings.restorer = Some(RestorerSettings { id: "gfpgan_1.4".to_owned(), blend: 0.8, weight: 0.5 });
+    let ids = Chain::models(&bench.catalog(), &settings).unwrap();
+    assert_eq!(ids, ["simswap_256", "arcface_w600k_r50", "arcface_converter_simswap", "xseg_1", "gfpgan_1.4"]);
+}
