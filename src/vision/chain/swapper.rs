@@ -84,11 +84,12 @@ impl FaceSwapper {
             }
             Some(size) => return Err(VisionError::FaceSize { id: id.to_owned(), size, side: target.side() }),
         };
+        let network = Network::load(&model, execution)?;
         let identity = Identity::load(catalog, &model, &contract.source, execution)?;
         Ok(Self {
             face_output: card.output_index(&contract.face.output)?,
             mask_output: contract.mask.as_ref().map(|mask| card.output_index(mask)).transpose()?,
-            network: Network::load(&model, execution)?,
+            network,
             contract,
             template,
             target,
@@ -116,7 +117,7 @@ impl FaceSwapper {
         let mut face = Aligned::sample(picture, to_picture, side);
         let parts = match self.multiple {
             1 => vec![std::mem::take(&mut face.rgb)],
-            multiple => boost::split(&face.rgb, side, multiple),
+            multiple => boost::split(&face.rgb, own, multiple),
         };
         let (mut new, mut masks) = (Vec::with_capacity(parts.len()), Vec::new());
         for part in &parts {
@@ -135,7 +136,7 @@ impl FaceSwapper {
         }
         face.rgb = match self.multiple {
             1 => new.swap_remove(0),
-            multiple => boost::join(&new, side, multiple),
+            multiple => boost::join(&new, own, multiple),
         };
         // Each part shows the whole face, a pixel's share apart.
         let mask = masks.first().map(|mask| aligned::mask::resize(mask, own, side));
