@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::contract::{Digest, FaceRegion, PIPELINE, Swap, Swapper, Toolchain, worker_group};
+use crate::contract::{Digest, FaceRegion, Job, PIPELINE, Swap, Swapper, Toolchain, Who, worker_group};
 use crate::error::Refusal;
 use crate::media;
 use crate::vision::chain::{Chain, ChainSettings, MaskSettings, Region, RestorerSettings};
@@ -11,12 +11,14 @@ use crate::vision::{Catalog, VisionError};
 /// Cards of the networks that find and follow faces, and tell how far eyes are open.
 const TRACKING: [&str; 3] = ["yunet_2023mar", "face_mesh_468", "iris_landmark"];
 
-/// The toolchain of this build for a swap and an encoder, by FFmpeg's name.
-pub fn of(swap: &Swap, encoder: &str, provider: &str, catalog: &Catalog) -> Result<Toolchain, Refusal> {
+/// Card of the network that tells people apart.
+pub const RECOGNISER: &str = "sface_2021dec";
+
+/// The toolchain of this build for a job and an encoder, by FFmpeg's name.
+pub fn of(job: &Job, encoder: &str, provider: &str, catalog: &Catalog) -> Result<Toolchain, Refusal> {
     let encoder = media::encoder_version(encoder)
         .map_err(|error| Refusal::new("video.encoder", error.to_string(), "an encoder that opens here"))?;
-    let models = models(swap, catalog)
-        .map_err(|error| Refusal::new("swap", error.to_string(), "networks that are here (facemill models list)"))?;
+    let models = models(job, catalog).map_err(|error| refusal_of(&error))?;
     let provider = if models.is_empty() { String::new() } else { provider.to_owned() };
     Ok(Toolchain { pipeline: PIPELINE, encoder, provider, models })
 }
@@ -27,9 +29,21 @@ pub fn group(catalog: &Catalog, provider: &str) -> String {
     worker_group(&networks, provider, &media::library_version())
 }
 
-/// The networks that a swap runs: card id → digest of the file.
-pub fn models(swap: &Swap, catalog: &Catalog) -> Result<BTreeMap<String, Digest>, VisionError> {
+/// What is wrong with the networks of a job, in a job's words.
+fn refusal_of(error: &VisionError) -> Refusal {
+    let text = error.to_string();
+    let usual = "networks that are here (facemill models list)";
+    let (found, expected) = text.rsplit_once(" (expected ").unwrap_or((&text, usual));
+    Refusal::new("swap", found, expected.strip_suffix(')').unwrap_or(expected))
+}
+
+/// The networks that a job runs: card id → digest of the file.
+pub fn models(job: &Job, catalog: &Catalog) -> Result<BTreeMap<String, Digest>, VisionError> {
+    let swap = &job.swap;
     let mut ids: BTreeSet<String> = BTreeSet::new();
+    if job.people.iter().any(|person| matches!(person.who, Who::Reference { .. })) {
+        ids.insert(RECOGNISER.to_owned());
+    }
     if swap.swapper != Swapper::None {
         ids.extend(TRACKING.map(str::to_owned));
     }

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdout, Command, Stdio};
@@ -36,7 +37,7 @@ fn order_of_clip(bench: &Bench) -> LaneOrder {
     LaneOrder {
         spec: run.spec(&plan, &plan.chunks[0], slices.slices[0]),
         slice: find(&bench.path("data/store/sources"), &|name| name.ends_with(".nut")),
-        portraits: Vec::new(),
+        photos: BTreeMap::new(),
         reference: None,
         result: bench.path("result.nut"),
     }

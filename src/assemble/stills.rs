@@ -124,6 +124,7 @@ mod tests {
                 clip: plan.source,
                 rule: plan.rule.clone(),
                 portraits: Vec::new(),
+                people: Vec::new(),
                 reference: None,
                 group: "workers".into(),
                 toolchain: Toolchain {

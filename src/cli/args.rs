@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use serde_json::{Value, json};
 
 use crate::config::{LANE_MEMORY_MB, LANES, LogFormat, THREADS};
@@ -99,9 +99,19 @@ pub struct Swap {
     /// works at the face's own size) and says so
     #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(16..=4096), help_heading = "Face")]
     pub face_size: Option<u32>,
-    /// Which faces of the clip
-    #[arg(long, default_value = "largest", help_heading = "Face")]
+    /// Which faces of the clip: in each frame the largest, all, or the one at this place, counted from the left, from 0
+    #[arg(long, default_value = "largest", value_name = "largest|all|N", value_parser = faces, help_heading = "Face")]
     pub faces: FacesArg,
+    /// Only the person of the clip who looks like this photo
+    #[arg(long, value_name = "PHOTO", conflicts_with = "faces", help_heading = "Face")]
+    pub reference: Option<PathBuf>,
+    /// How unlike its reference a face may be: 1 less the cosine of both embeddings; the same person is at about 0.3, others at 0.7 or more
+    #[arg(long, default_value_t = crate::contract::usual_distance(), value_name = "0.0..2.0", value_parser = distance, help_heading = "Face")]
+    pub reference_distance: f64,
+    /// One person of several, and whose face they get: a photo of who is in the clip, or their place from the left (0, 1, …), then = and the
+    /// photos of the other; for each person once, in place of --source-path
+    #[arg(long, value_name = "WHO=PHOTO[,PHOTO]", value_parser = pair, conflicts_with_all = ["faces", "reference", "source_path"], help_heading = "Face")]
+    pub pair: Vec<Pair>,
     /// What limits the place of a network's new face
     #[command(flatten)]
     pub masks: MaskArgs,
@@ -529,21 +539,56 @@ fn region(name: &str) -> Result<FaceRegion, String> {
 }
 
 /// Which faces of the clip.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FacesArg {
-    /// In each frame the one with the largest area
-    Largest,
-    /// Every face that is found
-    All,
+    /// By a job's `swap.faces`.
+    Any(Faces),
+    /// The one at this place from the left.
+    Position(u32),
 }
 
-impl From<FacesArg> for Faces {
-    fn from(arg: FacesArg) -> Self {
-        match arg {
-            FacesArg::Largest => Self::Largest,
-            FacesArg::All => Self::All,
+fn faces(text: &str) -> Result<FacesArg, String> {
+    match text {
+        "largest" => Ok(FacesArg::Any(Faces::Largest)),
+        "all" => Ok(FacesArg::Any(Faces::All)),
+        place => {
+            place.parse().map(FacesArg::Position).map_err(|_| "expected largest, all, or a place from 0".to_owned())
         }
     }
+}
+
+/// One person of several, and the photos whose face they get.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pair {
+    /// Who of the clip.
+    pub who: PairWho,
+    /// Photos of the other.
+    pub sources: Vec<PathBuf>,
+}
+
+/// Who of the clip.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PairWho {
+    /// From the left.
+    Position(u32),
+    /// Who looks like this photo.
+    Photo(PathBuf),
+}
+
+fn pair(text: &str) -> Result<Pair, String> {
+    let expected = "expected WHO=PHOTO[,PHOTO], where WHO is a photo or a place from 0";
+    let (who, sources) = text.split_once('=').ok_or(expected)?;
+    let sources: Vec<PathBuf> = sources.split(',').map(PathBuf::from).collect();
+    if who.is_empty() || sources.iter().any(|photo| photo.as_os_str().is_empty()) {
+        return Err(expected.to_owned());
+    }
+    let who = who.parse().map_or_else(|_| PairWho::Photo(who.into()), PairWho::Position);
+    Ok(Pair { who, sources })
+}
+
+fn distance(text: &str) -> Result<f64, String> {
+    let value = text.parse::<f64>().ok().filter(|value| (0.0..=2.0).contains(value));
+    value.ok_or_else(|| "expected a number in 0.0..2.0".to_owned())
 }
 
 /// Shortest and longest chunk, frames.

@@ -8,7 +8,7 @@ use anyhow::Result;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, cache_dir};
-use crate::contract::{Digest, Job, JobId, Restorer, Status, Swapper, VERSION, Video};
+use crate::contract::{Digest, Job, JobId, Person, Restorer, Status, Swapper, VERSION, Video, Who};
 use crate::error::Refusal;
 use crate::local::{self, LocalError, Settings, file_url};
 use crate::store::{Entry, EntryKind, entries_of};
@@ -16,7 +16,7 @@ use crate::vision::Catalog;
 use crate::{contract, ingest, media, seal, vision};
 
 use super::Exit;
-use super::args::Swap;
+use super::args::{FacesArg, Pair, PairWho, Swap};
 use super::lane;
 use super::progress::Progress;
 
@@ -24,8 +24,8 @@ use super::progress::Progress;
 pub async fn run(args: Swap, config: Config, stop: CancellationToken) -> Result<Exit> {
     let started = Instant::now();
     let swapper = args.swapper.clone();
-    if swapper != Swapper::None && args.source_path.is_empty() {
-        eprintln!("facemill: --source-path is missing (expected a photo; only --swapper none needs none)");
+    if swapper != Swapper::None && args.source_path.is_empty() && args.pair.is_empty() {
+        eprintln!("facemill: --source-path is missing (expected a photo; only --pair and --swapper none need none)");
         return Ok(Exit::Usage);
     }
     let provider = match config.worker.provider.parse() {
@@ -107,11 +107,33 @@ fn build_job(args: &Swap) -> Result<Job, Refusal> {
     let swapper = &args.swapper;
     let mut sources = Vec::new();
     let mut content = Vec::new();
-    let photos = if *swapper == Swapper::None { &[][..] } else { &args.source_path[..] };
-    for photo in photos {
-        let path = input("source-path", photo)?;
-        content.push(digest("source-path", &path)?);
-        sources.push(file_url(&path));
+    let mut photo = |field: &str, photo: &PathBuf| {
+        let path = input(field, photo)?;
+        content.push(digest(field, &path)?);
+        Ok::<_, Refusal>(file_url(&path))
+    };
+    if *swapper != Swapper::None {
+        for source in &args.source_path {
+            sources.push(photo("source-path", source)?);
+        }
+    }
+    let mut people = Vec::new();
+    let reference = |photo| Who::Reference { photo, face: None, distance: args.reference_distance };
+    for Pair { who, sources } in args.pair.iter().filter(|_| *swapper != Swapper::None) {
+        let who = match who {
+            PairWho::Position(place) => Who::Position(*place),
+            PairWho::Photo(path) => reference(photo("pair", path)?),
+        };
+        let sources = sources.iter().map(|source| photo("pair", source)).collect::<Result<_, _>>()?;
+        people.push(Person { who, sources, source_face: args.source_face });
+    }
+    let only = match (&args.reference, args.faces) {
+        (Some(path), _) => Some(reference(photo("reference", path)?)),
+        (None, FacesArg::Position(place)) => Some(Who::Position(place)),
+        (None, FacesArg::Any(_)) => None,
+    };
+    if let Some(who) = only.filter(|_| !sources.is_empty()) {
+        people.push(Person { who, sources: std::mem::take(&mut sources), source_face: args.source_face });
     }
     let Places { target, output, content: target_content } = match args.target_path.is_dir() {
         true => folders(args)?,
@@ -124,10 +146,14 @@ fn build_job(args: &Swap) -> Result<Job, Refusal> {
         sources,
         target,
         output,
+        people,
         swap: contract::Swap {
             swapper: swapper.clone(),
             blend_ratio: args.blend_ratio,
-            faces: args.faces.into(),
+            faces: match args.faces {
+                FacesArg::Any(faces) => faces,
+                FacesArg::Position(_) => contract::Faces::default(),
+            },
             source_face: args.source_face,
             face_size: args.face_size.filter(|_| matches!(swapper, Swapper::Network(_))),
             masks: (&args.masks).into(),

@@ -1,11 +1,11 @@
 //! One chunk: what determines its result, and the record that asks for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CutId, Digest, Hdr, JobId, Ratio, Swap, Video};
+use super::{CutId, Digest, Hdr, JobId, PersonSpec, Ratio, Swap, Video};
 use crate::frame::{FrameIndex, Turn};
 
 /// Raised whenever the pixels of a result change for the same [`ChunkSpec`], so that old results are not taken for new ones: 2 works on
@@ -84,6 +84,9 @@ pub struct ChunkSpec {
     pub turn: Turn,
     /// Digests of the photos.
     pub portraits: Vec<Digest>,
+    /// People of the clip with a face of their own each; none where `portraits` lend to all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub people: Vec<PersonSpec>,
     /// Digest of the clip's usual look of the face, against which covers are found; none for swapper `none`.
     pub reference: Option<Digest>,
     /// What is done to faces.
@@ -102,6 +105,11 @@ pub struct ChunkSpec {
 pub struct Fingerprint(Digest);
 
 impl ChunkSpec {
+    /// Digests of all photos that its computation looks at, each once.
+    pub fn photos(&self) -> BTreeSet<Digest> {
+        self.portraits.iter().chain(self.people.iter().flat_map(PersonSpec::photos)).copied().collect()
+    }
+
     /// The name of this chunk's result.
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint(Digest::of_json(self))
@@ -153,6 +161,7 @@ mod tests {
             frame_rate: Ratio { num: 24000, den: 1001 },
             turn: Turn::None,
             portraits: vec![Digest::of(b"portrait")],
+            people: Vec::new(),
             reference: None,
             swap: Swap::default(),
             video: Video::default(),
@@ -175,10 +184,17 @@ mod tests {
     #[test]
     fn whatever_changes_the_result_changes_its_name() {
         type Change = fn(&mut ChunkSpec);
-        let changes: [Change; 9] = [
+        let changes: [Change; 10] = [
             |s| s.slice = Digest::of(b"other"),
             |s| s.span.start = 65,
             |s| s.portraits.clear(),
+            |s| {
+                s.people.push(PersonSpec {
+                    who: super::super::WhoSpec::Position(1),
+                    portraits: Vec::new(),
+                    source_face: None,
+                })
+            },
             |s| s.reference = Some(Digest::of(b"look")),
             |s| s.turn = Turn::Quarter,
             |s| s.swap.blend_ratio = 0.5,

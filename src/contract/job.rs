@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, JobId, Keep, Moment, Swap, Swapper, VERSION};
+use super::{Digest, JobId, Keep, Moment, Person, Swap, Swapper, VERSION, Who, person};
 use crate::error::Refusal;
 
 /// How many photos of one person a job may name.
@@ -54,6 +54,10 @@ pub struct Job {
     /// Where the finished clip goes: `s3://bucket/key` or `file:///path`; its extension names the container, or the picture's format.
     /// A folder (ending with `/`) if the target is one: each still comes out under its own name and in its own format.
     pub output: String,
+    /// Several people of the clip, each with a new face of their own; then `sources` is empty, and `swap.faces` says nothing. Default:
+    /// one face for all that `swap.faces` says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub people: Vec<Person>,
     /// What is done to faces.
     #[serde(default)]
     pub swap: Swap,
@@ -150,7 +154,15 @@ impl Job {
             return refuse("frame_limit", "0".into(), "1 or more frames");
         }
         self.swap.validate()?;
-        if self.swap.swapper != Swapper::None && self.sources.is_empty() {
+        person::validate(&self.people, SOURCES_MAX)?;
+        if !self.people.is_empty() && !self.sources.is_empty() {
+            return refuse(
+                "sources",
+                format!("{} photos beside people", self.sources.len()),
+                "none, as people have their own",
+            );
+        }
+        if self.swap.swapper != Swapper::None && self.sources.is_empty() && self.people.is_empty() {
             return refuse("sources", "none".into(), "at least one photo (only swapper none needs no photo)");
         }
         if self.sources.len() > SOURCES_MAX {
@@ -165,7 +177,15 @@ impl Job {
         if !CRF.contains(&self.video.crf) {
             return refuse("video.crf", self.video.crf.to_string(), "0..=51");
         }
+        let people = self.people.iter().flat_map(|person| {
+            let reference = match &person.who {
+                Who::Reference { photo, .. } => Some(photo),
+                Who::Position(_) => None,
+            };
+            reference.into_iter().chain(&person.sources)
+        });
         let locations = self.sources.iter().map(|source| ("sources", source));
+        let locations = locations.chain(people.map(|photo| ("people", photo)));
         for (field, location) in locations.chain([("target", &self.target), ("output", &self.output)]) {
             let has_scheme = location.starts_with("file:///") || location.starts_with("s3://");
             if !has_scheme || location.len() > TEXT_MAX || location.chars().any(char::is_control) {

@@ -6,8 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ChunkRecord, ChunkSpec, Clip, Cut, Digest, Job, JobId, Keep, Moment, Span, StageSeconds, State, Swapper, Toolchain,
-    Video, keys,
+    ChunkRecord, ChunkSpec, Clip, Cut, Digest, Job, JobId, Keep, Moment, PersonSpec, Span, StageSeconds, State,
+    Swapper, Toolchain, Video, keys,
 };
 use crate::frame::{FrameIndex, Turn};
 
@@ -125,6 +125,9 @@ pub struct Run {
     pub rule: CutRule,
     /// Digests of the photos.
     pub portraits: Vec<Digest>,
+    /// People of the clip with a face of their own each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub people: Vec<PersonSpec>,
     /// Digest of the clip's usual look of the face.
     pub reference: Option<Digest>,
     /// What makes the results.
@@ -184,6 +187,7 @@ impl Run {
             // Only where faces are looked for does it make a difference.
             turn: if self.job.swap.swapper == Swapper::None { Turn::None } else { *turn },
             portraits: self.portraits.clone(),
+            people: self.people.clone(),
             reference: self.reference,
             swap: self.job.swap.clone(),
             video: self.video.as_ref().unwrap_or(&self.job.video).clone(),

@@ -67,7 +67,13 @@ impl Needs {
         let Some(run) = read.json::<Run>(&keys::run(&marker.job, marker.run)).await? else { return Ok(false) };
         let cut = run.rule.id();
         self.folders.insert(keys::cut(&run.clip, &cut));
-        self.objects.extend(run.portraits.iter().chain(&run.reference).map(keys::blob));
+        self.objects.extend(
+            run.portraits
+                .iter()
+                .chain(run.people.iter().flat_map(|person| person.photos()))
+                .chain(&run.reference)
+                .map(keys::blob),
+        );
         let plan_key = keys::plan(&run.clip, &cut);
         let Some(plan) = read.json::<Plan>(&plan_key).await? else {
             return Err(unreadable(format!("{plan_key} is missing")));

@@ -75,6 +75,7 @@ impl Planned {
             clip: source,
             rule,
             portraits: vec![Digest::of(format!("photo of {name}").as_bytes())],
+            people: Vec::new(),
             reference: Some(Digest::of(format!("look of {name}").as_bytes())),
             group: "workers".into(),
             toolchain: Toolchain {

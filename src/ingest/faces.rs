@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
-use crate::contract::{Digest, Job, Plan, Toolchain, keys};
+use crate::contract::{Digest, Job, PersonSpec, Plan, Toolchain, Who, WhoSpec, keys};
 use crate::error::{Classify, Kind, Refusal};
 use crate::frame::Pixels;
 use crate::media::{self, MediaError, Shows, WantedFrames};
@@ -48,19 +48,60 @@ impl Analyst {
         Self(Arc::default())
     }
 
-    /// Fetches the photos, refuses those without a usable face, and keeps the others by digest.
+    /// Fetches the photos that lend to all, refuses those without a usable face, and keeps the others by digest.
     pub async fn check_portraits(&self, site: &Site, job: &Job, scratch: &Path) -> Result<Vec<Digest>, IngestError> {
+        self.check_photos(site, "sources", (&job.sources, job.swap.source_face), scratch).await
+    }
+
+    /// The same for people with a face of their own each.
+    pub async fn check_people(&self, site: &Site, job: &Job, scratch: &Path) -> Result<Vec<PersonSpec>, IngestError> {
+        let mut people = Vec::new();
+        for (number, person) in job.people.iter().enumerate() {
+            let field = format!("people[{number}].sources");
+            let portraits = self.check_photos(site, &field, (&person.sources, person.source_face), scratch).await?;
+            let who = match &person.who {
+                Who::Position(position) => WhoSpec::Position(*position),
+                Who::Reference { photo, face, distance } => {
+                    let field = format!("people[{number}].who.reference.photo");
+                    let photo = self.check_photo(site, field, (photo, *face), &scratch.join("reference-photo")).await?;
+                    WhoSpec::Reference { photo, face: *face, distance: *distance }
+                }
+            };
+            people.push(PersonSpec { who, portraits, source_face: person.source_face });
+        }
+        Ok(people)
+    }
+
+    async fn check_photos(
+        &self,
+        site: &Site,
+        field: &str,
+        (photos, face): (&[String], Option<u32>),
+        scratch: &Path,
+    ) -> Result<Vec<Digest>, IngestError> {
         let mut digests = Vec::new();
-        for (number, source) in job.sources.iter().enumerate() {
-            let field = format!("sources[{number}]");
-            let path = bring(site, &field, source, &scratch.join(format!("photo-{number}"))).await?;
-            let bytes = read(&field, &path).await?;
-            let (analyst, photo, face) = (self.clone(), bytes.clone(), job.swap.source_face);
-            let checked = tokio::task::spawn_blocking(move || analyst.check_portrait(&field, &photo, face));
-            checked.await.map_err(SiteError::from)??;
-            digests.push(site.put_blob(bytes).await?);
+        for (number, photo) in photos.iter().enumerate() {
+            let field = format!("{field}[{number}]");
+            let to = scratch.join(format!("photo-{number}"));
+            digests.push(self.check_photo(site, field, (photo, face), &to).await?);
         }
         Ok(digests)
+    }
+
+    /// Fetches a photo to `to`, unless it is on this machine; its digest.
+    async fn check_photo(
+        &self,
+        site: &Site,
+        field: String,
+        (photo, face): (&str, Option<u32>),
+        to: &Path,
+    ) -> Result<Digest, IngestError> {
+        let path = bring(site, &field, photo, to).await?;
+        let bytes = read(&field, &path).await?;
+        let (analyst, photo) = (self.clone(), bytes.clone());
+        let checked = tokio::task::spawn_blocking(move || analyst.check_portrait(&field, &photo, face));
+        checked.await.map_err(SiteError::from)??;
+        Ok(site.put_blob(bytes).await?)
     }
 
     fn check_portrait(&self, field: &str, bytes: &[u8], face: Option<u32>) -> Result<(), IngestError> {

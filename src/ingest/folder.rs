@@ -340,6 +340,7 @@ mod tests {
             clip: plan.source,
             rule: plan.rule.clone(),
             portraits: Vec::new(),
+            people: Vec::new(),
             reference: None,
             group: "workers".into(),
             toolchain: crate::contract::Toolchain {

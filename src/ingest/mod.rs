@@ -299,19 +299,22 @@ impl Node {
         let chosen = clip::choose_encoder(&job.video, &job.output, &plan, &job.swap.swapper, &self.settings.hardware)?;
         chosen.warning.iter().for_each(|warning| warn!(warning, "the output is not quite what was asked for"));
         crash::point("ingest.planned");
-        let toolchain: Toolchain =
-            toolchain::of(&job.swap, &chosen.name, &self.settings.provider, &self.settings.catalog)?;
+        let toolchain: Toolchain = toolchain::of(job, &chosen.name, &self.settings.provider, &self.settings.catalog)?;
         warnings.extend(chosen.warning);
-        let (portraits, reference) = timed(&mut seconds, telemetry::Stage::Analyse, async {
+        let (portraits, people, reference) = timed(&mut seconds, telemetry::Stage::Analyse, async {
             if job.swap.swapper == Swapper::None {
-                return Ok((Vec::new(), None));
+                return Ok::<_, IngestError>((Vec::new(), Vec::new(), None));
             }
+            let people = self.analyst.check_people(&self.site, job, scratch.path()).await?;
             let portraits = self.analyst.check_portraits(&self.site, job, scratch.path());
             let look = faces::Look { plan: &plan, target: &target, scratch: scratch.path(), toolchain: &toolchain };
-            match job.swap.swapper {
-                Swapper::Mesh => tokio::try_join!(portraits, self.analyst.reference(&self.site, look)),
-                Swapper::None | Swapper::Network(_) => Ok((portraits.await?, None)),
-            }
+            // Of several people nobody knows whose usual look it would be.
+            let has_look = job.swap.swapper == Swapper::Mesh && people.is_empty();
+            let (portraits, reference) = match has_look {
+                true => tokio::try_join!(portraits, self.analyst.reference(&self.site, look))?,
+                false => (portraits.await?, None),
+            };
+            Ok((portraits, people, reference))
         })
         .await?;
 
@@ -322,6 +325,7 @@ impl Node {
             clip: plan.source,
             rule: plan.rule.clone(),
             portraits,
+            people,
             reference,
             group: toolchain::group(&self.settings.catalog, &self.settings.provider),
             toolchain,

@@ -1,5 +1,6 @@
 //! One chunk's journey, top to bottom.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -243,11 +244,11 @@ async fn bring(worker: &Worker, record: &ChunkRecord, folder: PathBuf) -> Result
     let slice = folder.join("slice.nut");
     let key = keys::slice(&record.clip, &record.cut, spec.span.start, spec.span.end);
     site.fetch_checked(&key, &slice, &spec.slice).await?;
-    let mut portraits = Vec::new();
-    for digest in &spec.portraits {
-        let path = folder.join(format!("portrait-{digest}"));
-        site.fetch_checked(&keys::blob(digest), &path, digest).await?;
-        portraits.push(path);
+    let mut photos = BTreeMap::new();
+    for digest in spec.photos() {
+        let path = folder.join(format!("photo-{digest}"));
+        site.fetch_checked(&keys::blob(&digest), &path, &digest).await?;
+        photos.insert(digest, path);
     }
     let mut reference = None;
     if let Some(digest) = &spec.reference {
@@ -256,7 +257,7 @@ async fn bring(worker: &Worker, record: &ChunkRecord, folder: PathBuf) -> Result
         reference = Some(path);
     }
     let result = folder.join("result.nut");
-    Ok(LaneOrder { spec: spec.clone(), slice, portraits, reference, result })
+    Ok(LaneOrder { spec: spec.clone(), slice, photos, reference, result })
 }
 
 fn count(outcome: &ChunkOutcome) {

@@ -3,6 +3,7 @@
 //! A chunk's computation sees nothing but its [`LaneOrder`]. Four stages, each on a thread of its own, joined by short channels:
 //! decode → track → swap → encode. Whoever is behind holds the others back.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +13,8 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::contract::{
-    ChunkSpec, DamageCount, Digest, Faces, Fingerprint, FrameCounts, ResultFooter, StageSeconds, Swap, Swapper,
+    ChunkSpec, DamageCount, Digest, Fingerprint, FrameCounts, PersonSpec, ResultFooter, StageSeconds, Swap, Swapper,
+    WhoSpec,
 };
 use crate::error::{Classify, Kind};
 use crate::frame::{FrameIndex, Pixels};
@@ -22,9 +24,13 @@ use crate::seal::{self, SealError};
 use crate::telemetry::Stage;
 use crate::toolchain;
 use crate::vision::chain::Chain;
+use crate::vision::recogniser::AnyRecogniser;
+use crate::vision::source::Source;
 use crate::vision::swap::{EyeNet, MeshSwapper, Portrait, Reference};
 use crate::vision::track::Tracker;
 use crate::vision::{self, Catalog, Execution, Face, TrackNets, VisionError};
+
+use super::cast::{Cast, Part};
 
 /// How a lane works; none of it changes a result.
 #[derive(Clone, Debug)]
@@ -48,8 +54,8 @@ pub struct LaneOrder {
     pub spec: ChunkSpec,
     /// The slice.
     pub slice: PathBuf,
-    /// The photos, in the order of the spec.
-    pub portraits: Vec<PathBuf>,
+    /// The photos, by their digests.
+    pub photos: BTreeMap<Digest, PathBuf>,
     /// The clip's usual look of the face.
     pub reference: Option<PathBuf>,
     /// Where the result goes.
@@ -79,6 +85,12 @@ pub enum WorkError {
     /// A photo cannot be read.
     #[error("portrait: {0}")]
     Photo(#[from] PhotoError),
+    /// A photo that the spec names did not come with it.
+    #[error("photo {digest} is not there (expected it with the chunk)")]
+    NoPhoto {
+        /// Its digest.
+        digest: Digest,
+    },
     /// The slice does not hold the frames that the chunk wants.
     #[error("the slice gave {found}, expected {expected}")]
     Frames {
@@ -106,7 +118,7 @@ impl Classify for WorkError {
         match self {
             Self::Media(error) => error.kind(),
             Self::Vision(error) => error.kind(),
-            Self::Photo(_) | Self::Frames { .. } => Kind::Poison,
+            Self::Photo(_) | Self::NoPhoto { .. } | Self::Frames { .. } => Kind::Poison,
             Self::Seal(_) | Self::Io(_) | Self::Panicked => Kind::Fatal,
             Self::Stopped => Kind::Retry,
         }
@@ -135,29 +147,34 @@ pub struct Lane {
 }
 
 /// Digests of photos, and what is done with them.
-type Lender = (Vec<Digest>, Swap);
+type Lender = (Vec<Digest>, Vec<PersonSpec>, Swap);
 
-/// What changes faces: `mesh`, a chain of networks, or both.
+/// What changes faces: `mesh` (of each person), a chain of networks, or both; and who gets whose.
 struct Changer {
-    mesh: Option<MeshSwapper>,
+    cast: Cast,
+    meshes: Vec<MeshSwapper>,
     chain: Option<Chain>,
 }
 
 impl Changer {
+    /// Changes the faces of a frame that are to be; how many there were.
     fn change(
         &mut self,
         frame: &mut Decoded,
-        face: &Face,
+        faces: &[Face],
         blend_ratio: f32,
         reference: Option<&Reference>,
-    ) -> Result<(), VisionError> {
-        if let Some(mesh) = &mut self.mesh {
-            mesh.swap(&mut frame.view_mut(), face, blend_ratio, reference)?;
+    ) -> Result<u64, VisionError> {
+        let chosen = self.cast.assign(&frame.view(), faces)?;
+        for &(face, person) in &chosen {
+            if let Some(mesh) = self.meshes.get_mut(person) {
+                mesh.swap(&mut frame.view_mut(), &faces[face], blend_ratio, reference)?;
+            }
+            if let Some(chain) = &mut self.chain {
+                chain.swap(&mut frame.view_mut(), &faces[face], person, blend_ratio)?;
+            }
         }
-        match &mut self.chain {
-            Some(chain) => chain.swap(&mut frame.view_mut(), face, blend_ratio),
-            None => Ok(()),
-        }
+        Ok(chosen.len() as u64)
     }
 }
 
@@ -251,7 +268,8 @@ impl Lane {
             Some(nets) => nets,
             None => self.load_track_nets()?,
         };
-        let lender = (order.spec.portraits.clone(), order.spec.swap.clone());
+        let ChunkSpec { portraits, people, swap, .. } = &order.spec;
+        let lender = (portraits.clone(), people.clone(), swap.clone());
         let mut changer = match self.changer.take() {
             Some((last, changer)) if last == lender => changer,
             _ => self.new_changer(order, &mut track_nets)?,
@@ -285,22 +303,57 @@ impl Lane {
             Some((known, chain)) if known == *swap => Some(chain),
             _ => self.load_chain(swap)?,
         };
-        let source_face = swap.source_face.map(|face| face as usize);
-        let read = |path: &PathBuf| Ok::<_, WorkError>(photo::decode(&std::fs::read(path)?)?);
-        let photos = order.portraits.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-        if swap.swapper != Swapper::Mesh {
-            if let Some(chain) = &mut chain {
-                chain.set_sources(&Chain::find_sources(&photos, track_nets, source_face)?)?;
-            }
-            return Ok(Changer { mesh: None, chain });
-        }
-        let mut eyes = match self.eyes.take() {
-            Some(eyes) => eyes,
-            None => self.load_eyes()?,
+        let read = |digest: &Digest| {
+            let path = order.photos.get(digest).ok_or_else(|| WorkError::NoPhoto { digest: *digest })?;
+            Ok::<_, WorkError>(photo::decode(&std::fs::read(path)?)?)
         };
-        let analyse = |photo| Portrait::analyse(photo, track_nets, &mut eyes, source_face);
-        let portraits = photos.iter().map(analyse).collect::<Result<Vec<_>, _>>()?;
-        Ok(Changer { mesh: Some(MeshSwapper::new(portraits, eyes)?), chain })
+        let (mut lenders, mut parts, mut recogniser) = (Vec::new(), Vec::new(), None);
+        let everybody = PersonSpec {
+            who: WhoSpec::Position(0),
+            portraits: order.spec.portraits.clone(),
+            source_face: swap.source_face,
+        };
+        let people = if order.spec.people.is_empty() { std::slice::from_ref(&everybody) } else { &order.spec.people };
+        for person in people {
+            let photos = person.portraits.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+            lenders.push((photos, person.source_face.map(|face| face as usize)));
+            parts.push(match &person.who {
+                _ if order.spec.people.is_empty() => Part::Anyone(swap.faces),
+                WhoSpec::Position(place) => Part::Position(*place as usize),
+                WhoSpec::Reference { photo, face, distance } => {
+                    let known = Source::find(&read(photo)?, track_nets, face.map(|face| face as usize))?;
+                    let recogniser = match &mut recogniser {
+                        Some(loaded) => loaded,
+                        None => recogniser.insert(self.load_recogniser()?),
+                    };
+                    let embedding = recogniser.embedding(&known.photo.view(), &known.face.mesh.five_points())?;
+                    Part::Like { embedding, least: 1.0 - distance }
+                }
+            });
+        }
+        let (mut meshes, mut people) = (Vec::new(), Vec::new());
+        for (photos, source_face) in lenders {
+            if swap.swapper != Swapper::Mesh {
+                people.push(Chain::find_sources(&photos, track_nets, source_face)?);
+                continue;
+            }
+            let mut eyes = match self.eyes.take() {
+                Some(eyes) => eyes,
+                None => self.load_eyes()?,
+            };
+            let analyse = |photo| Portrait::analyse(photo, track_nets, &mut eyes, source_face);
+            let portraits = photos.iter().map(analyse).collect::<Result<Vec<_>, _>>()?;
+            meshes.push(MeshSwapper::new(portraits, eyes)?);
+        }
+        if let Some(chain) = &mut chain {
+            chain.set_sources(&people)?;
+        }
+        Ok(Changer { cast: Cast::new(parts, recogniser), meshes, chain })
+    }
+
+    fn load_recogniser(&self) -> Result<AnyRecogniser, VisionError> {
+        let catalog = Catalog::open(&self.means.models)?;
+        AnyRecogniser::load(catalog.get(toolchain::RECOGNISER)?, &self.means.execution)
     }
 
     /// The last stage: on the lane's own thread. Each frame comes with how many faces were swapped in it, if any were looked for.
@@ -465,28 +518,13 @@ fn swap_frames(
     let settings = &order.spec.swap;
     let mut clock = Clock::default();
     for Tracked { number, mut frame, faces } in frames {
-        let chosen = match settings.faces {
-            Faces::All => &faces[..],
-            Faces::Largest => largest(&faces),
-        };
-        clock.spend(Stage::Swap, || {
-            for face in chosen {
-                changer.change(&mut frame, face, settings.blend_ratio as f32, reference)?;
-            }
-            Ok::<_, VisionError>(())
-        })?;
-        if swapped.send((number, frame, Some(chosen.len() as u64))).is_err() {
+        let changed =
+            clock.spend(Stage::Swap, || changer.change(&mut frame, &faces, settings.blend_ratio as f32, reference))?;
+        if swapped.send((number, frame, Some(changed))).is_err() {
             break;
         }
     }
     Ok(clock)
-}
-
-/// The face with the largest box; of equals the leftmost.
-fn largest(faces: &[Face]) -> &[Face] {
-    let area = |face: &Face| face.mesh.bounds().area();
-    let best = (0..faces.len()).rev().max_by(|&a, &b| area(&faces[a]).total_cmp(&area(&faces[b])));
-    best.map_or(&[], |best| std::slice::from_ref(&faces[best]))
 }
 
 /// Busy time by stage.

@@ -1,6 +1,7 @@
 //! The worker: a member of the consumer group on `chunks`. It swaps chunks on its lanes; one chunk's journey is in `chunk.rs`.
 
 pub mod attempts;
+mod cast;
 mod chunk;
 mod endings;
 pub mod lane;

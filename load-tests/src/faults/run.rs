@@ -96,6 +96,7 @@ impl Run {
             trim_end: None,
             frame_limit,
             tolerate_damage: false,
+            people: Vec::new(),
             labels: [("seed".to_owned(), seed.to_string())].into(),
         };
         universe.publish(topics::JOBS, &name, &job)?;

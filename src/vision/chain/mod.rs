@@ -76,11 +76,13 @@ impl Chain {
     /// Ids of all networks that a chain runs.
     ///
     /// # Errors
-    /// As [`Catalog::of`].
+    /// As [`Catalog::of`]; [`VisionError::FaceSize`].
     pub fn models(catalog: &Catalog, settings: &ChainSettings) -> Result<Vec<String>, VisionError> {
         let mut ids: Vec<String> = Vec::new();
         if let Some(id) = &settings.swapper {
-            let contract = catalog.of(Role::Swapper, id)?.card.contract;
+            let card = catalog.of(Role::Swapper, id)?.card;
+            swapper::check_face_size(&card, settings.face_size)?;
+            let contract = card.contract;
             ids.push(id.clone());
             ids.extend(contract.iter().flat_map(|contract| contract.other_cards()).map(str::to_owned));
             let masks = &settings.masks;
@@ -111,30 +113,36 @@ impl Chain {
         Ok(Self { swapper, restorer })
     }
 
-    /// Whose face it puts: photos of one person, analysed.
+    /// Whose faces it puts: of each person their photos, analysed.
     ///
     /// # Errors
-    /// [`VisionError::NoFace`] without photos; [`VisionError::Network`].
-    pub fn set_sources(&mut self, sources: &[Source]) -> Result<(), VisionError> {
+    /// [`VisionError::NoFace`] for a person without photos; [`VisionError::Network`].
+    pub fn set_sources(&mut self, people: &[Vec<Source>]) -> Result<(), VisionError> {
         match &mut self.swapper {
-            Some((swapper, _)) => swapper.set_sources(sources),
+            Some((swapper, _)) => swapper.set_sources(people),
             None => Ok(()),
         }
     }
 
-    /// Changes `face` in place, as far as networks do (where `mesh` swaps, after it). `blend_ratio` 1.0 is the new face in full, 0.0 leaves the frame untouched, as does a mesh that is not finite
+    /// Changes `face` into that of person number `person` in place, as far as networks do (where `mesh` swaps, after it). `blend_ratio` 1.0 is the new face in full, 0.0 leaves the frame untouched, as does a mesh that is not finite
     /// or tiny.
     ///
     /// # Errors
     /// [`VisionError::Network`].
-    pub fn swap(&mut self, frame: &mut YuvMut<'_>, face: &Face, blend_ratio: f32) -> Result<(), VisionError> {
+    pub fn swap(
+        &mut self,
+        frame: &mut YuvMut<'_>,
+        face: &Face,
+        person: usize,
+        blend_ratio: f32,
+    ) -> Result<(), VisionError> {
         let is_usable = face.mesh.0.iter().flatten().all(|value| value.is_finite()) && face.mesh.face_width() >= 4.0;
         if !is_usable || blend_ratio.is_nan() || blend_ratio <= 0.0 {
             return Ok(());
         }
         let points = face.mesh.five_points();
         if let Some((swapper, masks)) = &mut self.swapper {
-            let new = swapper.swap(&frame.as_ref(), &points)?;
+            let new = swapper.swap(&frame.as_ref(), &points, person)?;
             let mask = masks.draw(&frame.as_ref(), face, &new, swapper.template())?;
             paste::paste(frame, &new.face, &mask, blend_ratio.min(1.0));
         }

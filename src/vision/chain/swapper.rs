@@ -5,7 +5,7 @@ use crate::vision::aligned::boost;
 use crate::vision::aligned::crop::Aligned;
 use crate::vision::aligned::template::Template;
 use crate::vision::aligned::{self};
-use crate::vision::card::Role;
+use crate::vision::card::{Card, Role};
 use crate::vision::catalog::{Catalog, Model, Weights};
 use crate::vision::contract::{self, Contract, EmbeddingForm};
 use crate::vision::error::VisionError;
@@ -34,8 +34,8 @@ pub(super) struct FaceSwapper {
     /// Face size over the network's own side.
     multiple: usize,
     identity: Identity,
-    /// What the network gets of the source: shape and elements; none before there is one.
-    lent: Option<(Vec<usize>, Vec<f32>)>,
+    /// What the network gets of each person: shape and elements.
+    lent: Vec<(Vec<usize>, Vec<f32>)>,
     /// Indices in the card.
     target_input: usize,
     face_output: usize,
@@ -75,15 +75,7 @@ impl FaceSwapper {
             .ok_or_else(|| card.refuse("has no template, which every swapper has".to_owned()))?;
         let target_input = card.input_index(&contract.target)?;
         let target = Feed::of(card, card.picture()?, target_input)?;
-        let multiple = match face_size.map(|size| size as usize) {
-            None => 1,
-            Some(size)
-                if size.is_multiple_of(target.side()) && (1..=MULTIPLE_MAX).contains(&(size / target.side())) =>
-            {
-                size / target.side()
-            }
-            Some(size) => return Err(VisionError::FaceSize { id: id.to_owned(), size, side: target.side() }),
-        };
+        let multiple = check_face_size(card, face_size)?;
         let network = Network::load(&model, execution)?;
         let identity = Identity::load(catalog, &model, &contract.source, execution)?;
         Ok(Self {
@@ -95,7 +87,7 @@ impl FaceSwapper {
             target,
             multiple,
             identity,
-            lent: None,
+            lent: Vec::new(),
             target_input,
         })
     }
@@ -104,14 +96,19 @@ impl FaceSwapper {
         self.template
     }
 
-    pub(super) fn set_sources(&mut self, sources: &[Source]) -> Result<(), VisionError> {
-        self.lent = Some(self.identity.of(sources)?);
+    pub(super) fn set_sources(&mut self, people: &[Vec<Source>]) -> Result<(), VisionError> {
+        self.lent = people.iter().map(|sources| self.identity.of(sources)).collect::<Result<_, _>>()?;
         Ok(())
     }
 
-    /// The new face for the one at `points`.
-    pub(super) fn swap(&mut self, picture: &YuvRef<'_>, points: &[Point; 5]) -> Result<NewFace, VisionError> {
-        let (lent_shape, lent) = self.lent.as_ref().ok_or(VisionError::NoFace)?;
+    /// The new face, person number `person`'s, for the one at `points`.
+    pub(super) fn swap(
+        &mut self,
+        picture: &YuvRef<'_>,
+        points: &[Point; 5],
+        person: usize,
+    ) -> Result<NewFace, VisionError> {
+        let (lent_shape, lent) = self.lent.get(person).ok_or(VisionError::NoFace)?;
         let (own, side) = (self.target.side(), self.target.side() * self.multiple);
         let to_picture = self.template.to_picture(side as f64, points);
         let mut face = Aligned::sample(picture, to_picture, side);
@@ -141,6 +138,17 @@ impl FaceSwapper {
         // Each part shows the whole face, a pixel's share apart.
         let mask = masks.first().map(|mask| aligned::mask::resize(mask, own, side));
         Ok(NewFace { face, mask })
+    }
+}
+
+/// How many times its own side a swapper works at.
+pub(super) fn check_face_size(card: &Card, face_size: Option<u32>) -> Result<usize, VisionError> {
+    let Some(size) = face_size.map(|size| size as usize) else { return Ok(1) };
+    let Some(Contract::Swapper(contract)) = &card.contract else { return Ok(1) };
+    let side = Feed::of(card, card.picture()?, card.input_index(&contract.target)?)?.side();
+    match size.is_multiple_of(side) && (1..=MULTIPLE_MAX).contains(&(size / side)) {
+        true => Ok(size / side),
+        false => Err(VisionError::FaceSize { id: card.id.clone(), size, side }),
     }
 }
 

@@ -46,11 +46,11 @@ impl Bench {
     fn swapped(&self, settings: &ChainSettings) -> Result<(Frame, Frame), VisionError> {
         let mut nets = testing::nets();
         let mut chain = self.load(settings)?;
-        chain.set_sources(&Chain::find_sources(&[testing::portrait().clone()], &mut nets, None)?)?;
+        chain.set_sources(&[Chain::find_sources(&[testing::portrait().clone()], &mut nets, None)?])?;
         let before = testing::moving_portrait(0, 480, 270);
         let mut frame = testing::moving_portrait(0, 480, 270);
         let face = nets.anchor(&before.view())?.remove(0);
-        chain.swap(&mut frame.view_mut(), &face, 1.0)?;
+        chain.swap(&mut frame.view_mut(), &face, 0, 1.0)?;
         Ok((before, frame))
     }
 }
