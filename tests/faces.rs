@@ -108,8 +108,10 @@ fn pairs_that_make_no_sense_are_refused() {
 #[test]
 fn a_network_of_the_models_folder_swaps() {
     let bench = Bench::new();
-    let clip = bench
-        .clip("clip.mp4", &format!("-i {} -frames:v 40 -c:v libx264 -preset ultrafast -crf 12 -an", text(&demo_clip())));
+    let clip = bench.clip(
+        "clip.mp4",
+        &format!("-i {} -frames:v 40 -c:v libx264 -preset ultrafast -crf 12 -an", text(&demo_clip())),
+    );
     let (incoming, models) = (bench.path("incoming"), bench.path("models"));
     std::fs::create_dir_all(&incoming).unwrap();
     let known = Catalog::builtin().unwrap();

@@ -417,7 +417,7 @@ fn signals_are_for_the_worker() {
     let bench = Bench::new();
     let order = order(&bench, 5);
     let mut command = facemill();
-    command.args(["lane", "--onnxruntime", "nowhere", "--swapper", "none"]);
+    command.args(["lane", "--onnxruntime", "nowhere", "--models", "nowhere", "--swapper", "none"]);
     let mut lane = Running(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap());
     let mut said = BufReader::new(lane.0.stdout.take().unwrap()).lines();
     let mut hear = || serde_json::from_str::<Value>(&said.next().unwrap().unwrap()).unwrap();

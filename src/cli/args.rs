@@ -7,11 +7,18 @@ use clap::{Args, Parser, Subcommand};
 use serde_json::{Value, json};
 
 use crate::config::{LANE_MEMORY_MB, LANES, LogFormat, THREADS};
-use crate::contract::{FaceRegion, Faces, JobId, Masks, Moment, NetworkId, Swapper};
+use crate::contract::{JobId, Moment, NetworkId, Swapper};
 use crate::error::Refusal;
 use crate::vision::Provider;
 
 use super::Exit;
+
+mod face;
+mod models;
+
+pub use face::{FacesArg, MaskArgs, Pair, PairWho};
+use face::{distance, faces, pair};
+pub use models::ModelsCommand;
 
 /// Face-swapping video pipeline: a streaming dataflow over Kafka.
 ///
@@ -457,138 +464,6 @@ pub struct Models {
     /// What to do with them
     #[command(subcommand)]
     pub command: ModelsCommand,
-}
-
-/// What to do with networks.
-#[derive(Clone, Debug, Subcommand)]
-pub enum ModelsCommand {
-    /// List those that are here with role, size and licence
-    List {
-        /// Also the well-known ones whose files are not here
-        #[arg(long)]
-        all: bool,
-        /// Only those of this role: detector, landmarks, eyes, recogniser, converter, swapper, occluder, parser, restorer, upscaler, gate
-        #[arg(long, value_name = "ROLE")]
-        role: Option<String>,
-    },
-    /// Everything that is known of one: licence, where it is published, what goes in and comes out
-    Show {
-        /// Its name
-        id: String,
-    },
-    /// Take a network's file into the models folder: checked against its card, and tried
-    Add {
-        /// The ONNX file
-        file: PathBuf,
-        /// Whose card describes it [default: the card that names a file like it, else the only one that its tensors fit]
-        #[arg(long, value_name = "ID")]
-        card: Option<String>,
-    },
-    /// Check files against their cards: digest, and names, types and shapes of their tensors
-    Verify {
-        /// Only this one
-        id: Option<String>,
-    },
-    /// Fetch a network's file into the models folder from where its card says; a fetch that was stopped goes on (needs curl, or
-    /// python3 with pip)
-    Fetch {
-        /// Its name
-        id: String,
-    },
-}
-
-/// What limits the place of a network's new face; mesh has its own.
-#[derive(Debug, Args)]
-pub struct MaskArgs {
-    /// Softness of the frame around the face's crop, share of half of its side
-    #[arg(long, default_value_t = 0.3, value_name = "0.0..1.0", value_parser = blend_ratio, help_heading = "Face")]
-    pub mask_blur: f64,
-    /// Width of that frame at the top, right, bottom and left, percent of the crop
-    #[arg(long, value_name = "T,R,B,L", value_delimiter = ',', num_args = 4, default_values_t = [0.0; 4], help_heading = "Face")]
-    pub mask_padding: Vec<f64>,
-    /// Only within the hull of the face's mesh
-    #[arg(long, help_heading = "Face")]
-    pub mask_hull: bool,
-    /// The network that keeps what lies before the face (facemill models list --role occluder)
-    #[arg(long, value_name = "MODEL", help_heading = "Face")]
-    pub mask_occluder: Option<NetworkId>,
-    /// The network that knows the parts of a face (facemill models list --role parser)
-    #[arg(long, value_name = "MODEL", help_heading = "Face")]
-    pub mask_parser: Option<NetworkId>,
-    /// The parts that are changed, where there is a parser: skin, brows, eyes, glasses, nose, mouth, lips [default: all]
-    #[arg(long, value_name = "PART,…", value_delimiter = ',', value_parser = region, help_heading = "Face")]
-    pub mask_regions: Vec<FaceRegion>,
-}
-
-impl From<&MaskArgs> for Masks {
-    fn from(args: &MaskArgs) -> Self {
-        Self {
-            blur: args.mask_blur,
-            padding: std::array::from_fn(|side| args.mask_padding.get(side).copied().unwrap_or(0.0)),
-            hull: args.mask_hull,
-            occluder: args.mask_occluder.clone(),
-            parser: args.mask_parser.clone(),
-            regions: args.mask_regions.clone(),
-        }
-    }
-}
-
-fn region(name: &str) -> Result<FaceRegion, String> {
-    serde_json::from_value(name.into())
-        .map_err(|_| "expected one of: skin, brows, eyes, glasses, nose, mouth, lips".to_owned())
-}
-
-/// Which faces of the clip.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FacesArg {
-    /// By a job's `swap.faces`.
-    Any(Faces),
-    /// The one at this place from the left.
-    Position(u32),
-}
-
-fn faces(text: &str) -> Result<FacesArg, String> {
-    match text {
-        "largest" => Ok(FacesArg::Any(Faces::Largest)),
-        "all" => Ok(FacesArg::Any(Faces::All)),
-        place => {
-            place.parse().map(FacesArg::Position).map_err(|_| "expected largest, all, or a place from 0".to_owned())
-        }
-    }
-}
-
-/// One person of several, and the photos whose face they get.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Pair {
-    /// Who of the clip.
-    pub who: PairWho,
-    /// Photos of the other.
-    pub sources: Vec<PathBuf>,
-}
-
-/// Who of the clip.
-#[derive(Clone, Debug, PartialEq)]
-pub enum PairWho {
-    /// From the left.
-    Position(u32),
-    /// Who looks like this photo.
-    Photo(PathBuf),
-}
-
-fn pair(text: &str) -> Result<Pair, String> {
-    let expected = "expected WHO=PHOTO[,PHOTO], where WHO is a photo or a place from 0";
-    let (who, sources) = text.split_once('=').ok_or(expected)?;
-    let sources: Vec<PathBuf> = sources.split(',').map(PathBuf::from).collect();
-    if who.is_empty() || sources.iter().any(|photo| photo.as_os_str().is_empty()) {
-        return Err(expected.to_owned());
-    }
-    let who = who.parse().map_or_else(|_| PairWho::Photo(who.into()), PairWho::Position);
-    Ok(Pair { who, sources })
-}
-
-fn distance(text: &str) -> Result<f64, String> {
-    let value = text.parse::<f64>().ok().filter(|value| (0.0..=2.0).contains(value));
-    value.ok_or_else(|| "expected a number in 0.0..2.0".to_owned())
 }
 
 /// Shortest and longest chunk, frames.

@@ -25,7 +25,7 @@ const FREE: usize = 1;
 pub fn write(catalog: &Catalog, id: &str, folder: &Path, gives: &[Gives], last: Option<(usize, &[f32])>) -> Model {
     let card = catalog.card(id).unwrap_or_else(|| panic!("there is a card {id}")).clone();
     let path = folder.join(&card.file);
-    std::fs::write(&path, network(&card, gives, last)).unwrap();
+    std::fs::write(&path, network(&card, gives, last)).expect("the folder can be written to");
     Model { card, weights: Weights::File(path) }
 }
 

@@ -1,0 +1,125 @@
+//! Whose face becomes whose, and where the new one shows: options of `facemill swap`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::blend_ratio;
+use crate::contract::{FaceRegion, Faces, Masks, NetworkId};
+
+/// What limits the place of a network's new face; mesh has its own.
+#[derive(Debug, Args)]
+pub struct MaskArgs {
+    /// Softness of the frame around the face's crop, share of half of its side
+    #[arg(long, default_value_t = 0.3, value_name = "0.0..1.0", value_parser = blend_ratio, help_heading = "Face")]
+    pub mask_blur: f64,
+    /// Width of that frame at the top, right, bottom and left, percent of the crop
+    #[arg(long, value_name = "T,R,B,L", value_delimiter = ',', num_args = 4, default_values_t = [0.0; 4], help_heading = "Face")]
+    pub mask_padding: Vec<f64>,
+    /// Only within the hull of the face's mesh
+    #[arg(long, help_heading = "Face")]
+    pub mask_hull: bool,
+    /// The network that keeps what lies before the face (facemill models list --role occluder)
+    #[arg(long, value_name = "MODEL", help_heading = "Face")]
+    pub mask_occluder: Option<NetworkId>,
+    /// The network that knows the parts of a face (facemill models list --role parser)
+    #[arg(long, value_name = "MODEL", help_heading = "Face")]
+    pub mask_parser: Option<NetworkId>,
+    /// The parts that are changed, where there is a parser: skin, brows, eyes, glasses, nose, mouth, lips [default: all]
+    #[arg(long, value_name = "PART,…", value_delimiter = ',', value_parser = region, help_heading = "Face")]
+    pub mask_regions: Vec<FaceRegion>,
+}
+
+impl From<&MaskArgs> for Masks {
+    fn from(args: &MaskArgs) -> Self {
+        Self {
+            blur: args.mask_blur,
+            padding: std::array::from_fn(|side| args.mask_padding.get(side).copied().unwrap_or(0.0)),
+            hull: args.mask_hull,
+            occluder: args.mask_occluder.clone(),
+            parser: args.mask_parser.clone(),
+            regions: args.mask_regions.clone(),
+        }
+    }
+}
+
+fn region(name: &str) -> Result<FaceRegion, String> {
+    serde_json::from_value(name.into())
+        .map_err(|_| "expected one of: skin, brows, eyes, glasses, nose, mouth, lips".to_owned())
+}
+
+/// Which faces of the clip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FacesArg {
+    /// By a job's `swap.faces`.
+    Any(Faces),
+    /// The one at this place from the left.
+    Position(u32),
+}
+
+pub(super) fn faces(text: &str) -> Result<FacesArg, String> {
+    match text {
+        "largest" => Ok(FacesArg::Any(Faces::Largest)),
+        "all" => Ok(FacesArg::Any(Faces::All)),
+        place => {
+            place.parse().map(FacesArg::Position).map_err(|_| "expected largest, all, or a place from 0".to_owned())
+        }
+    }
+}
+
+/// One person of several, and the photos whose face they get.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pair {
+    /// Who of the clip.
+    pub who: PairWho,
+    /// Photos of the other.
+    pub sources: Vec<PathBuf>,
+}
+
+/// Who of the clip.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PairWho {
+    /// From the left.
+    Position(u32),
+    /// Who looks like this photo.
+    Photo(PathBuf),
+}
+
+pub(super) fn pair(text: &str) -> Result<Pair, String> {
+    let expected = "expected WHO=PHOTO[,PHOTO], where WHO is a photo or a place from 0";
+    let (who, sources) = text.split_once('=').ok_or(expected)?;
+    let sources: Vec<PathBuf> = sources.split(',').map(PathBuf::from).collect();
+    if who.is_empty() || sources.iter().any(|photo| photo.as_os_str().is_empty()) {
+        return Err(expected.to_owned());
+    }
+    let who = who.parse().map_or_else(|_| PairWho::Photo(who.into()), PairWho::Position);
+    Ok(Pair { who, sources })
+}
+
+pub(super) fn distance(text: &str) -> Result<f64, String> {
+    let value = text.parse::<f64>().ok().filter(|value| (0.0..=2.0).contains(value));
+    value.ok_or_else(|| "expected a number in 0.0..2.0".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faces_and_pairs_are_read() {
+        assert_eq!(faces("all"), Ok(FacesArg::Any(Faces::All)));
+        assert_eq!(faces("2"), Ok(FacesArg::Position(2)));
+        assert!(faces("-1").is_err() && faces("left").is_err());
+        let read = |text: &str| pair(text).map(|pair| (pair.who, pair.sources));
+        assert_eq!(read("1=a.jpg"), Ok((PairWho::Position(1), vec!["a.jpg".into()])));
+        assert_eq!(
+            read("anna.png=a.jpg,b.jpg"),
+            Ok((PairWho::Photo("anna.png".into()), vec!["a.jpg".into(), "b.jpg".into()]))
+        );
+        for text in ["a.jpg", "=a.jpg", "1=", "1=a.jpg,"] {
+            assert!(pair(text).is_err(), "{text}");
+        }
+        assert!(region("lips").is_ok() && region("ear").is_err());
+        assert!(distance("0.6").is_ok() && distance("2.1").is_err());
+    }
+}
