@@ -3,6 +3,7 @@
 mod args;
 mod cancel;
 mod dead_letters;
+mod doctor;
 mod follow;
 mod gc;
 mod lane;
@@ -98,6 +99,7 @@ pub fn main() -> ExitCode {
             },
             Command::Probe(args) => probe::run(&args, &config),
             Command::Models(args) => models::run(args, &config),
+            Command::Doctor => doctor::run(&config),
             Command::Lane(_) => unreachable!("a lane needs none of this and has its own way"),
         }
     });

@@ -15,6 +15,7 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
+use crate::ingest::GateMode;
 use crate::media;
 
 mod explain;
@@ -229,11 +230,15 @@ pub struct Ingest {
     pub jobs: usize,
     /// Chunks of one job published and not yet settled, 1 to 10,000: what it may have queued before the workers. Default: 256.
     pub outstanding_chunks: usize,
+    /// Whether photos and clips are judged by a network before any work is spent, and refused if they are nothing for everybody's eyes:
+    /// `auto` (where a network of role `gate` is in the models folder: `facemill models fetch open_nsfw`), `required`, `off`. Jobs have no
+    /// say in it. Default: `auto`.
+    pub gate: GateMode,
 }
 
 impl Default for Ingest {
     fn default() -> Self {
-        Self { jobs: 4, outstanding_chunks: 256 }
+        Self { jobs: 4, outstanding_chunks: 256, gate: GateMode::Auto }
     }
 }
 

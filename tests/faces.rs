@@ -178,3 +178,31 @@ fn a_network_of_the_models_folder_swaps() {
     assert_ne!(broken.exit, Some(0));
     assert!(broken.told().contains("hyperswap_1a_256") && !bench.path("broken.mp4").exists(), "{}", broken.told());
 }
+
+#[test]
+fn the_operators_gate_refuses_before_any_work() {
+    let bench = Bench::new();
+    let source = text(&demo_clip()).to_owned();
+    let clip = bench.clip("clip.mp4", &format!("-i {source} -frames:v 20 -c:v libx264 -preset ultrafast -an"));
+    let models = bench.path("models");
+    let swap = |mode: &str| {
+        let mut command = bench.swap(&["-s", text(&portrait()), "-t", text(&clip), "-o", "out.mp4"]);
+        Ran::from(command.env("FACEMILL_MODELS", &models).env("FACEMILL_INGEST__GATE", mode))
+    };
+    let missing = swap("required");
+    assert_eq!(missing.exit, Some(3), "{}", missing.told());
+    assert!(missing.told().contains("ingest.gate") && missing.told().contains("open_nsfw"), "{}", missing.told());
+    std::fs::create_dir_all(&models).unwrap();
+    for (scores, exit) in [(vec![9.0, 0.0], 3), (vec![0.0, 9.0], 0)] {
+        tiny::write(&Catalog::builtin().unwrap(), "nsfw_2", &models, &[Gives::Values(scores)], None);
+        let judged = swap("auto");
+        assert_eq!(judged.exit, Some(exit), "{}", judged.told());
+        assert_eq!(judged.told().contains("target: content: "), exit == 3, "{}", judged.told());
+        assert_eq!(bench.path("out.mp4").exists(), exit == 0);
+    }
+    tiny::write(&Catalog::builtin().unwrap(), "nsfw_2", &models, &[Gives::Values(vec![9.0, 0.0])], None);
+    swap("off").done();
+    let doctor = facemill().arg("doctor").env("FACEMILL_MODELS", &models).output().expect("facemill runs");
+    let told = String::from_utf8_lossy(&doctor.stdout);
+    assert!(doctor.status.success() && told.contains("nsfw_2"), "{told}");
+}

@@ -71,6 +71,8 @@ pub enum Command {
     Gc(Gc),
     /// The networks: what is here, what it is and may be used for, take or fetch another
     Models(Models),
+    /// Tell what this machine has of what the program can use: encoders, ONNX Runtime, networks, the content gate
+    Doctor,
     /// What a worker runs for each lane; speaks JSON lines on standard input and output
     Lane(LaneArgs),
 }
@@ -523,7 +525,7 @@ impl Command {
                 "store": { "url": resubmit.store, "endpoint_url": resubmit.store_endpoint },
             }),
             Self::Gc(gc) => json!({ "store": { "url": gc.store, "endpoint_url": gc.store_endpoint } }),
-            Self::Probe(_) | Self::Models(_) | Self::Lane(_) => json!({}),
+            Self::Probe(_) | Self::Models(_) | Self::Doctor | Self::Lane(_) => json!({}),
         }
     }
 

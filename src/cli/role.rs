@@ -11,6 +11,7 @@ use crate::broker::topics::{TopicSpec, ensure};
 use crate::broker::{BrokerConfig, Producer};
 use crate::config::{Config, Kafka};
 use crate::contract::{Swapper, topics};
+use crate::ingest::Gate;
 use crate::retry::retry;
 use crate::site::{self, Retention, Site, SiteError};
 use crate::store::{self, Limits, Locations, ObjectStore, StoreConfig};
@@ -24,19 +25,24 @@ use super::{Exit, Misconfigured, lane};
 /// Runs an ingest node.
 pub async fn ingest(_args: Role, config: Config, stop: CancellationToken) -> Result<Exit> {
     vision::model::init(&config.onnxruntime_library())?;
+    let catalog = Arc::new(Catalog::open(&config.models_dir())?);
     let settings = ingester::Settings {
         jobs: config.ingest.jobs,
         outstanding_chunks: config.ingest.outstanding_chunks as u32,
         provider: config.worker.provider.clone(),
         limits: config.limits.of_clips(),
         hardware: media::HardwareEncoders::Listed(config.worker.hardware_encoders.clone()),
-        catalog: Arc::new(Catalog::open(&config.models_dir())?),
+        gate: Gate::open(config.ingest.gate, &catalog)
+            .map_err(|error| Misconfigured(format!("ingest.gate: {error}")))?,
+        catalog,
     };
     // Cancel-safe: nothing has been taken on yet.
     let site = tokio::select! {
         () = stop.cancelled() => return Ok(Exit::Done),
         site = site(&config, "ingest") => site?,
     };
+    let gate = settings.gate.network().unwrap_or("off: no network of role gate is here, or it is turned off");
+    info!(gate, "ingest starts");
     serve(&config, stop, |stop| ingester::run(site, settings, stop)).await
 }
 

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, cache_dir};
 use crate::contract::{Digest, Job, JobId, Person, Restorer, Status, Swapper, VERSION, Video, Who};
 use crate::error::Refusal;
+use crate::ingest::Gate;
 use crate::local::{self, LocalError, Settings, file_url};
 use crate::store::{Entry, EntryKind, entries_of};
 use crate::vision::Catalog;
@@ -61,6 +62,14 @@ pub async fn run(args: Swap, config: Config, stop: CancellationToken) -> Result<
             }
         },
     };
+    let catalog = Arc::new(Catalog::open(&config.models_dir())?);
+    let gate = match Gate::open(config.ingest.gate, &catalog) {
+        Ok(gate) => gate,
+        Err(error) => {
+            progress.failed(&format!("ingest.gate: {error}"), true);
+            return Ok(Exit::Refused);
+        }
+    };
     let settings = Settings {
         data_dir: args.data_dir.clone().unwrap_or_else(|| cache_dir().join("data")),
         ingest: ingest::Settings {
@@ -69,7 +78,8 @@ pub async fn run(args: Swap, config: Config, stop: CancellationToken) -> Result<
             provider: config.worker.provider.clone(),
             limits: config.limits.of_clips(),
             hardware: media::HardwareEncoders::Tried,
-            catalog: Arc::new(Catalog::open(&config.models_dir())?),
+            gate,
+            catalog,
         },
         lanes: config.worker.lanes,
         lane: lane::settings(&config, provider, swapper)?,

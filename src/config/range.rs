@@ -70,6 +70,7 @@ pub(super) fn expected(setting: &str, otherwise: String) -> String {
         "limits.file_mb" => format!("{FILE_MB:?}"),
         "ingest.jobs" | "assemble.jobs" => format!("{JOBS:?}"),
         "ingest.outstanding_chunks" => format!("{OUTSTANDING_CHUNKS:?}"),
+        "ingest.gate" => "auto, required or off".to_owned(),
         "worker.lanes" => format!("{LANES:?}"),
         "worker.threads" => format!("{THREADS:?}"),
         "worker.provider" => "the name of an execution provider, cpu".to_owned(),

@@ -101,6 +101,11 @@ pub fn blob(digest: &Digest) -> String {
     format!("blobs/{}/{digest}", digest.short(2))
 }
 
+/// What the content gate, by the network named by `network`, has found in a clip.
+pub fn verdict(clip: &Digest, cut: &CutId, network: &str) -> String {
+    format!("sources/{clip}/{cut}/gate-{network}.json")
+}
+
 /// Which blob is a clip's reference look, under the models named by `models`.
 pub fn reference(clip: &Digest, cut: &CutId, models: &str) -> String {
     format!("sources/{clip}/{cut}/reference-{models}.json")

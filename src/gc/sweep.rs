@@ -47,7 +47,7 @@ impl<'a> Sweep<'a> {
     /// What was cut from clips.
     pub async fn sources(&mut self) -> Result<(), GcError> {
         self.below(keys::SOURCES, self.before, |key| match key.rsplit('/').next() {
-            Some(file) if file.starts_with("reference-") => Class::Looks,
+            Some(file) if file.starts_with("reference-") || file.starts_with("gate-") => Class::Looks,
             Some("plan.json" | "slices.json") => Class::Plans,
             _ => Class::Slices,
         })

@@ -8,22 +8,24 @@ use bytes::Bytes;
 use crate::contract::{Digest, Job, PersonSpec, Plan, Toolchain, Who, WhoSpec, keys};
 use crate::error::{Classify, Kind, Refusal};
 use crate::frame::Pixels;
-use crate::media::{self, MediaError, Shows, WantedFrames};
 use crate::photo;
-use crate::plan;
 use crate::site::{Site, SiteError};
 use crate::vision::swap::{EyeNet, Portrait, ReferenceBuilder};
 use crate::vision::{Catalog, Execution, TrackNets, VisionError};
 
-use super::clip::{bring, unusable};
-use super::{IngestError, Target};
+use super::clip::bring;
+use super::gate::Gate;
+use super::{IngestError, Target, looks};
 
 /// Largest photo, bytes.
 const PHOTO_MAX: u64 = 64 << 20;
 
 /// The networks of an ingest node, loaded with the first job that needs them.
 #[derive(Clone)]
-pub struct Analyst(Arc<Mutex<Option<Nets>>>);
+pub struct Analyst {
+    nets: Arc<Mutex<Option<Nets>>>,
+    gate: Gate,
+}
 
 struct Nets {
     track: TrackNets,
@@ -43,9 +45,9 @@ pub struct Look<'a> {
 }
 
 impl Analyst {
-    /// Nothing is loaded yet.
-    pub fn new() -> Self {
-        Self(Arc::default())
+    /// Nothing is loaded yet; photos go through `gate`.
+    pub fn new(gate: Gate) -> Self {
+        Self { nets: Arc::default(), gate }
     }
 
     /// Fetches the photos that lend to all, refuses those without a usable face, and keeps the others by digest.
@@ -107,6 +109,7 @@ impl Analyst {
     fn check_portrait(&self, field: &str, bytes: &[u8], face: Option<u32>) -> Result<(), IngestError> {
         let photo = photo::decode(bytes)
             .map_err(|error| Refusal::new(field, error.to_string(), "a JPEG, PNG or WebP photo of a face"))?;
+        self.gate.check_photo(field, &photo)?;
         let analysed = self.with_nets(|nets| {
             Portrait::analyse(&photo, &mut nets.track, &mut nets.eyes, face.map(|face| face as usize))
         });
@@ -153,43 +156,20 @@ impl Analyst {
     }
 
     fn learn(&self, plan: &Plan, target: &Path, dir: &Path) -> Result<Option<Vec<u8>>, IngestError> {
-        std::fs::create_dir_all(dir).map_err(SiteError::from)?;
         let mut builder = ReferenceBuilder::default();
-        let mut look = |number: usize, slice: &Path| {
-            let seen = self.look(plan, number, slice, &mut builder);
-            std::fs::remove_file(slice).ok();
-            seen
-        };
-        media::slice(target, &plan.clip, &plan.looks, dir, &mut look).map_err(|error| unusable(&error))?;
-        Ok(builder.finish().map(|reference| reference.to_bytes()))
-    }
-
-    /// Adds the looked-at frames of one stretch.
-    fn look(&self, plan: &Plan, number: usize, slice: &Path, builder: &mut ReferenceBuilder) -> Result<(), MediaError> {
-        let stretch = &plan.looks[number];
-        let time = |frame: u64| plan.clip.pts[frame as usize] - stretch.base_pts;
-        let wanted: Vec<i64> = plan::looked_at(stretch, plan.looks.len()).map(time).collect();
-        let mut frames = WantedFrames::open(slice, 1, time(stretch.start)..=time(stretch.end - 1))?;
-        loop {
-            let frame = match frames.next() {
-                Ok(Some(next)) if next.shows != Shows::Own || wanted.binary_search(&next.frame.pts()).is_err() => {
-                    continue;
-                }
-                Ok(Some(next)) => next.frame.viewable()?.shown_turned(plan.clip.turn),
-                Ok(None) => break,
-                Err(error) => return Err(error),
-            };
-            let faces = self.with_nets(|nets| nets.track.anchor(&frame.view())).map_err(MediaError::caller)?;
+        looks::each(plan, target, dir, &mut |frame, _| {
+            let faces = self.with_nets(|nets| nets.track.anchor(&frame.view()))?;
             // Of several faces none is known to be the one; such a frame teaches nothing.
             if let [face] = &faces[..] {
                 builder.add(frame.view(), &face.mesh);
             }
-        }
-        Ok(())
+            Ok(())
+        })?;
+        Ok(builder.finish().map(|reference| reference.to_bytes()))
     }
 
     fn with_nets<T>(&self, work: impl FnOnce(&mut Nets) -> Result<T, VisionError>) -> Result<T, VisionError> {
-        let mut nets = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut nets = self.nets.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if nets.is_none() {
             let (catalog, execution) = (Catalog::builtin()?, Execution::default());
             let (track, eyes) = (TrackNets::load(&catalog, &execution)?, EyeNet::load(&catalog, &execution)?);

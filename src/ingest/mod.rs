@@ -6,6 +6,8 @@ mod accept;
 mod clip;
 mod faces;
 mod folder;
+mod gate;
+mod looks;
 mod outstanding;
 mod publish;
 #[cfg(test)]
@@ -39,6 +41,7 @@ pub use accept::{Ended, REPAIR, last_ended};
 pub use clip::{check_pixels, choose_encoder, cut_rule, planned};
 use faces::Analyst;
 pub use folder::{FILES_MAX, Survey, Wanted, digest_of, few};
+pub use gate::{Gate, GateMode};
 use outstanding::Outstanding;
 use turns::{Held, Turn, Turns, Work};
 
@@ -54,6 +57,8 @@ pub struct Settings {
     pub outstanding_chunks: u32,
     /// The networks that are here.
     pub catalog: Arc<Catalog>,
+    /// What judges pictures before work is spent on them.
+    pub gate: Gate,
     /// Execution provider named in the toolchain of every job, e.g. `cpu`.
     pub provider: String,
     /// What a clip may be at most.
@@ -108,7 +113,13 @@ pub async fn run(site: Site, settings: Settings, stop: CancellationToken) -> Res
     let options = Options { in_flight: settings.jobs };
     let mut jobs = Consumer::<Job>::start(&site.broker, topics::INGEST_GROUP, topics::JOBS, options)?;
     let outstanding = Outstanding::follow(&site, settings.outstanding_chunks).await?;
-    let node = Arc::new(Node { analyst: Analyst::new(), site, settings, outstanding, turns: Turns::default() });
+    let node = Arc::new(Node {
+        analyst: Analyst::new(settings.gate.clone()),
+        site,
+        settings,
+        outstanding,
+        turns: Turns::default(),
+    });
     let mut tasks = JoinSet::new();
     let mut tick = tokio::time::interval(telemetry::LOOK_EVERY);
     let ended = loop {
@@ -308,6 +319,7 @@ impl Node {
             let people = self.analyst.check_people(&self.site, job, scratch.path()).await?;
             let portraits = self.analyst.check_portraits(&self.site, job, scratch.path());
             let look = faces::Look { plan: &plan, target: &target, scratch: scratch.path(), toolchain: &toolchain };
+            self.settings.gate.check_clip(&self.site, &plan, &target, scratch.path()).await?;
             // Of several people nobody knows whose usual look it would be.
             let has_look = job.swap.swapper == Swapper::Mesh && people.is_empty();
             let (portraits, reference) = match has_look {

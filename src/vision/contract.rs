@@ -181,6 +181,9 @@ pub struct Upscaler {
 pub struct Gate {
     /// The output: one score for each class.
     pub output: String,
+    /// Scores are of any size, and become shares of 1 by a softmax. Default: they are shares.
+    #[serde(default)]
+    pub softmax: bool,
     /// Classes that are refused.
     pub refused: Vec<usize>,
     /// Their scores together from which a picture counts as one to refuse.

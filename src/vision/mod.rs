@@ -19,6 +19,7 @@ pub mod embed;
 pub mod error;
 pub mod feed;
 pub mod find;
+pub mod gate;
 pub mod geometry;
 pub mod mesh;
 pub mod model;

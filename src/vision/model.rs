@@ -110,14 +110,17 @@ pub struct Outputs<'r> {
 }
 
 impl Network {
-    /// Loads a network and checks it against its card.
+    /// Loads a network and checks it against its card, a file in the models folder also by its digest.
     ///
     /// # Errors
-    /// [`VisionError::NotInitialised`] before [`init`]; [`VisionError::Network`] if the file is no network that ONNX
+    /// [`VisionError::NotInitialised`] before [`init`]; [`VisionError::Digest`]; [`VisionError::Network`] if the file is no network that ONNX
     /// Runtime can run; [`VisionError::Tensor`] if its inputs or outputs are not those of the card.
     pub fn load(model: &Model, execution: &Execution) -> Result<Self, VisionError> {
         let card = &model.card;
         let environment = ENVIRONMENT.get().ok_or(VisionError::NotInitialised)?;
+        if matches!(model.weights, Weights::File(_)) {
+            model.verify_digest()?;
+        }
         let session = builder(environment, execution).and_then(|mut builder| match &model.weights {
             Weights::Builtin(bytes) => builder.commit_from_memory(bytes),
             Weights::File(path) => builder.commit_from_file(path),
