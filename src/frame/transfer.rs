@@ -69,28 +69,57 @@ impl Transfer {
 }
 
 /// A map from signals to what networks are shown; see [`Transfer::shown`].
-pub struct Shown([f32; Shown::STEPS + 2]);
+pub struct Shown {
+    forth: [f32; Shown::STEPS + 2],
+    back: [f32; Shown::STEPS + 2],
+}
 
 impl Shown {
     const STEPS: usize = 1024;
+    /// The brightest that a network can mean, of 255: about 600 cd/m². What is shown above it differs by less than networks
+    /// err, and would stand for thousands.
+    const BRIGHTEST: f64 = 254.0;
 
     fn new(transfer: Transfer) -> Self {
-        Self(std::array::from_fn(|i| (255.0 * compress(transfer.level(i as f64 / Self::STEPS as f64))) as f32))
+        let share = |i: usize| i as f64 / Self::STEPS as f64;
+        let level = |shown: f64| expand(shown.min(Self::BRIGHTEST / 255.0));
+        Self {
+            forth: std::array::from_fn(|i| (255.0 * compress(transfer.level(share(i)))) as f32),
+            back: std::array::from_fn(|i| (255.0 * transfer.signal(level(share(i)))) as f32),
+        }
     }
 
     /// For a signal 0..=255.
     #[inline]
     pub fn of(&self, signal: f32) -> f32 {
-        let at = signal.clamp(0.0, 255.0) * (Self::STEPS as f32 / 255.0);
-        let below = at as usize;
-        self.0[below] + (self.0[below + 1] - self.0[below]) * (at - below as f32)
+        look_up(&self.forth, signal)
     }
+
+    /// The way back: the signal 0..=255 of what a network makes, 0..=255. Highlights that were shown brighter than 254 come
+    /// back as bright as that.
+    #[inline]
+    pub fn signal(&self, shown: f32) -> f32 {
+        look_up(&self.back, shown)
+    }
+}
+
+#[inline]
+fn look_up(table: &[f32; Shown::STEPS + 2], value: f32) -> f32 {
+    let at = value.clamp(0.0, 255.0) * (Shown::STEPS as f32 / 255.0);
+    let below = at as usize;
+    table[below] + (table[below + 1] - table[below]) * (at - below as f32)
 }
 
 /// Levels below the knee stay, those above come near to 1.
 fn compress(level: f64) -> f64 {
     let room = 1.0 - KNEE;
     if level <= KNEE { level } else { KNEE + room * (1.0 - (-(level - KNEE) / room).exp()) }
+}
+
+/// The inverse of [`compress`], for less than 1.
+fn expand(shown: f64) -> f64 {
+    let room = 1.0 - KNEE;
+    if shown <= KNEE { shown } else { KNEE - room * (1.0 - (shown - KNEE) / room).ln() }
 }
 
 fn level_of_nits(nits: f64) -> f64 {
@@ -193,6 +222,25 @@ mod tests {
             let brightest = shown.of(255.0);
             assert!(white > 230.0 && brightest > white + 10.0 && brightest <= 255.0, "{white} {brightest}");
             assert_eq!((shown.of(-3.0), shown.of(900.0)), (shown.of(0.0), brightest));
+        }
+    }
+
+    #[test]
+    fn what_networks_make_becomes_a_signal_again() {
+        for transfer in [Transfer::Pq, Transfer::Hlg] {
+            let shown = transfer.shown().unwrap();
+            let mut before = -1.0;
+            for value in 0..=254u8 {
+                let signal = shown.signal(f32::from(value));
+                let found = shown.of(signal);
+                assert!((found - f32::from(value)).abs() < 0.25, "{transfer:?} {value}: {signal} {found}");
+                assert!(signal > before, "{transfer:?} {value}");
+                before = signal;
+            }
+            // White of a network is a bright highlight, not the screen's limit.
+            let nits = WHITE * transfer.level(f64::from(shown.signal(255.0)) / 255.0).powf(SCREEN_GAMMA);
+            assert!((500.0..800.0).contains(&nits), "{transfer:?}: {nits}");
+            assert!(shown.signal(f32::INFINITY) == shown.signal(255.0) && shown.signal(-1.0) == shown.signal(0.0));
         }
     }
 

@@ -8,6 +8,7 @@
 //! numbers (as OpenCV). A phone's picture may be stored turned ([`crate::frame::Turn`]): [`detect`] looks at it as it is
 //! shown, and the forehead's hair is looked for above the face as shown; the rest goes by landmarks and knows no up.
 
+pub mod aligned;
 pub mod builtin;
 pub mod card;
 pub mod crop;
