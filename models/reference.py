@@ -120,25 +120,30 @@ def place(plane, kind):
     return np.array([[across, 0, 0], [0, down, (down - 1) / 2], [0, 0, 1]])
 
 
-def warp(values, matrix, size, count=1, border=cv2.BORDER_REPLICATE):
-    """values at matrix(column, row); each the mean of count x count looks spread over its ground."""
-    finer = np.array([[1 / count, 0, .5 / count - .5], [0, 1 / count, .5 / count - .5], [0, 0, 1]])
-    full = (matrix @ finer)[:2]
-    width, height = size
-    fine = cv2.warpAffine(values.astype(np.float32), full, (width * count, height * count),
-                          flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=border, borderValue=0)
-    return fine if count == 1 else cv2.resize(fine, size, interpolation=cv2.INTER_AREA)
-
-
 def looks(matrix):
-    """How many looks along an axis: samples at most one apart. Between 1 and 1.5 the looks' spread has no counterpart here."""
+    """Offsets (in output steps) and weights of the looks that an output sample takes along an axis: one where the input is
+    enlarged, else pairs one input sample apart, weighted by their share of the ground."""
     step = np.hypot(*matrix[:2, 0])
-    assert step <= 1 or step >= 1.5, step
-    return int(np.ceil(step))
+    if step <= 1:
+        return [(0, 1)]
+    if step <= 2:
+        apart = min(.75 * (step - 1), .5)
+        return [(-apart / step, .5), (apart / step, .5)]
+    places = np.arange(-np.ceil(step / 2) + .5, np.ceil(step / 2))
+    shares = np.clip(step / 2 - np.abs(places) + .5, 0, 1)
+    return list(zip(places / step, shares / shares.sum()))
 
 
-def square(matrix):
-    return np.vstack([matrix, [0, 0, 1]])
+def warp(values, matrix, size, border=cv2.BORDER_REPLICATE):
+    """values at matrix(column, row), averaged over the ground of a sample."""
+    total = np.zeros(size[::-1])
+    for x, across in looks(matrix):
+        for y, down in looks(matrix):
+            shifted = (matrix @ np.array([[1, 0, x], [0, 1, y], [0, 0, 1]]))[:2]
+            total += across * down * cv2.warpAffine(
+                values.astype(np.float32), shifted, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                borderMode=border, borderValue=0)
+    return total
 
 
 def turned(scale, angle, x, y):
@@ -183,7 +188,7 @@ def crop_cases(all_pictures):
         samples = []
         for index, plane in enumerate(planes_of(shown)):
             way = np.linalg.inv(place(index, shown)) @ matrix
-            samples.append(warp(plane, way, (side, side), looks(way)).astype(np.float64))
+            samples.append(warp(plane, way, (side, side)))
         rgb = to_rgb(*samples, shown)
         assert rgb.min() >= 0 and rgb.max() <= 255
         cases.append({"picture": name, "to_picture": rounded(matrix[:2], 9), "side": side, "rgb": rounded(rgb, 3)})
@@ -207,12 +212,11 @@ def paste_cases(all_pictures):
         result = []
         for index, (old, fresh) in enumerate(zip(planes_of(shown), to_yuv(new, shown))):
             way = np.linalg.inv(matrix) @ place(index, shown)
-            size, along = old.shape[::-1], np.hypot(*way[:2, 0])
-            count = looks(way)
-            opacity = ratio * warp(mask, way, size, count, cv2.BORDER_CONSTANT).astype(np.float64)
-            value = warp(fresh, way, size, count).astype(np.float64)
+            size = old.shape[::-1]
+            opacity = ratio * warp(mask, way, size, cv2.BORDER_CONSTANT)
+            value = warp(fresh, way, size)
             mixed = np.rint(old + (value - old) * opacity)
-            assert (mixed != old).any() and along > 0
+            assert (mixed != old).any()
             result.append(rounded(mixed, 0))
         cases.append({"picture": name, "to_picture": rounded(matrix[:2], 9), "side": side, "rgb": rounded(new, 2),
                       "mask": rounded(mask, 4), "blend_ratio": ratio, "planes": result})
@@ -327,19 +331,12 @@ def colour_cases():
     target = np.stack([smooth(side, side, low, high) for low, high in [(50, 220), (40, 170), (30, 150)]], -1).round(2)
     mask = smooth(side, side, 0, 1).round(4)
 
-    def moments(pixels):
-        mean = np.average(pixels, axis=(0, 1), weights=mask)
-        return mean, np.sqrt(np.average((pixels - mean) ** 2, axis=(0, 1), weights=mask))
-
     def weighted(pixels):
         return np.stack([np.average(pixels[..., c], weights=mask) for c in range(3)])
 
     lab_new, lab_target = lab_of(new), lab_of(target)
-    (mean, deviation), (wanted, wanted_deviation) = (
-        [np.array(part) for part in zip(*[
-            (np.average(lab[..., c], weights=mask),
-             np.sqrt(np.average((lab[..., c] - np.average(lab[..., c], weights=mask)) ** 2, weights=mask)))
-            for c in range(3)])] for lab in (lab_new, lab_target))
+    mean, wanted = weighted(lab_new), weighted(lab_target)
+    deviation, wanted_deviation = weighted((lab_new - mean) ** 2) ** .5, weighted((lab_target - wanted) ** 2) ** .5
     matched = rgb_of((lab_new - mean) * (wanted_deviation / deviation).clip(.5, 2) + wanted)
 
     def light(pixels):

@@ -124,22 +124,18 @@ impl Layers {
         let [across, down] = way.looks;
         let step = way.to_crop.0.map(|[a, _, _]| (a * ONE) as i64);
         let end = ((self.side + PADDING.0) as i64) << 32;
-        for below in down.offsets() {
-            for beside in across.offsets() {
+        for (below, down_weight) in down.each() {
+            for (beside, across_weight) in across.each() {
+                let weight = down_weight * across_weight;
                 let place = way.to_crop.apply([column as f64 + beside, row as f64 + below]);
                 let [mut x, mut y] = place.map(|value| ((value + PADDING.0 as f64) * ONE) as i64);
                 for sum in &mut *line {
                     let pixel = self.bilinear(x.clamp(0, end), y.clamp(0, end));
-                    sum.iter_mut().zip(pixel).for_each(|(sum, value)| *sum += value);
+                    sum.iter_mut().zip(pixel).for_each(|(sum, value)| *sum += weight * value);
                     x += step[0];
                     y += step[1];
                 }
             }
-        }
-        let looks = across.count() * down.count();
-        if looks > 1 {
-            let share = 1.0 / looks as f32;
-            line.as_flattened_mut().iter_mut().for_each(|value| *value *= share);
         }
     }
 

@@ -139,7 +139,8 @@ fn pasted_faces_agree() {
             let expected: Vec<f32> = expected.iter().map(|&sample| f32::from(sample)).collect();
             agree(&format!("{} plane {index}", case.picture), &numbers(plane), &expected, tolerance);
             // What the reference leaves alone is left alone here.
-            for ((after, before), expected) in numbers(plane).iter().zip(numbers(before.planes()[index])).zip(expected) {
+            for ((after, before), expected) in numbers(plane).iter().zip(numbers(before.planes()[index])).zip(expected)
+            {
                 assert!(before != expected || (after - before).abs() <= tolerance, "{}", case.picture);
             }
         }
@@ -277,7 +278,11 @@ fn colours_agree() {
     let back: Vec<f32> = colours.iter().flat_map(|&rgb| lab.rgb(lab.of(rgb))).collect();
     agree("Lab and back", &back, &case.colours, COLOUR);
 
-    let crop = |rgb: &[f32]| Aligned { side: case.side, to_picture: matrix(&[1.0, 0.0, 0.0, 0.0, 1.0, 0.0]), rgb: rgb.to_vec() };
+    let crop = |rgb: &[f32]| Aligned {
+        side: case.side,
+        to_picture: matrix(&[1.0, 0.0, 0.0, 0.0, 1.0, 0.0]),
+        rgb: rgb.to_vec(),
+    };
     let target = crop(&case.target);
     let changed = |change: &dyn Fn(&mut Aligned)| {
         let mut new = crop(&case.new);
