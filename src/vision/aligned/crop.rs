@@ -7,7 +7,7 @@ use crate::frame::{PlaneRef, Planes, Sample, YuvRef};
 use crate::vision::geometry::Affine;
 use crate::vision::rgb::ToRgb;
 
-use super::grid::{Looks, ONE, chain, corners, fraction, is_addressable, plane_to_picture};
+use super::grid::{Looks, ONE, REACH, chain, corners, fraction, is_addressable, plane_to_picture};
 
 /// A face in a square crop.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,7 +83,7 @@ fn sample_plane<S: Sample>(plane: &PlaneRef<'_, S>, map: &Affine, side: usize, o
     let [across, down] = Looks::of(map);
     // A margin for the looks, and for what fixed-point steps lose.
     let (right, bottom) = (plane.width as f64 - 1.01, plane.height as f64 - 1.01);
-    let is_inside = corners((side, side), 0.5)
+    let is_inside = corners((side, side), REACH)
         .map(|corner| map.apply(corner))
         .all(|[x, y]| x >= 0.01 && y >= 0.01 && x <= right && y <= bottom);
     let step = map.0.map(|[a, _, _]| (a * ONE) as i64);

@@ -66,6 +66,8 @@ pub struct Looks {
 const STEP_MAX: f64 = 32.0;
 /// How fast, with the step, the first pair of looks parts; they lie one input sample apart from 1.67 on.
 const PARTING: f64 = 0.75;
+/// The farthest look, output steps: the second pair as it begins, 1.5 input samples of 2.
+pub const REACH: f64 = 0.75;
 
 impl Looks {
     /// Along x and y of the output, by the length of their steps in the input.
@@ -74,7 +76,7 @@ impl Looks {
         [a.hypot(d), b.hypot(e)].map(|step| Self { step })
     }
 
-    /// Offsets in output steps, −½..½, and weights, which sum up to 1.
+    /// Offsets in output steps, at most [`REACH`] either way, and weights, which sum up to 1.
     pub fn each(self) -> impl Iterator<Item = (f64, f32)> {
         let ground = self.step.clamp(1.0, STEP_MAX);
         let pairs = if ground > 1.0 { (ground / 2.0).ceil() as usize } else { 0 };

@@ -183,6 +183,16 @@ fn impossible_places_do_nothing() {
         paste(&mut frame.view_mut(), &flat(8, crop.to_picture, 255.0), &[1.0; 64], 1.0);
         assert!(frame.planes()[0].data.iter().any(|sample| *sample > 76), "{size:?}");
     }
+    // Crops of all sizes that come as near to the border as can be.
+    let frame = drawn::<u8>((61, 61), (0, 0), FULL, |_, _| 0.3);
+    for step in 0..400 {
+        let scale = 0.5 + 0.01 * f64::from(step);
+        for gap in 0..8 {
+            let start = 0.1 + 0.15 * f64::from(gap) * scale;
+            let crop = Aligned::sample(&frame.view(), map(scale, 0.0, start, start), (60.0 / scale) as usize);
+            assert!(crop.luma().iter().all(|value| (value - 76.0).abs() < 8.0), "{scale} {gap}");
+        }
+    }
     let mut frame = before.clone();
     paste(&mut frame.view_mut(), &flat(0, map(1.0, 0.0, 0.0, 0.0), 0.0), &[], 1.0);
     paste(&mut frame.view_mut(), &flat(2, map(1.0, 0.0, 0.0, 0.0), 255.0), &[f32::NAN; 4], 1.0);
@@ -235,7 +245,7 @@ fn an_unseen_face_keeps_its_colours() {
 /// Standard deviation of luma in the middle of the picture, less what is smooth.
 fn grain(frame: &Frame) -> f64 {
     let luma = frame.planes()[0];
-    let (mut squares, mut count) = (0.0, 0.0);
+    let (mut squares, mut count) = (0.0f64, 0.0f64);
     for y in 50..110 {
         for x in 50..110 {
             // Two pixels apart: nearer ones share noise.
@@ -245,7 +255,7 @@ fn grain(frame: &Frame) -> f64 {
             count += 36.0;
         }
     }
-    (squares / count as f64).sqrt()
+    (squares / count).sqrt()
 }
 
 /// The target's noise comes back, wherever the crop's pixels lie.
