@@ -28,9 +28,10 @@ const OFFSET: f32 = 12.0;
 pub fn match_lab(new: &mut Aligned, target: &Aligned, mask: &[f32], strength: f32) {
     check(new, target, mask);
     let lab = Lab::get();
-    let labs = |crop: &Aligned| -> Vec<[f32; 3]> { pixels(crop).map(|rgb| lab.of(rgb)).collect() };
-    let mut changed = labs(new);
-    let (Some(is), Some(wanted)) = (Moments::of(&changed, mask), Moments::of(&labs(target), mask)) else { return };
+    let mut changed: Vec<[f32; 3]> = pixels(new).map(|rgb| lab.of(rgb)).collect();
+    let is = Moments::of(changed.iter().copied(), mask);
+    let wanted = Moments::of(pixels(target).map(|rgb| lab.of(rgb)), mask);
+    let (Some(is), Some(wanted)) = (is, wanted) else { return };
     let gain: [f32; 3] = std::array::from_fn(|axis| {
         (wanted.deviation[axis] / is.deviation[axis].max(1e-6)).clamp(CONTRAST.0, CONTRAST.1)
     });
@@ -107,9 +108,9 @@ struct Moments {
 
 impl Moments {
     /// `None` where the mask shows nothing.
-    fn of(pixels: &[[f32; 3]], mask: &[f32]) -> Option<Self> {
+    fn of(pixels: impl Iterator<Item = [f32; 3]>, mask: &[f32]) -> Option<Self> {
         let (mut total, mut sums, mut squares) = (0.0f64, [0.0f64; 3], [0.0f64; 3]);
-        for (pixel, &weight) in pixels.iter().zip(mask) {
+        for (pixel, &weight) in pixels.zip(mask) {
             let weight = f64::from(weight);
             total += weight;
             for axis in 0..3 {

@@ -7,7 +7,7 @@ use crate::frame::{PlaneRef, Planes, Sample, YuvRef};
 use crate::vision::geometry::Affine;
 use crate::vision::rgb::ToRgb;
 
-use super::grid::{Looks, ONE, chain, corners, fraction, is_addressable, plane_to_picture};
+use super::grid::{Looks, ONE, REACH, chain, corners, fraction, is_addressable, plane_to_picture};
 
 /// A face in a square crop.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,7 +22,7 @@ pub struct Aligned {
 
 impl Aligned {
     /// Samples `side²` pixels of `picture`: bilinear, as `cv2.warpAffine` with a repeated border; averaged where the picture
-    /// shrinks (completely so from a factor of 1.5 on). Of an HDR picture: what an ordinary screen shows. Black if
+    /// shrinks. Of an HDR picture: what an ordinary screen shows. Black if
     /// `to_picture` is not finite.
     pub fn sample(picture: &YuvRef<'_>, to_picture: Affine, side: usize) -> Self {
         let mut rgb = vec![0.0; 3 * side * side];
@@ -81,35 +81,32 @@ fn fill<S: Sample>(
 /// Crop pixels at `map(column, row)` of the plane.
 fn sample_plane<S: Sample>(plane: &PlaneRef<'_, S>, map: &Affine, side: usize, out: &mut [f32]) {
     let [across, down] = Looks::of(map);
-    let share = 1.0 / (across.count() * down.count()) as f32;
     // A margin for the looks, and for what fixed-point steps lose.
     let (right, bottom) = (plane.width as f64 - 1.01, plane.height as f64 - 1.01);
-    let is_inside = corners((side, side), 0.5)
+    let is_inside = corners((side, side), REACH)
         .map(|corner| map.apply(corner))
         .all(|[x, y]| x >= 0.01 && y >= 0.01 && x <= right && y <= bottom);
     let step = map.0.map(|[a, _, _]| (a * ONE) as i64);
     for (row, line) in out.chunks_exact_mut(side).enumerate() {
         line.fill(0.0);
-        for below in down.offsets() {
-            for beside in across.offsets() {
+        for (below, down_weight) in down.each() {
+            for (beside, across_weight) in across.each() {
                 let start = map.apply([beside, row as f64 + below]).map(|value| (value * ONE) as i64);
+                let weight = down_weight * across_weight;
                 if is_inside {
-                    add(line, start, step, |x, y| inside(plane, x, y));
+                    add(line, start, step, weight, |x, y| inside(plane, x, y));
                 } else {
-                    add(line, start, step, |x, y| clamped(plane, x, y));
+                    add(line, start, step, weight, |x, y| clamped(plane, x, y));
                 }
             }
-        }
-        if share < 1.0 {
-            line.iter_mut().for_each(|value| *value *= share);
         }
     }
 }
 
 #[inline(always)]
-fn add(line: &mut [f32], [mut x, mut y]: [i64; 2], [dx, dy]: [i64; 2], at: impl Fn(i64, i64) -> f32) {
+fn add(line: &mut [f32], [mut x, mut y]: [i64; 2], [dx, dy]: [i64; 2], weight: f32, at: impl Fn(i64, i64) -> f32) {
     for value in line {
-        *value += at(x, y);
+        *value += weight * at(x, y);
         x += dx;
         y += dy;
     }

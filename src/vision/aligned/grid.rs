@@ -50,42 +50,43 @@ pub fn corners((columns, rows): (usize, usize), margin: f64) -> impl Iterator<It
     [[-margin, -margin], [right, -margin], [-margin, bottom], [right, bottom]].into_iter()
 }
 
-/// At which places, relative to an output sample's centre and in output steps, the input is looked at along one axis.
+/// At which places, relative to an output sample's centre, the input is looked at along one axis, and how much each counts.
 ///
-/// A single look is enough while the input is enlarged. Where it shrinks the sample stands for more than one input sample:
-/// looks at most one input sample apart are spread over its ground and averaged, which is an area average. The spread
-/// grows from nothing as shrinking sets in, and is complete at [`FULL`]: a face that comes nearer never changes its sharpness
-/// from one frame to the next.
+/// A single look is enough while the input is enlarged. Where it shrinks a sample stands for more than one input sample: looks
+/// one input sample apart cover its ground, the outermost by as much as they lie on it, which is an area average. Nothing
+/// jumps: a pair of looks parts from the middle as shrinking sets in, and further pairs begin with no weight. So
+/// a face that comes nearer never changes its sharpness from one frame to the next.
 #[derive(Clone, Copy, Debug)]
 pub struct Looks {
-    count: usize,
-    spread: f64,
+    /// Input samples from one output sample to the next.
+    step: f64,
 }
 
-/// Input samples per output sample from which on a sample stands for its whole ground.
-const FULL: f64 = 1.5;
-/// Most looks along an axis: beyond a face 4000 pixels wide in a crop of 128.
-const LOOKS_MAX: f64 = 32.0;
+/// Beyond this many input samples only the middle of the ground is looked at: a face 4000 pixels wide in a crop of 128.
+const STEP_MAX: f64 = 32.0;
+/// How fast, with the step, the first pair of looks parts; they lie one input sample apart from 1.67 on.
+const PARTING: f64 = 0.75;
+/// The farthest look, output steps: the second pair as it begins, 1.5 input samples of 2.
+pub const REACH: f64 = 0.75;
 
 impl Looks {
     /// Along x and y of the output, by the length of their steps in the input.
     pub fn of(map: &Affine) -> [Looks; 2] {
         let [[a, b, _], [d, e, _]] = map.0;
-        [a.hypot(d), b.hypot(e)].map(Self::at)
+        [a.hypot(d), b.hypot(e)].map(|step| Self { step })
     }
 
-    fn at(step: f64) -> Self {
-        let count = step.ceil().clamp(1.0, LOOKS_MAX) as usize;
-        Self { count, spread: ((step - 1.0) / (FULL - 1.0)).clamp(0.0, 1.0) }
-    }
-
-    /// How many there are.
-    pub fn count(self) -> usize {
-        self.count
-    }
-
-    /// −½..½.
-    pub fn offsets(self) -> impl Iterator<Item = f64> {
-        (0..self.count).map(move |look| ((look as f64 + 0.5) / self.count as f64 - 0.5) * self.spread)
+    /// Offsets in output steps, at most [`REACH`] either way, and weights, which sum up to 1.
+    pub fn each(self) -> impl Iterator<Item = (f64, f32)> {
+        let ground = self.step.clamp(1.0, STEP_MAX);
+        let pairs = if ground > 1.0 { (ground / 2.0).ceil() as usize } else { 0 };
+        let middle = (pairs == 0).then_some((0.0, 1.0));
+        let of_pair = move |pair: usize| {
+            let offset = if pair == 0 { (PARTING * (ground - 1.0)).min(0.5) } else { pair as f64 + 0.5 };
+            // Of both together: 1 if there is but one pair, else what of it lies on the ground.
+            let weight = if pairs == 1 { 1.0 } else { 2.0 * (ground / 2.0 - pair as f64).min(1.0) / ground };
+            [-offset, offset].map(|offset| (offset / self.step, (weight / 2.0) as f32))
+        };
+        middle.into_iter().chain((0..pairs).flat_map(of_pair))
     }
 }

@@ -6,7 +6,7 @@ use crate::frame::{Color, PlaneMut, PlanesMut, Sample, Shown, YuvMut};
 use crate::vision::geometry::Affine;
 
 use super::crop::Aligned;
-use super::grid::{Looks, ONE, chain, corners, fraction, is_addressable, plane_to_picture};
+use super::grid::{Looks, ONE, REACH, chain, corners, fraction, is_addressable, plane_to_picture};
 
 /// Blends `over` (planes of red, green and blue like the crop's) into `base`: `weight` 1.0 is `over` in full, 0.0 leaves `base` as
 /// it is. Restorers' faces are mixed with what they restore (0.8).
@@ -124,22 +124,18 @@ impl Layers {
         let [across, down] = way.looks;
         let step = way.to_crop.0.map(|[a, _, _]| (a * ONE) as i64);
         let end = ((self.side + PADDING.0) as i64) << 32;
-        for below in down.offsets() {
-            for beside in across.offsets() {
+        for (below, down_weight) in down.each() {
+            for (beside, across_weight) in across.each() {
+                let weight = down_weight * across_weight;
                 let place = way.to_crop.apply([column as f64 + beside, row as f64 + below]);
                 let [mut x, mut y] = place.map(|value| ((value + PADDING.0 as f64) * ONE) as i64);
                 for sum in &mut *line {
                     let pixel = self.bilinear(x.clamp(0, end), y.clamp(0, end));
-                    sum.iter_mut().zip(pixel).for_each(|(sum, value)| *sum += value);
+                    sum.iter_mut().zip(pixel).for_each(|(sum, value)| *sum += weight * value);
                     x += step[0];
                     y += step[1];
                 }
             }
-        }
-        let looks = across.count() * down.count();
-        if looks > 1 {
-            let share = 1.0 / looks as f32;
-            line.as_flattened_mut().iter_mut().for_each(|value| *value *= share);
         }
     }
 
@@ -182,7 +178,7 @@ impl Way {
         if side == 0 || !is_addressable(&to_crop, (width, height)) {
             return None;
         }
-        // The crop with the pixel in which it fades out, as the plane sees it; a sample's ground reaches half a sample farther.
+        // The crop with the pixel in which it fades out, as the plane sees it; a sample looks less than a sample farther.
         let to_plane = to_crop.inverse()?;
         let places = corners((side, side), 1.0).map(|corner| to_plane.apply(corner)[1]);
         let (top, bottom) =
@@ -196,7 +192,7 @@ impl Way {
     fn columns(&self, row: f64, side: usize) -> Range<usize> {
         let (mut left, mut right) = (0.0f64, self.width as f64);
         for [a, b, c] in self.to_crop.0 {
-            let (start, reach) = (b * row + c, 1.0 + 0.5 * (a.abs() + b.abs()));
+            let (start, reach) = (b * row + c, 1.0 + REACH * (a.abs() + b.abs()));
             let (low, high) = (-reach - start, side as f64 - 1.0 + reach - start);
             // low <= a·column <= high
             if a.abs() < 1e-9 {

@@ -22,7 +22,7 @@ mod levels;
 mod light;
 mod occlusion;
 mod plane;
-pub(in crate::vision) mod polygon;
+pub(super) mod polygon;
 mod portrait;
 mod warp;
 
