@@ -469,7 +469,7 @@ mod tests {
                 "threads"
             ]
         );
-        assert_eq!(names("ingest"), ["jobs", "outstanding_chunks"]);
+        assert_eq!(names("ingest"), ["gate", "jobs", "outstanding_chunks"]);
         let config = load(&uncommented, "", json!({})).unwrap();
         assert_eq!((&config.ingest, &config.assemble), (&Config::default().ingest, &Config::default().assemble));
         assert_eq!((config.metrics, config.log.format), (Config::default().metrics, LogFormat::Text));

@@ -42,6 +42,11 @@ impl Turn {
         90 * self as u16
     }
 
+    /// Turned by this, and then by `other`.
+    pub fn then(self, other: Self) -> Self {
+        Self::nearest(i32::from(self.degrees()) + i32::from(other.degrees()))
+    }
+
     /// Shown as stored.
     pub fn is_none(&self) -> bool {
         *self == Self::None

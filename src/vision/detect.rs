@@ -1,4 +1,4 @@
-//! YuNet: all faces of a picture, each with its box, score and five points.
+//! All faces of a picture, each with its box, score and five points, by YuNet or another detector of the field.
 //!
 //! The network knows faces that are more or less upright, so it sees the picture as it is shown. What it finds is told in
 //! the pixels of the picture as it is stored, like everything else.
@@ -6,11 +6,12 @@
 use crate::frame::{ChromaSite, Color, PlaneRef, Planes, Sample, Turn, YuvRef};
 
 use super::Bounds;
-use super::card::Role;
+use super::card::{Card, Colour, Dimension, Layout, Role};
 use super::catalog::Catalog;
+use super::contract::{self, Contract, DetectorFamily};
 use super::error::VisionError;
 use super::geometry::Point;
-use super::model::{Execution, Network, Tensor};
+use super::model::{Execution, Network, Outputs, Tensor};
 use super::resample::{self, Axis};
 use super::rgb::ToRgb;
 
@@ -20,10 +21,19 @@ const LONG_SIDE: usize = 640;
 const MULTIPLE: usize = 32;
 /// Distances of the network's cells, input pixels.
 const STRIDES: [usize; 3] = [8, 16, 32];
-/// Least score: √(class · objectness).
-const LEAST_SCORE: f64 = 0.6;
-/// Of two boxes that overlap by more than this the one with the lower score goes (non-maximum suppression).
-const SAME_FACE_IOU: f64 = 0.3;
+/// Anchors at each cell, of detectors that have them.
+const ANCHORS: usize = 2;
+
+/// Which detector finds faces, and how.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DetectorSettings {
+    /// Its id; none: the built-in one.
+    pub id: Option<String>,
+    /// Faces with a lower score are none, 0..=1; none: as its card says.
+    pub least_score: Option<f64>,
+    /// How the picture is turned, beside upright, to be looked at again: faces that lie or stand on their heads are found too.
+    pub turns: Vec<Turn>,
+}
 
 /// A face found by the detector; picture pixels.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,16 +46,34 @@ pub struct Detection {
     pub points: [Point; 5],
 }
 
-/// The detector, ready to run.
+/// A detector, ready to run.
 pub struct Detector {
     network: Network,
-    /// For each stride the card's outputs `cls`, `obj`, `bbox`, `kps`.
-    outputs: [[usize; 4]; 3],
+    family: Family,
+    least_score: f64,
+    same_face_iou: f64,
+    turns: Vec<Turn>,
+    /// Side of the square input, where it is fixed.
+    side: Option<usize>,
+    /// For each plane of the input: which of red, green and blue, its mean and its factor.
+    planes: [(usize, f32, f32); 3],
     fit: Option<Fit>,
-    /// Planes blue, green, red; what the picture does not cover stays black.
+    /// Planes in the network's order; what the picture does not cover is black.
     input: Vec<f32>,
     /// The same of a picture that is yet to be turned, and nothing around it.
     stored: Vec<f32>,
+}
+
+/// A form of outputs, with their indices in the card.
+enum Family {
+    /// For each stride `cls`, `obj`, `bbox`, `kps`.
+    Yunet([[usize; 4]; 3]),
+    /// For each stride `score`, `bbox`, `kps`.
+    Anchors([[usize; 3]; 3]),
+    /// The output, and how many boxes it tells of.
+    YoloV8(usize, usize),
+    /// The same.
+    YoloV5(usize, usize),
 }
 
 /// How pictures of one format are brought to the network's input.
@@ -62,53 +90,77 @@ struct Fit {
 }
 
 impl Detector {
-    /// Loads the catalogue's detector.
+    /// Loads a detector of the catalogue.
     ///
     /// # Errors
-    /// As [`Network::load`]; [`VisionError::Card`] if the card lacks an output.
-    pub fn load(catalog: &Catalog, execution: &Execution) -> Result<Self, VisionError> {
-        let model = catalog.of_role(Role::Detector)?;
-        let mut outputs = [[0; 4]; 3];
-        for (indices, stride) in outputs.iter_mut().zip(STRIDES) {
-            for (index, kind) in indices.iter_mut().zip(["cls", "obj", "bbox", "kps"]) {
-                *index = model.card.output_index(&format!("{kind}_{stride}"))?;
-            }
-        }
+    /// As [`Network::load`] and [`Catalog::of`]; [`VisionError::Card`] if the card lacks an output, or has another kind of input.
+    pub fn load(catalog: &Catalog, settings: &DetectorSettings, execution: &Execution) -> Result<Self, VisionError> {
+        let model = match &settings.id {
+            Some(id) => catalog.of(Role::Detector, id)?,
+            None => catalog.of_role(Role::Detector)?.clone(),
+        };
+        let card = &model.card;
+        let Some(Contract::Detector(contract)) = &card.contract else {
+            return Err(card.refuse("has no [contract.detector]".to_owned()));
+        };
+        let picture = card.picture()?;
+        let order = match picture.colour {
+            Colour::Rgb => [0, 1, 2],
+            Colour::Bgr => [2, 1, 0],
+        };
+        let scale = picture.scale.each();
         Ok(Self {
-            network: Network::load(model, execution)?,
-            outputs,
+            family: Family::of(card, contract)?,
+            least_score: settings.least_score.unwrap_or(contract.least_score),
+            same_face_iou: contract.same_face_iou,
+            turns: settings.turns.clone(),
+            side: side_of(card, picture.layout)?,
+            planes: [0, 1, 2].map(|plane| (order[plane], picture.mean[plane], scale[plane])),
+            network: Network::load(&model, execution)?,
             fit: None,
             input: Vec::new(),
             stored: Vec::new(),
         })
     }
 
-    /// All faces, the surest first; of equal scores the one that is shown further left, then further up.
+    /// All faces, the surest first; of equal scores the one that is stored further left, then further up.
     ///
     /// # Errors
     /// [`VisionError::Network`].
     pub fn detect(&mut self, picture: &YuvRef<'_>) -> Result<Vec<Detection>, VisionError> {
+        let mut found = self.look(picture)?;
+        for turn in self.turns.clone() {
+            found.extend(self.look(&YuvRef { turn: picture.turn.then(turn), ..*picture })?);
+        }
+        Ok(surest(found, self.same_face_iou))
+    }
+
+    /// The faces that are seen in the picture as it is turned; in stored pixels.
+    fn look(&mut self, picture: &YuvRef<'_>) -> Result<Vec<Detection>, VisionError> {
         let (padded, scale) = self.fill(picture);
-        let (columns, rows) = padded;
-        let input = Tensor { shape: &[1, 3, rows, columns], data: &self.input };
+        let input = Tensor { shape: &[1, 3, padded.1, padded.0], data: &self.input };
         let outputs = self.network.run(&[input])?;
-        let mut found = Vec::new();
-        for (stride, indices) in STRIDES.into_iter().zip(self.outputs) {
-            let [class, objectness, boxes, points] = indices.map(|index| outputs.get(index));
-            let (class, objectness) = (class?, objectness?);
-            let (boxes, points) = (boxes?, points?);
-            for (cell, (class, objectness)) in class.iter().zip(objectness).enumerate() {
-                let score = (f64::from(*class).clamp(0.0, 1.0) * f64::from(*objectness).clamp(0.0, 1.0)).sqrt();
-                if score > LEAST_SCORE {
-                    let across = columns / stride;
-                    let corner = [(cell % across) as f64, (cell / across) as f64];
-                    let (boxes, points) = (&boxes[4 * cell..][..4], &points[10 * cell..][..10]);
-                    found.push(decode(corner, stride as f64 / scale, score, boxes, points));
-                }
+        let found = self.family.read(&outputs, padded, scale, self.least_score)?;
+        let size = (picture.width(), picture.height());
+        Ok(found.into_iter().map(|shown| shown.stored(picture.turn, size)).collect())
+    }
+
+    /// Whether the network's input is more than ordered samples.
+    fn is_normalised(&self) -> bool {
+        self.planes.iter().any(|(_, mean, scale)| (*mean, *scale) != (0.0, 1.0))
+    }
+
+    /// From planes of red, green and blue, 0..=255, to what the network wants; `pixels` in each.
+    fn order(&mut self, pixels: usize) {
+        if self.planes[0].0 == 2 {
+            let (first, rest) = self.input.split_at_mut(pixels);
+            first.swap_with_slice(&mut rest[pixels..]);
+        }
+        if self.is_normalised() {
+            for (plane, (_, mean, scale)) in self.input.chunks_exact_mut(pixels).zip(self.planes) {
+                plane.iter_mut().for_each(|value| *value = (*value - mean) * scale);
             }
         }
-        let size = (picture.width(), picture.height());
-        Ok(surest(found).into_iter().map(|shown| shown.stored(picture.turn, size)).collect())
     }
 
     /// Brings the picture to the network's input; the input's size and its pixels per picture pixel.
@@ -116,13 +168,16 @@ impl Detector {
         let format = (picture.width(), picture.height(), picture.shift, picture.site, picture.turn);
         let known = self.fit.take().filter(|fit| fit.format == format);
         let fit = known.unwrap_or_else(|| {
-            let fit = Fit::new(picture);
+            let fit = Fit::new(picture, self.side);
             self.input.clear();
             self.input.resize(3 * fit.padded.0 * fit.padded.1, 0.0);
             self.stored.clear();
             self.stored.resize(if picture.turn.is_none() { 0 } else { 3 * fit.size.0 * fit.size.1 }, 0.0);
             fit
         });
+        if self.is_normalised() {
+            self.input.fill(0.0); // around the picture, too, black is black again
+        }
         let (resized, stride) = match picture.turn {
             Turn::None => (&mut self.input, fit.padded.0),
             _ => (&mut self.stored, fit.size.0),
@@ -137,14 +192,128 @@ impl Detector {
                 picture.turn.apply(stored, fit.size, shown, fit.padded.0);
             }
         }
+        self.order(fit.padded.0 * fit.padded.1);
         let filled = (fit.padded, fit.scale);
         self.fit = Some(fit);
         filled
     }
 }
 
+/// Side of a detector's square input; none if it takes pictures of any size.
+fn side_of(card: &Card, layout: Layout) -> Result<Option<usize>, VisionError> {
+    let sizes: Vec<Option<usize>> = card.inputs[0].shape.iter().map(Dimension::fixed).collect();
+    match sizes[..] {
+        [Some(1), Some(3), None, None] if layout == Layout::Nchw => Ok(None),
+        [Some(1), Some(3), Some(rows), Some(columns)]
+            if layout == Layout::Nchw && rows == columns && rows.is_multiple_of(MULTIPLE) =>
+        {
+            Ok(Some(rows))
+        }
+        _ => {
+            Err(card
+                .refuse(format!("input is {} (expected nchw, a square of a multiple of 32, or free)", card.inputs[0])))
+        }
+    }
+}
+
+impl Family {
+    fn of(card: &Card, contract: &contract::Detector) -> Result<Self, VisionError> {
+        let of_stride = |kind: &str, stride: usize| card.output_index(&format!("{kind}_{stride}"));
+        let boxes = |dimension: usize| {
+            let size = card.outputs[0].shape.get(dimension).and_then(Dimension::fixed);
+            size.ok_or_else(|| card.refuse(format!("output is {} (expected a fixed number of boxes)", card.outputs[0])))
+        };
+        Ok(match contract.family {
+            DetectorFamily::Yunet => {
+                let mut outputs = [[0; 4]; 3];
+                for (indices, stride) in outputs.iter_mut().zip(STRIDES) {
+                    for (to, kind) in indices.iter_mut().zip(["cls", "obj", "bbox", "kps"]) {
+                        *to = of_stride(kind, stride)?;
+                    }
+                }
+                Self::Yunet(outputs)
+            }
+            DetectorFamily::Anchors => {
+                let mut outputs = [[0; 3]; 3];
+                for (indices, stride) in outputs.iter_mut().zip(STRIDES) {
+                    for (to, kind) in indices.iter_mut().zip(["score", "bbox", "kps"]) {
+                        *to = of_stride(kind, stride)?;
+                    }
+                }
+                Self::Anchors(outputs)
+            }
+            DetectorFamily::YoloV8 => Self::YoloV8(card.output_index("output")?, boxes(2)?),
+            DetectorFamily::YoloV5 => Self::YoloV5(card.output_index("output")?, boxes(1)?),
+        })
+    }
+
+    /// The faces with a score above `least`, in shown pixels; `scale`: input pixels per picture pixel.
+    fn read(
+        &self,
+        outputs: &Outputs<'_>,
+        (columns, rows): (usize, usize),
+        scale: f64,
+        least: f64,
+    ) -> Result<Vec<Detection>, VisionError> {
+        let mut found = Vec::new();
+        match self {
+            Self::Yunet(indices) => {
+                for (stride, indices) in STRIDES.into_iter().zip(indices) {
+                    let [class, objectness, boxes, points] = indices.map(|index| outputs.get(index));
+                    let (class, objectness) = (class?, objectness?);
+                    let (boxes, points) = (boxes?, points?);
+                    for (cell, (class, objectness)) in class.iter().zip(objectness).enumerate() {
+                        let score = (f64::from(*class).clamp(0.0, 1.0) * f64::from(*objectness).clamp(0.0, 1.0)).sqrt();
+                        if score > least {
+                            let across = columns / stride;
+                            let corner = [(cell % across) as f64, (cell / across) as f64];
+                            let (boxes, points) = (&boxes[4 * cell..][..4], &points[10 * cell..][..10]);
+                            found.push(decode(corner, stride as f64 / scale, score, boxes, points));
+                        }
+                    }
+                }
+            }
+            Self::Anchors(indices) => {
+                for (stride, [scores, boxes, points]) in STRIDES.into_iter().zip(*indices) {
+                    let (across, down) = (columns / stride, rows / stride);
+                    let count = ANCHORS * across * down;
+                    let scores = outputs.finite(scores, count)?;
+                    let (boxes, points) = (outputs.finite(boxes, 4 * count)?, outputs.finite(points, 10 * count)?);
+                    for (place, score) in scores.iter().enumerate().filter(|(_, score)| f64::from(**score) > least) {
+                        let cell = place / ANCHORS;
+                        let centre = [(cell % across) as f64, (cell / across) as f64];
+                        let (boxes, points) = (&boxes[4 * place..][..4], &points[10 * place..][..10]);
+                        found.push(of_anchor(centre, stride as f64 / scale, f64::from(*score), boxes, points));
+                    }
+                }
+            }
+            Self::YoloV8(output, boxes) => {
+                let values = outputs.finite(*output, 20 * boxes)?;
+                for place in 0..*boxes {
+                    let value = |number: usize| f64::from(values[number * boxes + place]);
+                    if value(4) > least {
+                        let coordinate = |number: usize| value(5 + 3 * (number / 2) + number % 2);
+                        found.push(of_box([0, 1, 2, 3].map(value), value(4), coordinate, scale));
+                    }
+                }
+            }
+            Self::YoloV5(output, boxes) => {
+                let values = outputs.finite(*output, 16 * boxes)?;
+                for place in 0..*boxes {
+                    let value = |number: usize| f64::from(values[16 * place + number]);
+                    let score = value(4) * value(15);
+                    if score > least {
+                        found.push(of_box([0, 1, 2, 3].map(value), score, |number| value(5 + number), scale));
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
 impl Fit {
-    /// Writes the picture as it is stored: three planes, rows `stride` values apart.
+    /// Writes the picture as it is stored: planes of red, green and blue, rows `stride` values apart.
     fn resize<S: Sample>(&self, planes: [PlaneRef<'_, S>; 3], color: Color, out: &mut [f32], stride: usize) {
         let size = self.size;
         let to_rgb = ToRgb::new(color);
@@ -152,8 +321,8 @@ impl Fit {
         let (mut luma, mut cb, mut cr) = (vec![0.0; size.0], vec![0.0; size.0], vec![0.0; size.0]);
         let mut scratch = Vec::new();
         let plane = out.len() / 3;
-        let (blue, rest) = out.split_at_mut(plane);
-        let (green, red) = rest.split_at_mut(plane);
+        let (red, rest) = out.split_at_mut(plane);
+        let (green, blue) = rest.split_at_mut(plane);
         for row in 0..size.1 {
             resample::row(y_plane, (&self.luma.0, &self.luma.1), row, &mut scratch, &mut luma);
             resample::row(cb_plane, (&self.chroma.0, &self.chroma.1), row, &mut scratch, &mut cb);
@@ -169,13 +338,17 @@ impl Fit {
         }
     }
 
-    fn new(picture: &YuvRef<'_>) -> Self {
+    /// `side`: of the input, where it is fixed.
+    fn new(picture: &YuvRef<'_>, side: Option<usize>) -> Self {
         let (width, height) = (picture.width(), picture.height());
-        let scale = LONG_SIDE as f64 / width.max(height) as f64;
+        let scale = side.unwrap_or(LONG_SIDE) as f64 / width.max(height) as f64;
         let scaled = |size: usize| ((size as f64 * scale).round() as usize).max(1);
         let size = (scaled(width), scaled(height));
         let shown = picture.turn.shown(size);
-        let padded = (shown.0.next_multiple_of(MULTIPLE), shown.1.next_multiple_of(MULTIPLE));
+        let padded = match side {
+            Some(side) => (side, side),
+            None => (shown.0.next_multiple_of(MULTIPLE), shown.1.next_multiple_of(MULTIPLE)),
+        };
         // Chroma sample k lies at luma coordinate `first` + k · `apart`.
         let axis = |count: usize, luma_size: usize, shift: u8, is_centred: bool, inputs: usize| {
             let (step, apart) = (luma_size as f64 / count as f64, f64::from(1u32 << shift));
@@ -231,15 +404,36 @@ fn decode(corner: Point, unit: f64, score: f64, boxes: &[f32], points: &[f32]) -
     }
 }
 
+/// `unit`: picture pixels per stride. Box: distances of its sides from the centre; points relative to it.
+fn of_anchor(centre: Point, unit: f64, score: f64, boxes: &[f32], points: &[f32]) -> Detection {
+    let side = |index: usize, sign: f64| ((centre[index % 2] + sign * f64::from(boxes[index])) * unit) as f32;
+    let point = |index: usize| [0, 1].map(|axis| (centre[axis] + f64::from(points[2 * index + axis])) * unit);
+    let bounds = Bounds { left: side(0, -1.0), top: side(1, -1.0), right: side(2, 1.0), bottom: side(3, 1.0) };
+    Detection { bounds, score, points: std::array::from_fn(point) }
+}
+
+/// Centre and size of a box, and ten coordinates of points, in input pixels, of which there are `scale` per picture pixel.
+fn of_box([x, y, width, height]: [f64; 4], score: f64, coordinate: impl Fn(usize) -> f64, scale: f64) -> Detection {
+    let at = |value: f64| (value / scale) as f32;
+    let bounds = Bounds {
+        left: at(x - width / 2.0),
+        top: at(y - height / 2.0),
+        right: at(x + width / 2.0),
+        bottom: at(y + height / 2.0),
+    };
+    let point = |index: usize| [0, 1].map(|axis| coordinate(2 * index + axis) / scale);
+    Detection { bounds, score, points: std::array::from_fn(point) }
+}
+
 /// Non-maximum suppression; the surest first.
-fn surest(mut found: Vec<Detection>) -> Vec<Detection> {
+fn surest(mut found: Vec<Detection>, same_face_iou: f64) -> Vec<Detection> {
     found.sort_by(|a, b| {
         let places = a.bounds.left.total_cmp(&b.bounds.left).then(a.bounds.top.total_cmp(&b.bounds.top));
         b.score.total_cmp(&a.score).then(places)
     });
     let mut kept: Vec<Detection> = Vec::new();
     for detection in found {
-        if kept.iter().all(|surer| surer.bounds.iou(&detection.bounds) <= SAME_FACE_IOU) {
+        if kept.iter().all(|surer| surer.bounds.iou(&detection.bounds) <= same_face_iou) {
             kept.push(detection);
         }
     }
@@ -254,7 +448,7 @@ mod tests {
 
     fn detector() -> Detector {
         testing::init();
-        Detector::load(&Catalog::builtin().unwrap(), &Execution::default()).unwrap()
+        Detector::load(&Catalog::builtin().unwrap(), &DetectorSettings::default(), &Execution::default()).unwrap()
     }
 
     #[test]
@@ -322,6 +516,82 @@ mod tests {
         }
     }
 
+    /// What a detector of each family says of one face, in its input of 640×640: centre 320, 176, box 120×152, and the points.
+    #[test]
+    fn every_family_of_detectors_tells_of_a_face() {
+        use crate::vision::testing::tiny::{self, Gives};
+        testing::init();
+        const POINTS: [Point; 5] = [[296.0, 160.0], [344.0, 160.0], [320.0, 188.0], [300.0, 214.0], [340.0, 214.0]];
+        let folder = tempfile::tempdir().unwrap();
+        let catalog = Catalog::builtin().unwrap();
+        let anchors = |id: &str| {
+            // The first anchor of cell (20, 11) of stride 16.
+            let place = ANCHORS * (11 * 40 + 20);
+            let of = |per_anchor: usize, values: Vec<f32>| {
+                [6400, 1600, 400].into_iter().enumerate().map(move |(stride, cells)| {
+                    let mut all = vec![0.0; ANCHORS * cells * per_anchor];
+                    if stride == 1 {
+                        all[per_anchor * place..][..per_anchor].copy_from_slice(&values);
+                    }
+                    Gives::Values(all)
+                })
+            };
+            let points = POINTS.iter().flat_map(|[x, y]| [(x - 320.0) as f32 / 16.0, (y - 176.0) as f32 / 16.0]);
+            let boxes = vec![60.0 / 16.0, 76.0 / 16.0, 60.0 / 16.0, 76.0 / 16.0];
+            let gives: Vec<Gives> = of(1, vec![0.9]).chain(of(4, boxes)).chain(of(10, points.collect())).collect();
+            tiny::write(&catalog, id, folder.path(), &gives, None);
+        };
+        anchors("scrfd_2.5g");
+        anchors("retinaface_10g");
+        let mut v8 = vec![0.0; 20 * 8400];
+        let mut v5 = vec![0.0; 25200 * 16];
+        let row = |visible: bool| {
+            let points = POINTS.iter().flat_map(move |[x, y]| [Some(*x), Some(*y), visible.then_some(1.0)]);
+            [320.0, 176.0, 120.0, 152.0, 0.9].into_iter().chain(points.flatten()).map(|value| value as f32)
+        };
+        row(true).enumerate().for_each(|(number, value)| v8[number * 8400 + 4000] = value);
+        row(false).chain([1.0]).enumerate().for_each(|(number, value)| v5[16 * 9000 + number] = value);
+        tiny::write(&catalog, "yoloface_8n", folder.path(), &[Gives::Values(v8)], None);
+        tiny::write(&catalog, "yolov5n_face", folder.path(), &[Gives::Values(v5)], None);
+        let catalog = Catalog::open(folder.path()).unwrap();
+        for id in ["scrfd_2.5g", "retinaface_10g", "yoloface_8n", "yolov5n_face"] {
+            let settings = DetectorSettings { id: Some(id.to_owned()), ..DetectorSettings::default() };
+            let mut detector = Detector::load(&catalog, &settings, &Execution::default()).unwrap();
+            // Half as large as the input.
+            let picture = testing::moving_portrait(0, 320, 180);
+            let found = detector.detect(&picture.view()).unwrap();
+            assert_eq!(found.len(), 1, "{id}");
+            let Bounds { left, top, right, bottom } = found[0].bounds;
+            assert_eq!([left, top, right, bottom], [130.0, 50.0, 190.0, 126.0], "{id}");
+            for ([x, y], expected) in found[0].points.into_iter().zip(POINTS) {
+                assert!((x - expected[0] / 2.0).abs() < 1e-4 && (y - expected[1] / 2.0).abs() < 1e-4, "{id}: {x}, {y}");
+            }
+            let strict = DetectorSettings { least_score: Some(0.95), ..settings };
+            let mut detector = Detector::load(&catalog, &strict, &Execution::default()).unwrap();
+            assert_eq!(detector.detect(&picture.view()).unwrap(), [], "{id}");
+        }
+        let other = DetectorSettings { id: Some("sface_2021dec".to_owned()), ..DetectorSettings::default() };
+        assert!(matches!(Detector::load(&catalog, &other, &Execution::default()), Err(VisionError::Role { .. })));
+    }
+
+    #[test]
+    fn a_face_that_lies_is_found_if_the_picture_is_turned() {
+        testing::init();
+        let place = testing::Place { centre: [240.0, 135.0], scale: 1.2, angle: 0.0 };
+        let upright = testing::portrait_stored(Turn::Quarter, &[place], 480, 270);
+        // Stored lying, and nobody says so.
+        let lying = testing::portrait_stored(Turn::Quarter, &[place], 480, 270).shown_turned(Turn::None);
+        let load = |turns: Vec<Turn>| {
+            let settings = DetectorSettings { turns, ..DetectorSettings::default() };
+            Detector::load(&Catalog::builtin().unwrap(), &settings, &Execution::default()).unwrap()
+        };
+        let expected = load(Vec::new()).detect(&upright.view()).unwrap();
+        let found = load(vec![Turn::Quarter, Turn::ThreeQuarters]).detect(&lying.view()).unwrap();
+        assert_eq!((expected.len(), found.len()), (1, 1));
+        let apart = found[0].points.iter().zip(&expected[0].points).map(|(a, b)| (a[0] - b[0]).hypot(a[1] - b[1]));
+        assert!(apart.fold(0.0, f64::max) < 3.0, "{:?} and {:?}", found[0], expected[0]);
+    }
+
     #[test]
     fn overlapping_boxes_are_one_face() {
         let detection = |left: f32, score: f64| Detection {
@@ -330,7 +600,7 @@ mod tests {
             points: [[0.0; 2]; 5],
         };
         let check = |found: &[(f32, f64)], expected: &[(f32, f64)]| {
-            let kept = surest(found.iter().map(|&(left, score)| detection(left, score)).collect());
+            let kept = surest(found.iter().map(|&(left, score)| detection(left, score)).collect(), 0.3);
             let kept: Vec<_> = kept.iter().map(|kept| (kept.bounds.left, kept.score)).collect();
             assert_eq!(kept, expected);
         };

@@ -3,7 +3,7 @@
 use crate::frame::YuvRef;
 
 use super::catalog::Catalog;
-use super::detect::Detector;
+use super::detect::{Detector, DetectorSettings};
 use super::error::VisionError;
 use super::mesh::{ANCHOR_PASSES, MeshNet, PORTRAIT_PASSES};
 use super::model::Execution;
@@ -37,7 +37,20 @@ impl TrackNets {
     /// # Errors
     /// As [`Detector::load`] and [`MeshNet::load`].
     pub fn load(catalog: &Catalog, execution: &Execution) -> Result<Self, VisionError> {
-        Ok(Self { detector: Detector::load(catalog, execution)?, mesh: MeshNet::load(catalog, execution)? })
+        Self::load_with(catalog, &DetectorSettings::default(), execution)
+    }
+
+    /// The same with a detector of the caller's choice.
+    ///
+    /// # Errors
+    /// As [`TrackNets::load`].
+    pub fn load_with(
+        catalog: &Catalog,
+        detector: &DetectorSettings,
+        execution: &Execution,
+    ) -> Result<Self, VisionError> {
+        let detector = Detector::load(catalog, detector, execution)?;
+        Ok(Self { detector, mesh: MeshNet::load(catalog, execution)? })
     }
 
     /// The faces of a frame, the surest first.
