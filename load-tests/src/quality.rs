@@ -36,8 +36,7 @@ use hull::{Hull, Same};
 /// Frames on the sheet: evenly spread ones, and the worst of each of [`WORST`].
 const EVEN: usize = 6;
 /// What is looked at for the worst frames, larger is worse.
-const WORST: [fn(&Pair) -> f64; 4] =
-    [|pair| -pair.to_source, |pair| pair.pose, |pair| pair.expression, |pair| pair.mouth];
+const WORST: [Measure; 4] = [|pair| -pair.to_source, |pair| pair.pose, |pair| pair.expression, |pair| pair.mouth];
 
 /// What is compared with what.
 #[derive(Args, Debug)]
@@ -128,6 +127,9 @@ struct Pair {
     /// Root mean squares of detail, inside and outside, original and swapped.
     detail: [[f64; 2]; 2],
 }
+
+/// What a row of the table, or the choice of the worst frame, looks at.
+type Measure = fn(&Pair) -> f64;
 
 /// Two clips.
 #[derive(Default)]
@@ -288,7 +290,7 @@ fn print(compared: &Compared) {
     println!("{frames} frames looked at, {} with a face before and after, {lost} whose face was lost\n", pairs.len());
     println!("| measure | mean | worst |");
     println!("|---|---:|---:|");
-    let cosines: [(&str, fn(&Pair) -> f64); 3] = [
+    let cosines: [(&str, Measure); 3] = [
         ("identity: cosine to the source", |pair| pair.to_source),
         ("the original's own cosine to the source", |pair| pair.before),
         ("cosine to the original", |pair| pair.to_original),
@@ -301,7 +303,7 @@ fn print(compared: &Compared) {
             values.iter().fold(1.0, |a: f64, b| a.min(*b))
         );
     }
-    let errors: [(&str, fn(&Pair) -> f64); 4] = [
+    let errors: [(&str, Measure); 4] = [
         ("pose error, degrees", |pair| pair.pose),
         ("expression error, % of IOD", |pair| pair.expression),
         ("mouth's opening, error in % of IOD", |pair| pair.mouth),
