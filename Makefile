@@ -77,6 +77,11 @@ matrix: build ## any clip in, the same clip out: the matrix of clips, played in 
 long: build ## an hour of 1080p: how soon it is planned, in how much memory and scratch space it flows; memory at 4K
 	target/release/load-tests long
 
+.PHONY: quality
+quality: build ## how good the demo's swap is: identity, pose, expression, jitter, sharpness; out/quality.png
+	@mkdir -p out
+	target/release/load-tests quality --sheet out/quality.png
+
 .PHONY: fmt
 fmt: ## format the sources
 	cargo fmt --all

@@ -2,14 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::contract::{Digest, FaceRegion, Job, PIPELINE, Swap, Swapper, Toolchain, Who, worker_group};
+use crate::contract::{Digest, FaceDetector, FaceRegion, Job, PIPELINE, Swap, Swapper, Toolchain, Who, worker_group};
 use crate::error::Refusal;
+use crate::frame::Turn;
 use crate::media;
+use crate::vision::card::Role;
 use crate::vision::chain::{Chain, ChainSettings, MaskSettings, Region, RestorerSettings};
+use crate::vision::detect::DetectorSettings;
 use crate::vision::{Catalog, VisionError};
 
-/// Cards of the networks that find and follow faces, and tell how far eyes are open.
-const TRACKING: [&str; 3] = ["yunet_2023mar", "face_mesh_468", "iris_landmark"];
+/// Card of the detector that is built in.
+const DETECTOR: &str = "yunet_2023mar";
+/// Cards of the networks that follow faces, and tell how far eyes are open.
+const TRACKING: [&str; 2] = ["face_mesh_468", "iris_landmark"];
 
 /// Card of the network that tells people apart.
 pub const RECOGNISER: &str = "sface_2021dec";
@@ -46,6 +51,11 @@ pub fn models(job: &Job, catalog: &Catalog) -> Result<BTreeMap<String, Digest>, 
     }
     if swap.swapper != Swapper::None {
         ids.extend(TRACKING.map(str::to_owned));
+        // Photos are always looked at by the built-in one.
+        ids.insert(DETECTOR.to_owned());
+        if let Some(id) = detector(swap).id {
+            ids.insert(catalog.of(Role::Detector, &id)?.card.id);
+        }
     }
     if let Some(chain) = chain(swap) {
         ids.extend(Chain::models(catalog, &chain)?);
@@ -55,6 +65,16 @@ pub fn models(job: &Job, catalog: &Catalog) -> Result<BTreeMap<String, Digest>, 
         Ok((id, hex.parse().expect("a sha256 in hexadecimal is a digest")))
     };
     ids.into_iter().map(digest).collect()
+}
+
+/// How a swap finds the faces of its clip.
+pub fn detector(swap: &Swap) -> DetectorSettings {
+    let FaceDetector { model, score, angles } = &swap.detector;
+    DetectorSettings {
+        id: model.as_ref().map(|id| id.as_str().to_owned()),
+        least_score: *score,
+        turns: angles.iter().map(|angle| Turn::nearest(i32::from(*angle))).collect(),
+    }
 }
 
 /// The chain of networks that a swap runs beside the built-in ones; none if it runs no other.

@@ -3,11 +3,11 @@
 mod bench;
 mod clips;
 mod faults;
-mod identity;
 mod long;
 mod matrix;
 mod measure;
 mod mutate;
+mod quality;
 mod sheet;
 
 use std::path::PathBuf;
@@ -39,23 +39,10 @@ enum Command {
     Mutate(mutate::Mutate),
     /// Any clip in, the same clip out: many clips through the program, compared with what they were
     Matrix(matrix::Matrix),
-    /// Cosine of SFace embeddings between a photo and the faces of clips, before and after
-    Identity {
-        /// The photo
-        photo: PathBuf,
-        /// The clip before
-        before: PathBuf,
-        /// The clip after
-        after: PathBuf,
-        /// Every so many frames
-        #[arg(long, default_value_t = 4)]
-        every: usize,
-        /// Fail if the average after is below this
-        #[arg(long)]
-        at_least: Option<f64>,
-    },
     /// An hour of 1080p: how soon it is planned, in how much memory and scratch space it flows; and the memory of a lane at 1080p and 4K
     Long(long::Long),
+    /// How good a swap is: identity, pose, expression, jitter, sharpness, what is outside; and a contact sheet
+    Quality(quality::Quality),
     /// A contact sheet: frames before above the same frames after
     Sheet {
         /// The clip before
@@ -80,9 +67,7 @@ fn main() -> Result<()> {
         Command::Mutate(args) => mutate::run(&args),
         Command::Matrix(args) => matrix::run(&args),
         Command::Long(args) => long::run(&args),
-        Command::Identity { photo, before, after, every, at_least } => {
-            identity::run(&photo, &before, &after, every, at_least)
-        }
+        Command::Quality(args) => quality::run(&args),
         Command::Sheet { before, after, output, frames, crop } => sheet::run(&before, &after, &output, &frames, crop),
     }
 }

@@ -14,10 +14,10 @@ const GAP: u32 = 6;
 /// Part of a frame, pixels.
 #[derive(Clone, Copy, Debug)]
 pub struct Crop {
-    width: u32,
-    height: u32,
-    x: u32,
-    y: u32,
+    pub width: u32,
+    pub height: u32,
+    pub x: u32,
+    pub y: u32,
 }
 
 impl FromStr for Crop {

@@ -16,7 +16,7 @@ use super::Exit;
 mod face;
 mod models;
 
-pub use face::{FacesArg, MaskArgs, Pair, PairWho};
+pub use face::{DetectorArgs, FacesArg, MaskArgs, Pair, PairWho};
 use face::{distance, faces, pair};
 pub use models::ModelsCommand;
 
@@ -124,6 +124,9 @@ pub struct Swap {
     /// What limits the place of a network's new face
     #[command(flatten)]
     pub masks: MaskArgs,
+    /// How faces of the clip are found
+    #[command(flatten)]
+    pub detector: DetectorArgs,
     /// A network that makes the new face finer (facemill models list --role restorer)
     #[arg(long, value_name = "MODEL", help_heading = "Face")]
     pub restorer: Option<NetworkId>,

@@ -167,6 +167,7 @@ fn build_job(args: &Swap) -> Result<Job, Refusal> {
             source_face: args.source_face,
             face_size: args.face_size.filter(|_| matches!(swapper, Swapper::Network(_))),
             masks: (&args.masks).into(),
+            detector: (&args.detector).into(),
             restorer: args.restorer.clone().map(|model| Restorer {
                 model,
                 blend: args.restorer_blend,

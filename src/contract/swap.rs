@@ -34,6 +34,9 @@ pub struct Swap {
     /// A network that makes the new face finer. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restorer: Option<Restorer>,
+    /// How faces of the clip are found.
+    #[serde(skip_serializing_if = "FaceDetector::is_default")]
+    pub detector: FaceDetector,
 }
 
 impl Default for Swap {
@@ -46,6 +49,7 @@ impl Default for Swap {
             face_size: None,
             masks: Masks::default(),
             restorer: None,
+            detector: FaceDetector::default(),
         }
     }
 }
@@ -153,6 +157,45 @@ impl Restorer {
     }
 }
 
+/// How faces of a clip are found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct FaceDetector {
+    /// The detector (`scrfd_2.5g`). Default: the built-in one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<NetworkId>,
+    /// Faces with a lower score are none, 0.0..=1.0. Default: as the detector's card says (0.6 for the built-in one).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+    /// Degrees by which a frame is turned, beside upright, to be looked at again, so that faces which lie or stand on their heads are
+    /// found: 90, 180, 270. Default: none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub angles: Vec<u16>,
+}
+
+impl FaceDetector {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn validate(&self) -> Result<(), Refusal> {
+        if let Some(score) = self.score.filter(|score| !(0.0..=1.0).contains(score)) {
+            return Err(Refusal::new("swap.detector.score", score.to_string(), "0.0..=1.0"));
+        }
+        let mut angles = self.angles.clone();
+        angles.sort_unstable();
+        angles.dedup();
+        match angles.len() == self.angles.len() && angles.iter().all(|angle| [90, 180, 270].contains(angle)) {
+            true => Ok(()),
+            false => Err(Refusal::new(
+                "swap.detector.angles",
+                format!("{:?}", self.angles),
+                "some of 90, 180, 270, each once",
+            )),
+        }
+    }
+}
+
 /// Which faces of the clip are swapped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -188,6 +231,7 @@ impl Swap {
             share("swap.restorer.blend", restorer.blend)?;
             share("swap.restorer.weight", restorer.weight)?;
         }
+        self.detector.validate()?;
         let is_network = matches!(self.swapper, Swapper::Network(_));
         if !self.masks.is_default() && !is_network {
             return Err(Refusal::new(
@@ -343,6 +387,18 @@ mod tests {
             ("swap.masks.regions", Swap { masks: masks(|m| m.regions = vec![FaceRegion::Skin]), ..network() }),
             ("swap.masks", Swap { masks: masks(|m| m.hull = true), ..Swap::default() }),
             ("swap.restorer.blend", Swap { restorer: restorer(2.0), ..network() }),
+            (
+                "swap.detector.score",
+                Swap { detector: FaceDetector { score: Some(1.5), ..FaceDetector::default() }, ..Swap::default() },
+            ),
+            (
+                "swap.detector.angles",
+                Swap { detector: FaceDetector { angles: vec![45], ..FaceDetector::default() }, ..Swap::default() },
+            ),
+            (
+                "swap.detector.angles",
+                Swap { detector: FaceDetector { angles: vec![90, 90], ..FaceDetector::default() }, ..Swap::default() },
+            ),
             ("swap.restorer", Swap { restorer: restorer(0.8), swapper: Swapper::None, ..Swap::default() }),
         ] {
             assert_eq!(swap.validate().expect_err(field).field, field);

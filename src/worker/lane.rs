@@ -24,6 +24,7 @@ use crate::seal::{self, SealError};
 use crate::telemetry::Stage;
 use crate::toolchain;
 use crate::vision::chain::Chain;
+use crate::vision::detect::DetectorSettings;
 use crate::vision::recogniser::AnyRecogniser;
 use crate::vision::source::Source;
 use crate::vision::swap::{EyeNet, MeshSwapper, Portrait, Reference};
@@ -138,7 +139,10 @@ struct Tracked {
 /// A lane and what it keeps from one chunk to the next; none of it changes a result.
 pub struct Lane {
     means: Means,
-    track_nets: Option<TrackNets>,
+    /// The networks that follow faces, and which detector is among them.
+    track_nets: Option<(DetectorSettings, TrackNets)>,
+    /// The built-in ones, for photos, where clips have another detector.
+    photo_nets: Option<TrackNets>,
     eyes: Option<EyeNet>,
     /// A chain that no chunk has used yet, and of which swap.
     chain: Option<(Swap, Chain)>,
@@ -181,13 +185,14 @@ impl Changer {
 impl Lane {
     /// A lane that has loaded nothing yet.
     pub fn new(means: Means) -> Self {
-        Self { means, track_nets: None, eyes: None, chain: None, changer: None }
+        Self { means, track_nets: None, photo_nets: None, eyes: None, chain: None, changer: None }
     }
 
     /// Loads the networks that it is going to need.
     pub fn warm_up(&mut self) -> Result<(), WorkError> {
         if self.means.swapper != Swapper::None {
-            self.track_nets = Some(self.load_track_nets()?);
+            let usual = DetectorSettings::default();
+            self.track_nets = Some((usual.clone(), self.load_track_nets(&usual)?));
         }
         match &self.means.swapper {
             Swapper::None => {}
@@ -220,9 +225,13 @@ impl Lane {
         Ok(())
     }
 
-    fn load_track_nets(&self) -> Result<TrackNets, VisionError> {
+    fn load_track_nets(&self, detector: &DetectorSettings) -> Result<TrackNets, VisionError> {
         vision::model::init(&self.means.onnxruntime)?;
-        TrackNets::load(&Catalog::builtin()?, &self.means.execution)
+        let catalog = match detector.id {
+            Some(_) => Catalog::open(&self.means.models)?,
+            None => Catalog::builtin()?,
+        };
+        TrackNets::load_with(&catalog, detector, &self.means.execution)
     }
 
     fn load_eyes(&self) -> Result<EyeNet, VisionError> {
@@ -264,15 +273,25 @@ impl Lane {
 
     /// decode → track → swap → encode.
     fn swap(&mut self, order: &LaneOrder, stop: &AtomicBool, encoded: &mut dyn FnMut(u64)) -> Result<Done, WorkError> {
+        let detector = toolchain::detector(&order.spec.swap);
         let mut track_nets = match self.track_nets.take() {
-            Some(nets) => nets,
-            None => self.load_track_nets()?,
+            Some((known, nets)) if known == detector => nets,
+            _ => self.load_track_nets(&detector)?,
         };
         let ChunkSpec { portraits, people, swap, .. } = &order.spec;
         let lender = (portraits.clone(), people.clone(), swap.clone());
         let mut changer = match self.changer.take() {
             Some((last, changer)) if last == lender => changer,
-            _ => self.new_changer(order, &mut track_nets)?,
+            _ if detector == DetectorSettings::default() => self.new_changer(order, &mut track_nets)?,
+            _ => {
+                let mut photo_nets = match self.photo_nets.take() {
+                    Some(nets) => nets,
+                    None => self.load_track_nets(&DetectorSettings::default())?,
+                };
+                let changer = self.new_changer(order, &mut photo_nets);
+                self.photo_nets = Some(photo_nets);
+                changer?
+            }
         };
         let reference = match &order.reference {
             Some(path) => Reference::from_bytes(&std::fs::read(path)?),
@@ -290,7 +309,7 @@ impl Lane {
             let encoding = self.encode(order, ready.into_iter(), encoded);
             finish(encoding, [decoding.join(), tracking.join(), swapping.join()])
         });
-        self.track_nets = Some(track_nets);
+        self.track_nets = Some((detector, track_nets));
         self.changer = Some((lender, changer));
         done.map(|done| done.with(&damage))
     }

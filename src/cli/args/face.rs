@@ -5,7 +5,27 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::blend_ratio;
-use crate::contract::{FaceRegion, Faces, Masks, NetworkId};
+use crate::contract::{FaceDetector, FaceRegion, Faces, Masks, NetworkId};
+
+/// How faces of the clip are found.
+#[derive(Debug, Args)]
+pub struct DetectorArgs {
+    /// The network that finds faces (facemill models list --role detector) [default: the built-in one]
+    #[arg(long, value_name = "MODEL", help_heading = "Face")]
+    pub detector_model: Option<NetworkId>,
+    /// Faces with a lower score are none [default: as the network's card says; 0.6 for the built-in one]
+    #[arg(long, value_name = "0.0..1.0", value_parser = blend_ratio, help_heading = "Face")]
+    pub detector_score: Option<f64>,
+    /// Degrees by which frames are turned, beside upright, to be looked at again: 90, 180, 270; for faces that lie or stand on their heads
+    #[arg(long, value_name = "DEGREES,…", value_delimiter = ',', help_heading = "Face")]
+    pub detector_angles: Vec<u16>,
+}
+
+impl From<&DetectorArgs> for FaceDetector {
+    fn from(args: &DetectorArgs) -> Self {
+        Self { model: args.detector_model.clone(), score: args.detector_score, angles: args.detector_angles.clone() }
+    }
+}
 
 /// What limits the place of a network's new face; mesh has its own.
 #[derive(Debug, Args)]

@@ -9,7 +9,7 @@ use super::plane::{Lattice, Plane, Rect};
 use super::warp::{Sampler, Visible, draw};
 
 /// Width of the ramp inside the oval, face widths.
-const FEATHER: f32 = 0.13;
+const FEATHER: f32 = 0.10;
 /// Brows show at least this much: a half-covered tail would be a double brow.
 const BROW_ALPHA: f32 = 0.97;
 /// Beside the brows' tails, which reach farther in some faces than the mesh says.
@@ -18,6 +18,10 @@ const TAILS: [(usize, f32); 6] = [(156, 0.97), (383, 0.97), (71, 0.8), (301, 0.8
 const STEEP: f32 = 0.45;
 /// …unless they lie this near to the rim (face widths).
 const STEEP_RIM: f32 = 0.1;
+/// Of the ring between the opening and the lids' folds, what a closed eye keeps: the lashes and the lid, not its shadow…
+const CLOSED: f32 = 0.75;
+/// …and how far within the opening's rim an open eye begins to be the target's: its lash line is the portrait's.
+const OPEN: f32 = -0.14;
 /// Less than this does not change a sample.
 const MIN_OPACITY: f32 = 0.003;
 
@@ -121,8 +125,9 @@ impl Opacity {
                 }
             }
         };
-        for (eye, share) in keep.eyelids.into_iter().enumerate() {
-            keep_out([&EYES[eye], &LIDS[eye]], share, 0.010 + 0.012 * share, 1.15);
+        for (eye, closed) in keep.eyelids.into_iter().enumerate() {
+            let share = OPEN + (CLOSED - OPEN) * closed;
+            keep_out([&EYES[eye], &LIDS[eye]], share, 0.010 + 0.012 * closed, 1.15);
         }
         keep_out([&MOUTH, &MOUTH], 0.0, 0.008, 1.3);
         for alpha in &mut self.alpha.data {

@@ -10,7 +10,7 @@ use super::levels::{log_line, means};
 use super::plane::{Interpolation, Lattice, Plane, Region};
 
 /// Share of the portrait's middle band that is lent; the target keeps the rest of its own.
-pub const MIDDLE_SHARE: f32 = 0.7;
+pub const MIDDLE_SHARE: f32 = 0.9;
 /// Fine and middle detail brighter than this is compressed (log luma): lamp glints, rim light.
 const FINE_KNEE: f32 = 0.08;
 const MIDDLE_KNEE: f32 = 0.06;

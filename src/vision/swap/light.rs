@@ -7,7 +7,7 @@ use super::levels::exp;
 use super::plane::Plane;
 
 /// Standard deviation of the coarse band, face widths.
-const COARSE: f32 = 0.13;
+const COARSE: f32 = 0.18;
 /// Standard deviation of the middle band, face widths.
 const MIDDLE: f32 = 0.045;
 /// What the fallback weighs where nothing is measured.

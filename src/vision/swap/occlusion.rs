@@ -9,6 +9,7 @@ use crate::vision::Mesh;
 
 use super::blur::Blur;
 use super::canonical::{Canonical, Points, canonical, face_width, smoothstep};
+use super::features::{EYES, LIDS};
 use super::levels::means;
 use super::plane::{Lattice, Plane, Region};
 use super::warp::{Sampler, Visible, draw};
@@ -38,15 +39,19 @@ const WEAK: (f32, f32) = (0.45, 0.8);
 const FOREHEAD_MORE: (f32, f32) = (0.6, 0.8);
 /// Canonical height (cm) over which the forehead's limits take over.
 const FOREHEAD: (f32, f32) = (3.0, 4.2);
+/// So it is at eyes, lids and what lies beside them: closed ones are unlike the usual open ones without anything before them.
+const EYES_MORE: f32 = 1.0;
 /// Vertices this near to the rim (face widths) are where a cover enters.
 const RIM: f32 = 0.06;
 const FLOOD_STEPS: usize = 16;
 /// Free vertices within a cover are covered up to this far from it, edges.
 const CLOSE_STEPS: usize = 2;
-const SPREAD_STEPS: usize = 2;
+const SPREAD_STEPS: usize = 1;
 
 /// The canonical face laid out flat.
 struct Atlas {
+    /// 1 at vertices of the eyes, their lids and next to these.
+    eyes: [f32; 468],
     lattice: Lattice,
     points: Points,
     triangles: Vec<u16>,
@@ -84,7 +89,10 @@ impl Atlas {
             plane
         };
         let (band_weight, evidence_weight) = (weight(BAND), weight(EVIDENCE));
-        Self { lattice, points, triangles, mask, band_weight, evidence_weight }
+        let mut eyes = [0.0; 468];
+        EYES.iter().chain(&LIDS).flatten().for_each(|&vertex| eyes[vertex] = 1.0);
+        let eyes = grow(&eyes, face);
+        Self { eyes, lattice, points, triangles, mask, band_weight, evidence_weight }
     }
 
     /// Blur within the face, in place.
@@ -236,7 +244,9 @@ impl Reference {
             let height = -face.points[vertex][1]; // canonical y is up
             let up = smoothstep(FOREHEAD.0, FOREHEAD.1, height);
             let evidence = evidence.at(x, y);
-            let limits = |(from, to): (f32, f32)| (from + FOREHEAD_MORE.0 * up, to + FOREHEAD_MORE.1 * up);
+            let eyes = EYES_MORE * atlas.eyes[vertex];
+            let limits =
+                |(from, to): (f32, f32)| (from + FOREHEAD_MORE.0 * up + eyes, to + FOREHEAD_MORE.1 * up + eyes);
             let judge = |(from, to): (f32, f32)| smoothstep(from, to, evidence);
             strong[vertex] = judge(limits(STRONG));
             weak[vertex] = judge(limits(WEAK));
@@ -257,13 +267,12 @@ fn grow(values: &[f32; 468], face: &Canonical) -> [f32; 468] {
     grown
 }
 
-/// Keeps the evidence that can be reached from the rim: strong evidence over gaps of one vertex, weak evidence edge by edge.
+/// Keeps the evidence that can be reached edge by edge from strong evidence at the rim.
 fn flood(strong: &[f32; 468], weak: &[f32; 468], face: &Canonical) -> [f32; 468] {
     let mut reached: [f32; 468] = std::array::from_fn(|i| if face.depth[i] < RIM { strong[i] } else { 0.0 });
     for _ in 0..FLOOD_STEPS {
         let near = grow(&reached, face);
-        let far = grow(&near, face);
-        reached = std::array::from_fn(|i| strong[i].min(far[i]).max(weak[i].min(near[i])));
+        reached = std::array::from_fn(|i| weak[i].min(near[i]));
     }
     reached
 }
