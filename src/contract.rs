@@ -28,7 +28,7 @@ pub use moment::{Keep, Moment};
 pub use person::{Person, PersonSpec, Who, WhoSpec, usual_distance};
 pub use run::{Cancellation, CutId, CutRule, Layout, Manifest, OpenMarker, Output, Plan, Run, SliceIndex, Totals};
 pub use sealed::{FrameCounts, ResultFooter};
-pub use swap::{FaceDetector, FaceRegion, Faces, Masks, NetworkId, Restorer, Swap, Swapper};
+pub use swap::{FaceDetector, FaceLandmarks, FaceRegion, Faces, Masks, NetworkId, Restorer, Swap, Swapper};
 
 use std::collections::BTreeMap;
 

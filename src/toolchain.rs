@@ -7,7 +7,7 @@ use crate::error::Refusal;
 use crate::frame::Turn;
 use crate::media;
 use crate::vision::card::Role;
-use crate::vision::chain::{Chain, ChainSettings, MaskSettings, Region, RestorerSettings};
+use crate::vision::chain::{Chain, ChainSettings, LandmarkSettings, MaskSettings, Region, RestorerSettings};
 use crate::vision::detect::DetectorSettings;
 use crate::vision::{Catalog, VisionError};
 
@@ -101,7 +101,11 @@ pub fn chain(swap: &Swap) -> Option<ChainSettings> {
         occluder: masks.occluder.as_ref().map(|id| id.as_str().to_owned()),
         parser: masks.parser.as_ref().map(|id| (id.as_str().to_owned(), regions)),
     };
-    Some(ChainSettings { swapper, face_size: swap.face_size, masks, restorer })
+    let landmarks = swap
+        .landmarks
+        .as_ref()
+        .map(|landmarks| LandmarkSettings { id: landmarks.model.as_str().to_owned(), least_score: landmarks.score });
+    Some(ChainSettings { swapper, face_size: swap.face_size, landmarks, masks, restorer })
 }
 
 fn region_of(region: FaceRegion) -> Region {

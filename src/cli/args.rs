@@ -127,6 +127,12 @@ pub struct Swap {
     /// How faces of the clip are found
     #[command(flatten)]
     pub detector: DetectorArgs,
+    /// The network whose points bring a face to the swapper's template (facemill models list --role landmarks) [default: the mesh]
+    #[arg(long, value_name = "MODEL", help_heading = "Face")]
+    pub landmarker_model: Option<NetworkId>,
+    /// A face of which it is less sure is left as it is
+    #[arg(long, default_value_t = 0.5, value_name = "0.0..1.0", value_parser = blend_ratio, help_heading = "Face")]
+    pub landmarker_score: f64,
     /// A network that makes the new face finer (facemill models list --role restorer)
     #[arg(long, value_name = "MODEL", help_heading = "Face")]
     pub restorer: Option<NetworkId>,

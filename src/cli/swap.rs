@@ -8,7 +8,7 @@ use anyhow::Result;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, cache_dir};
-use crate::contract::{Digest, Job, JobId, Person, Restorer, Status, Swapper, VERSION, Video, Who};
+use crate::contract::{Digest, FaceLandmarks, Job, JobId, Person, Restorer, Status, Swapper, VERSION, Video, Who};
 use crate::error::Refusal;
 use crate::ingest::Gate;
 use crate::local::{self, LocalError, Settings, file_url};
@@ -168,6 +168,7 @@ fn build_job(args: &Swap) -> Result<Job, Refusal> {
             face_size: args.face_size.filter(|_| matches!(swapper, Swapper::Network(_))),
             masks: (&args.masks).into(),
             detector: (&args.detector).into(),
+            landmarks: args.landmarker_model.clone().map(|model| FaceLandmarks { model, score: args.landmarker_score }),
             restorer: args.restorer.clone().map(|model| Restorer {
                 model,
                 blend: args.restorer_blend,

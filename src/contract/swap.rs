@@ -34,6 +34,9 @@ pub struct Swap {
     /// A network that makes the new face finer. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restorer: Option<Restorer>,
+    /// Whose points bring a face to the networks' templates. Default: those of the mesh.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub landmarks: Option<FaceLandmarks>,
     /// How faces of the clip are found.
     #[serde(skip_serializing_if = "FaceDetector::is_default")]
     pub detector: FaceDetector,
@@ -49,6 +52,7 @@ impl Default for Swap {
             face_size: None,
             masks: Masks::default(),
             restorer: None,
+            landmarks: None,
             detector: FaceDetector::default(),
         }
     }
@@ -157,6 +161,24 @@ impl Restorer {
     }
 }
 
+/// A network's second opinion of where a face lies.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FaceLandmarks {
+    /// Its id (`2dfan4`).
+    pub model: NetworkId,
+    /// A face of which it is less sure is left as it is, 0.0..=1.0. Default: 0.5.
+    #[serde(default = "FaceLandmarks::usual_score")]
+    pub score: f64,
+}
+
+impl FaceLandmarks {
+    /// How sure it must be, if nobody says.
+    pub fn usual_score() -> f64 {
+        0.5
+    }
+}
+
 /// How faces of a clip are found.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -233,6 +255,13 @@ impl Swap {
         }
         self.detector.validate()?;
         let is_network = matches!(self.swapper, Swapper::Network(_));
+        if let Some(landmarks) = &self.landmarks {
+            share("swap.landmarks.score", landmarks.score)?;
+            if !is_network {
+                let found = format!("with swapper {}", self.swapper);
+                return Err(Refusal::new("swap.landmarks", found, "a network as swapper: mesh needs its own points"));
+            }
+        }
         if !self.masks.is_default() && !is_network {
             return Err(Refusal::new(
                 "swap.masks",

@@ -50,7 +50,7 @@ impl Masks {
     pub(super) fn draw(
         &mut self,
         picture: &YuvRef<'_>,
-        face: &Face,
+        (face, points): (&Face, &[Point; 5]),
         new: &NewFace,
         template: Template,
     ) -> Result<Vec<f32>, VisionError> {
@@ -66,15 +66,14 @@ impl Masks {
         if self.settings.hull {
             mask::combine(&mut drawn, &hull(face, &new.face));
         }
-        let points = face.mesh.five_points();
         if let Some(occluder) = &mut self.occluder {
             let own = occluder.side();
-            let seen = occluder.run(picture, template, &points, 1)?;
+            let seen = occluder.run(picture, template, points, 1)?;
             mask::combine(&mut drawn, &mask::resize(&mask::occlusion(&seen, own), own, side));
         }
         if let Some((parser, regions)) = &mut self.parser {
             let own = parser.side();
-            let scores = parser.run(picture, template, &points, CLASSES)?;
+            let scores = parser.run(picture, template, points, CLASSES)?;
             let parts = mask::regions(&most_likely(&scores, own * own), regions, own);
             mask::combine(&mut drawn, &mask::resize(&parts, own, side));
         }

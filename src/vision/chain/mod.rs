@@ -3,6 +3,7 @@
 //! A face is found and followed as for `mesh` ([`crate::vision::track`]); five points of its mesh bring it to each network's template. What
 //! a frame becomes depends on the frame, its mesh and the sources only.
 
+mod landmarks;
 mod masks;
 mod restorer;
 mod swapper;
@@ -21,6 +22,7 @@ use super::find::TrackNets;
 use super::model::Execution;
 use super::source::Source;
 
+use landmarks::Landmarker;
 use masks::Masks;
 use restorer::FaceRestorer;
 use swapper::FaceSwapper;
@@ -34,10 +36,21 @@ pub struct ChainSettings {
     pub swapper: Option<String>,
     /// Side at which it works, pixels: a multiple of its own; none: its own.
     pub face_size: Option<u32>,
+    /// Whose points bring the face to the networks' templates; none: the mesh's.
+    pub landmarks: Option<LandmarkSettings>,
     /// What limits the new face's place, beside the swapper's own mask.
     pub masks: MaskSettings,
     /// What makes the new face finer.
     pub restorer: Option<RestorerSettings>,
+}
+
+/// A second opinion of where a face lies.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LandmarkSettings {
+    /// Id of the network.
+    pub id: String,
+    /// A face of which it is less sure is left as it is, 0..=1.
+    pub least_score: f64,
 }
 
 /// What limits a new face's place; all together, by the least.
@@ -68,6 +81,7 @@ pub struct RestorerSettings {
 
 /// A chain, ready to run. Each lane has its own.
 pub struct Chain {
+    landmarker: Option<Landmarker>,
     swapper: Option<(FaceSwapper, Masks)>,
     restorer: Option<FaceRestorer>,
 }
@@ -90,6 +104,7 @@ impl Chain {
                 [masks.occluder.as_ref(), masks.parser.as_ref().map(|(id, _)| id)].into_iter().flatten().cloned(),
             );
         }
+        ids.extend(settings.landmarks.as_ref().map(|landmarks| landmarks.id.clone()));
         ids.extend(settings.restorer.as_ref().map(|restorer| restorer.id.clone()));
         Ok(ids)
     }
@@ -110,7 +125,11 @@ impl Chain {
             Some(restorer) => Some(FaceRestorer::load(catalog, restorer, execution)?),
             None => None,
         };
-        Ok(Self { swapper, restorer })
+        let landmarker = match &settings.landmarks {
+            Some(landmarks) => Some(Landmarker::load(catalog, landmarks, execution)?),
+            None => None,
+        };
+        Ok(Self { landmarker, swapper, restorer })
     }
 
     /// Whose faces it puts: of each person their photos, analysed.
@@ -140,10 +159,14 @@ impl Chain {
         if !is_usable || blend_ratio.is_nan() || blend_ratio <= 0.0 {
             return Ok(());
         }
-        let points = face.mesh.five_points();
+        let points = match &mut self.landmarker {
+            Some(landmarker) => landmarker.five_points(&frame.as_ref(), face)?,
+            None => Some(face.mesh.five_points()),
+        };
+        let Some(points) = points else { return Ok(()) };
         if let Some((swapper, masks)) = &mut self.swapper {
             let new = swapper.swap(&frame.as_ref(), &points, person)?;
-            let mask = masks.draw(&frame.as_ref(), face, &new, swapper.template())?;
+            let mask = masks.draw(&frame.as_ref(), (face, &points), &new, swapper.template())?;
             paste::paste(frame, &new.face, &mask, blend_ratio.min(1.0));
         }
         match &mut self.restorer {

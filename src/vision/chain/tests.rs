@@ -57,7 +57,7 @@ impl Bench {
 
 fn settings(swapper: &str) -> ChainSettings {
     let masks = MaskSettings { blur: 0.3, padding: [0.0; 4], hull: false, occluder: None, parser: None };
-    ChainSettings { swapper: Some(swapper.to_owned()), face_size: None, masks, restorer: None }
+    ChainSettings { swapper: Some(swapper.to_owned()), face_size: None, landmarks: None, masks, restorer: None }
 }
 
 /// Mean luma at the face's middle and in the picture's corner.
@@ -234,4 +234,48 @@ fn a_chain_names_every_network_that_it_runs() {
     settings.restorer = Some(RestorerSettings { id: "gfpgan_1.4".to_owned(), blend: 0.8, weight: 0.5 });
     let ids = Chain::models(&bench.catalog(), &settings).unwrap();
     assert_eq!(ids, ["simswap_256", "arcface_w600k_r50", "arcface_converter_simswap", "xseg_1", "gfpgan_1.4"]);
+}
+
+/// Points that lie where those of the template do, in a crop of the middle of the face, put the new face there.
+#[test]
+fn other_landmarks_move_the_new_face_or_refuse_it() {
+    let bench = Bench::new();
+    bench.recogniser();
+    bench.write("hyperswap_1a_256", &[Gives::Everywhere(0.7), Gives::Everywhere(1.0)], None);
+    // All points in the crop's middle but the five: a face half as large as the crop.
+    let five = [[96, 106], [160, 106], [128, 138], [104, 166], [152, 166]];
+    let mut points = vec![[128, 128]; 68];
+    (36..42).for_each(|point| points[point] = five[0]);
+    (42..48).for_each(|point| points[point] = five[1]);
+    (points[30], points[48], points[54]) = (five[2], five[3], five[4]);
+    let landmarks = |score: f32| {
+        let values = points.iter().flat_map(|[x, y]| [*x as f32 / 4.0, *y as f32 / 4.0, 1.0]).collect();
+        [Gives::Values(values), Gives::Everywhere(score)]
+    };
+    let with = |id: &str, least_score: f64| {
+        let landmarks = Some(LandmarkSettings { id: id.to_owned(), least_score });
+        let (before, after) = bench.swapped(&ChainSettings { landmarks, ..settings("hyperswap_1a_256") }).unwrap();
+        changed(&before, &after)
+    };
+    bench.write("2dfan4", &landmarks(0.8), None);
+    let (before, after) = bench.swapped(&settings("hyperswap_1a_256")).unwrap();
+    let by_mesh = changed(&before, &after);
+    let by_points = with("2dfan4", 0.5);
+    assert!((1000..by_mesh * 9 / 10).contains(&by_points), "{by_points} of {by_mesh}");
+    assert_eq!(with("2dfan4", 0.9), 0, "it is not sure");
+    let all: Vec<f32> = (0..98)
+        .flat_map(|point| {
+            let at = match point {
+                96 => five[0],
+                97 => five[1],
+                54 => five[2],
+                76 => five[3],
+                82 => five[4],
+                _ => [128, 128],
+            };
+            at.map(|value: i32| value as f32 / 256.0)
+        })
+        .collect();
+    bench.write("pfld_98", &[Gives::Values(all)], None);
+    assert!((500..by_mesh).contains(&with("pfld_98", 0.5)));
 }
