@@ -103,7 +103,9 @@ fn an_assembler_that_is_killed_while_the_clip_is_still_being_cut_is_replaced() {
 fn a_folder_of_stills_whose_assembler_is_killed_half_way() {
     let mut cluster = Cluster::new();
     let [from, to] = ["photos", "swapped"].map(|name| cluster.bench.path(name));
-    [&from, &to].map(|folder| std::fs::create_dir(folder).unwrap());
+    for folder in [&from, &to] {
+        std::fs::create_dir(folder).unwrap();
+    }
     let stills: Vec<String> =
         (0..60).map(|number| format!("{number:02}.{}", ["png", "tiff", "jpg"][number % 3])).collect();
     for (number, still) in stills.iter().enumerate() {

@@ -23,7 +23,8 @@ use clap::Args;
 use facemill::config::Config;
 use facemill::frame::{Frame, Matrix, Pixels};
 use facemill::photo;
-use facemill::vision::embed::{EMBEDDING, Recogniser, cosine};
+use facemill::vision::card::Role;
+use facemill::vision::recogniser::{self, Recogniser, cosine};
 use facemill::vision::swap::EyeNet;
 use facemill::vision::{Catalog, Execution, Mesh, TrackNets, detect_and_mesh, model};
 use image::RgbImage;
@@ -164,13 +165,13 @@ struct Judge {
     nets: TrackNets,
     recogniser: Recogniser,
     eyes: EyeNet,
-    source: [f32; EMBEDDING],
+    source: Vec<f32>,
 }
 
 /// A face as the networks see it.
 struct Seen {
     mesh: Mesh,
-    embedding: [f32; EMBEDDING],
+    embedding: Vec<f32>,
     openness: [f32; 2],
 }
 
@@ -181,19 +182,18 @@ impl Judge {
         let (catalog, execution) = (Catalog::builtin()?, Execution::default());
         let mut judge = Self {
             nets: TrackNets::load(&catalog, &execution)?,
-            recogniser: Recogniser::load(&catalog, &execution)?,
+            recogniser: Recogniser::load(catalog.of_role(Role::Recogniser)?, &execution)?,
             eyes: EyeNet::load(&catalog, &execution)?,
-            source: [0.0; EMBEDDING],
+            source: Vec::new(),
         };
-        let mut sum = [0.0; EMBEDDING];
+        let mut embeddings = Vec::new();
         for path in sources {
             let photo: RgbImage = photo::decode(&std::fs::read(path)?)?;
             let frame = Frame::from_rgb(photo.width() as usize, photo.height() as usize, &photo, Matrix::Bt601);
             let seen = judge.look(&frame)?.with_context(|| format!("{} shows no face", path.display()))?;
-            sum.iter_mut().zip(seen.embedding).for_each(|(sum, value)| *sum += value);
+            embeddings.push(recogniser::normalised(&seen.embedding));
         }
-        let length = cosine(&sum, &sum).sqrt() as f32;
-        judge.source = sum.map(|value| value / length);
+        judge.source = recogniser::mean(&embeddings).context("no photo was given")?;
         Ok(judge)
     }
 
@@ -244,13 +244,7 @@ fn compare(judge: &mut Judge, clips: [&Path; 2], every: usize, limit: Option<usi
     Ok(compared)
 }
 
-fn pair(
-    number: usize,
-    source: &[f32; EMBEDDING],
-    [seen, new]: [&Seen; 2],
-    frames: [&Frame; 2],
-    same: &mut Same,
-) -> Pair {
+fn pair(number: usize, source: &[f32], [seen, new]: [&Seen; 2], frames: [&Frame; 2], same: &mut Same) -> Pair {
     let fit = shape::Fit::of(&seen.mesh, &new.mesh);
     let hull = Hull::of(&seen.mesh);
     let [planes, new_planes] = frames.map(Frame::planes);

@@ -1,11 +1,7 @@
 //! Fills a network's picture input as its card says: order of channels and dimensions, mean, scale.
 
-use crate::frame::YuvRef;
-
-use super::card::{Card, Colour, Layout, Picture};
-use super::crop;
+use super::card::{Card, Colour, Dimension, Layout, Picture};
 use super::error::VisionError;
-use super::geometry::Affine;
 
 /// A square picture input and its buffer.
 pub struct Feed {
@@ -13,7 +9,6 @@ pub struct Feed {
     side: usize,
     /// For each channel of the input: which of red, green and blue, its mean, its factor.
     channels: [(usize, f32, f32); 3],
-    rgb: Vec<f32>,
     input: Vec<f32>,
 }
 
@@ -24,8 +19,7 @@ impl Feed {
     /// [`VisionError::Card`] if the input is no square picture of a fixed side, 8 to 4096 pixels.
     pub fn of(card: &Card, picture: &Picture, index: usize) -> Result<Self, VisionError> {
         let spec = card.inputs.get(index);
-        let sizes: Option<Vec<Option<usize>>> =
-            spec.map(|spec| spec.shape.iter().map(super::card::Dimension::fixed).collect());
+        let sizes: Option<Vec<Option<usize>>> = spec.map(|spec| spec.shape.iter().map(Dimension::fixed).collect());
         let side = match (sizes.as_deref(), picture.layout) {
             (Some(&[_, Some(3), Some(rows), Some(columns)]), Layout::Nchw) if rows == columns => Some(rows),
             (Some(&[_, Some(rows), Some(columns), Some(3)]), Layout::Nhwc) if rows == columns => Some(rows),
@@ -43,22 +37,12 @@ impl Feed {
         };
         let scale = picture.scale.each();
         let channels = [0, 1, 2].map(|channel| (order[channel], picture.mean[channel], scale[channel]));
-        Ok(Self { layout: picture.layout, side, channels, rgb: Vec::new(), input: Vec::new() })
+        Ok(Self { layout: picture.layout, side, channels, input: Vec::new() })
     }
 
     /// Pixels along each side.
     pub fn side(&self) -> usize {
         self.side
-    }
-
-    /// The input for the crop at `to_picture` (crop pixels → picture pixels): its shape, for one picture, and its elements.
-    pub fn sample(&mut self, picture: &YuvRef<'_>, to_picture: &Affine) -> ([usize; 4], &[f32]) {
-        let mut rgb = std::mem::take(&mut self.rgb);
-        rgb.resize(3 * self.side * self.side, 0.0);
-        crop::sample_planar(picture, to_picture, (self.side, self.side), 1.0, &mut rgb);
-        self.fill(&[&rgb]);
-        self.rgb = rgb;
-        (self.shape(1), &self.input)
     }
 
     /// The input for some pictures of this side, each planes of red, green and blue, 0..=255.

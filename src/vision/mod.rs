@@ -15,7 +15,6 @@ pub mod chain;
 pub mod contract;
 pub mod crop;
 pub mod detect;
-pub mod embed;
 pub mod error;
 pub mod feed;
 pub mod find;

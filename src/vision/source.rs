@@ -7,7 +7,7 @@ use crate::frame::{Frame, Matrix, Pixels};
 
 use super::error::VisionError;
 use super::find::{DetectedFace, TrackNets, detect_and_mesh};
-use super::{Bounds, Face};
+use super::{Bounds, Face, MESH_POINTS};
 
 /// Long side at which faces are looked for, pixels.
 const DETECTION_SIDE: u32 = 2048;
@@ -18,6 +18,8 @@ pub struct Source {
     pub photo: Frame,
     /// The face, in these pixels.
     pub face: Face,
+    /// Pixels of the photo as it came per pixel of `photo`, across and down.
+    scale: [f32; 2],
 }
 
 impl Source {
@@ -39,10 +41,21 @@ impl Source {
         let mut found = detect_and_mesh(nets, &planes.view())?;
         found.sort_by(|a, b| a.bounds.left.total_cmp(&b.bounds.left));
         let scale = [photo.width() as f32 / small.width() as f32, photo.height() as f32 / small.height() as f32];
-        let chosen =
-            choose(&found, source_face, |point| [0, 1].map(|axis: usize| (point[axis] + 0.5) * scale[axis] - 0.5))?;
-        Ok(Self { face: found.swap_remove(chosen).face, photo: planes })
+        let chosen = choose(&found, source_face, |point| enlarged(point, scale))?;
+        Ok(Self { face: found.swap_remove(chosen).face, photo: planes, scale })
     }
+
+    /// The mesh in the photo as it came.
+    pub fn mesh(&self) -> [[f32; 3]; MESH_POINTS] {
+        self.face.mesh.0.map(|[x, y, z]| {
+            let [x, y] = enlarged([x, y], self.scale);
+            [x, y, z * self.scale[0]]
+        })
+    }
+}
+
+fn enlarged(point: [f32; 2], scale: [f32; 2]) -> [f32; 2] {
+    [0, 1].map(|axis| (point[axis] + 0.5) * scale[axis] - 0.5)
 }
 
 /// Which of a photo's faces, from left to right, lends; `to_photo` brings their places to the photo as it came.

@@ -3,7 +3,7 @@
 
 use crate::contract::Faces;
 use crate::frame::{Turn, YuvRef};
-use crate::vision::recogniser::{AnyRecogniser, cosine};
+use crate::vision::recogniser::{Recogniser, cosine};
 use crate::vision::{Face, VisionError};
 
 /// Who is looked for in a frame.
@@ -25,12 +25,12 @@ pub enum Part {
 pub struct Cast {
     parts: Vec<Part>,
     /// There where somebody is to be like a photo.
-    recogniser: Option<AnyRecogniser>,
+    recogniser: Option<Recogniser>,
 }
 
 impl Cast {
     /// `recogniser` made the embeddings of the parts.
-    pub fn new(parts: Vec<Part>, recogniser: Option<AnyRecogniser>) -> Self {
+    pub fn new(parts: Vec<Part>, recogniser: Option<Recogniser>) -> Self {
         Self { parts, recogniser }
     }
 

@@ -25,7 +25,7 @@ use crate::telemetry::Stage;
 use crate::toolchain;
 use crate::vision::chain::Chain;
 use crate::vision::detect::DetectorSettings;
-use crate::vision::recogniser::AnyRecogniser;
+use crate::vision::recogniser::Recogniser;
 use crate::vision::source::Source;
 use crate::vision::swap::{EyeNet, MeshSwapper, Portrait, Reference};
 use crate::vision::track::Tracker;
@@ -370,9 +370,9 @@ impl Lane {
         Ok(Changer { cast: Cast::new(parts, recogniser), meshes, chain })
     }
 
-    fn load_recogniser(&self) -> Result<AnyRecogniser, VisionError> {
+    fn load_recogniser(&self) -> Result<Recogniser, VisionError> {
         let catalog = Catalog::open(&self.means.models)?;
-        AnyRecogniser::load(catalog.get(toolchain::RECOGNISER)?, &self.means.execution)
+        Recogniser::load(catalog.get(toolchain::RECOGNISER)?, &self.means.execution)
     }
 
     /// The last stage: on the lane's own thread. Each frame comes with how many faces were swapped in it, if any were looked for.

@@ -13,7 +13,7 @@ use crate::vision::feed::Feed;
 use crate::vision::geometry::Point;
 use crate::vision::model::{Execution, Network, Tensor};
 use crate::vision::onnx::Onnx;
-use crate::vision::recogniser::{self, AnyRecogniser};
+use crate::vision::recogniser::{self, Recogniser};
 use crate::vision::source::Source;
 
 /// Largest face size: multiples of the network's own side.
@@ -44,7 +44,7 @@ pub(super) struct FaceSwapper {
 
 /// How the source's identity is made.
 enum Identity {
-    Embedding { recogniser: Box<AnyRecogniser>, form: Form },
+    Embedding { recogniser: Box<Recogniser>, form: Form },
     Crop { template: Template, feed: Feed },
 }
 
@@ -173,7 +173,7 @@ impl Identity {
                     EmbeddingForm::Converted(id) => Form::converted(catalog, id, false, execution)?,
                     EmbeddingForm::ConvertedNormalised(id) => Form::converted(catalog, id, true, execution)?,
                 };
-                let recogniser = AnyRecogniser::load(&catalog.of(Role::Recogniser, recogniser)?, execution)?;
+                let recogniser = Recogniser::load(&catalog.of(Role::Recogniser, recogniser)?, execution)?;
                 Ok(Self::Embedding { recogniser: Box::new(recogniser), form })
             }
         }

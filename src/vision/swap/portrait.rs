@@ -4,17 +4,15 @@ use image::RgbImage;
 use image::imageops::{self, FilterType};
 
 use crate::frame::{Frame, Matrix, Pixels};
-use crate::vision::Bounds;
 use crate::vision::error::VisionError;
-use crate::vision::find::{TrackNets, detect_and_mesh};
+use crate::vision::find::TrackNets;
+use crate::vision::source::Source;
 
 use super::analysis::{Analysis, Tools};
 use super::bake::{Baked, bake};
 use super::canonical::{Points, canonical, face_width, facing};
 use super::eyes::EyeNet;
 
-/// Long side at which faces are looked for, pixels.
-const DETECTION_SIDE: u32 = 2048;
 /// A face wider than this lends no more detail than a video shows.
 const MAX_FACE_WIDTH: f32 = 1000.0;
 /// Kept around the mesh's bounds, face widths.
@@ -55,41 +53,9 @@ impl Portrait {
         eyes: &mut EyeNet,
         source_face: Option<usize>,
     ) -> Result<Portrait, VisionError> {
-        let long_side = photo.width().max(photo.height());
-        let reduction = (long_side as f32 / DETECTION_SIDE as f32).max(1.0);
-        let reduced = (reduction > 1.0).then(|| {
-            let size = |side: u32| ((side as f32 / reduction).round() as u32).max(1);
-            imageops::resize(photo, size(photo.width()), size(photo.height()), FilterType::Triangle)
-        });
-        let small = reduced.as_ref().unwrap_or(photo);
-        let planes = planes_of(small, Matrix::Bt601);
-        let mut found = detect_and_mesh(nets, &planes.view())?;
-        found.sort_by(|a, b| a.bounds.left.total_cmp(&b.bounds.left));
-        let scale = [photo.width() as f32 / small.width() as f32, photo.height() as f32 / small.height() as f32];
-        let to_photo = |p: [f32; 2]| [0, 1].map(|axis| (p[axis] + 0.5) * scale[axis] - 0.5);
-
-        let chosen = match (source_face, found.len()) {
-            (_, 0) => return Err(VisionError::NoFace),
-            (_, 1) => 0,
-            (None, _) => {
-                let place = |bounds: &Bounds| {
-                    let [left, top] = to_photo([bounds.left, bounds.top]);
-                    let [right, bottom] = to_photo([bounds.right, bounds.bottom]);
-                    [left, top, right, bottom]
-                };
-                return Err(VisionError::SeveralFaces {
-                    faces: found.iter().map(|face| place(&face.bounds)).collect(),
-                });
-            }
-            (Some(chosen), count) if chosen < count => chosen,
-            (Some(chosen), count) => return Err(VisionError::NoSuchFace { chosen, count }),
-        };
-        let mesh = &found[chosen].face.mesh.0;
-        let openness = eyes.openness(&planes.view(), mesh)?;
-        let points = mesh.map(|[x, y, z]| {
-            let [x, y] = to_photo([x, y]);
-            [x, y, z * scale[0]]
-        });
+        let source = Source::find(photo, nets, source_face)?;
+        let openness = eyes.openness(&source.photo.view(), &source.face.mesh.0)?;
+        let points = source.mesh();
         Portrait::cut_out(photo, &points, openness).ok_or(VisionError::NoFace)
     }
 
