@@ -152,7 +152,21 @@ fn a_network_of_the_models_folder_swaps() {
     assert_ne!(frames("whole.mp4"), [half(&clip, false), half(&clip, true)]);
     swap("short.mp4", &["--swapper", "hyperswap_1a_256", "--chunk-frames", "7..9"]).done();
     assert_eq!(frames("short.mp4"), frames("whole.mp4"), "whatever the chunks are");
-    swap("restored.mp4", &["--swapper", "hyperswap_1a_256", "--restorer", "gfpgan_1.4", "--face-size", "512"]).done();
+    swap(
+        "restored.mp4",
+        &[
+            "--swapper",
+            "hyperswap_1a_256",
+            "--restorer",
+            "gfpgan_1.4",
+            "--face-size",
+            "512",
+            "--mask-padding",
+            "10,0,0,5",
+            "--mask-hull",
+        ],
+    )
+    .done();
     assert_ne!(frames("restored.mp4"), frames("whole.mp4"));
 
     // A file that no card names, dropped into the folder, under its own name.
@@ -202,6 +216,14 @@ fn the_operators_gate_refuses_before_any_work() {
     }
     tiny::write(&Catalog::builtin().unwrap(), "nsfw_2", &models, &[Gives::Values(vec![9.0, 0.0])], None);
     swap("off").done();
+    let (stills, swapped) = (bench.path("stills"), bench.path("swapped"));
+    std::fs::create_dir_all(&stills).unwrap();
+    std::fs::create_dir_all(&swapped).unwrap();
+    std::fs::copy(portrait(), stills.join("one.jpg")).unwrap();
+    let mut folder = bench.swap(&["-s", text(&portrait()), "-t", text(&stills), "-o", text(&swapped)]);
+    let judged = Ran::from(folder.env("FACEMILL_MODELS", &models));
+    assert_eq!(judged.exit, Some(3), "{}", judged.told());
+    assert!(judged.told().contains("target: content: 1 of 1 sampled"), "{}", judged.told());
     let doctor = facemill().arg("doctor").env("FACEMILL_MODELS", &models).output().expect("facemill runs");
     let told = String::from_utf8_lossy(&doctor.stdout);
     assert!(doctor.status.success() && told.contains("nsfw_2"), "{told}");

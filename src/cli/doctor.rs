@@ -16,7 +16,7 @@ pub fn run(config: &Config) -> Result<Exit> {
     let mut exit = Exit::Done;
     let line = |name: &str, told: &str| println!("{name:<13} {told}");
     line("facemill", env!("CARGO_PKG_VERSION"));
-    line("ffmpeg", &format!("libavcodec {}", media::library_version()));
+    line("ffmpeg", &format!("libavcodec {}", media::library_version().trim_start_matches("lavc")));
     let (here, gone): (Vec<&str>, Vec<&str>) =
         ENCODERS.iter().filter(|name| **name != "auto").partition(|name| media::encoder_version(name).is_ok());
     line("encoders", &here.join(", "));

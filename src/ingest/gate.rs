@@ -11,14 +11,18 @@ use crate::contract::{Digest, Plan, keys};
 use crate::error::Refusal;
 use crate::frame::{Frame, Matrix, Pixels, YuvRef};
 use crate::site::{Site, SiteError};
+use crate::store::Location;
 use crate::vision::card::Role;
 use crate::vision::gate::GateNet;
 use crate::vision::{Catalog, Execution, Model, VisionError};
 
+use super::clip::bring;
 use super::{IngestError, Target, looks};
 
 /// Sampled frames of a clip that may be over the threshold: one in so many.
 const ONE_IN: usize = 10;
+/// Stills of a folder that are judged, at most.
+const STILLS: usize = 20;
 /// Long side at which a photo is judged, pixels: more than gates look at.
 const PHOTO_SIDE: f64 = 1024.0;
 /// What a refusal asks for.
@@ -45,7 +49,7 @@ pub struct Gate {
 }
 
 /// What was found in a clip; kept with its plan.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Verdict {
     /// Frames that were looked at.
     frames: usize,
@@ -53,7 +57,7 @@ struct Verdict {
     over: usize,
     /// The highest score.
     worst: f64,
-    /// Seconds from the clip's first frame to that one.
+    /// Seconds from the clip's first frame to that one; of a folder the number of the still.
     at: f64,
 }
 
@@ -108,7 +112,7 @@ impl Gate {
         target: &Target,
         scratch: &Path,
     ) -> Result<(), IngestError> {
-        let (Some(model), Target::File(path)) = (&self.model, target) else { return Ok(()) };
+        let Some(model) = &self.model else { return Ok(()) };
         let network = Digest::of(model.digest().map_err(SiteError::Vision)?.as_bytes()).short(8);
         let key = keys::verdict(&plan.source, &plan.rule.id(), &network);
         let known = match site.read_json::<Verdict>(&key).await {
@@ -118,27 +122,56 @@ impl Gate {
         let verdict = match known {
             Some(known) if site.ensure_fresh(&key).await? => known,
             _ => {
-                let (gate, plan, path, dir) = (self.clone(), plan.clone(), path.clone(), scratch.join("gate"));
-                let judged = tokio::task::spawn_blocking(move || gate.judge(&plan, &path, &dir));
-                let verdict = judged.await.map_err(SiteError::from)??;
+                let verdict = match target {
+                    Target::Folder(folder) => self.judge_stills(site, plan, folder, scratch).await?,
+                    Target::File(path) => {
+                        let (gate, plan, path, dir) = (self.clone(), plan.clone(), path.clone(), scratch.join("gate"));
+                        let judged = tokio::task::spawn_blocking(move || gate.judge(&plan, &path, &dir));
+                        judged.await.map_err(SiteError::from)??
+                    }
+                };
                 site.put_json(&key, &verdict).await?;
                 verdict
             }
         };
-        verdict.check().map_err(IngestError::from)
+        verdict.check(plan.clip.is_folder()).map_err(IngestError::from)
     }
 
     fn judge(&self, plan: &Plan, target: &Path, dir: &Path) -> Result<Verdict, IngestError> {
-        let mut verdict = Verdict { frames: 0, over: 0, worst: 0.0, at: 0.0 };
+        let mut verdict = Verdict::default();
         looks::each(plan, target, dir, &mut |frame, seconds| {
-            let Some((score, threshold)) = self.score(&frame.view())? else { return Ok(()) };
-            verdict.frames += 1;
-            verdict.over += usize::from(score >= threshold);
-            if score > verdict.worst {
-                (verdict.worst, verdict.at) = (score, seconds);
-            }
+            verdict.count(self.score(&frame.view())?, seconds);
             Ok(())
         })?;
+        Ok(verdict)
+    }
+
+    /// Of a folder some stills are judged, spread over it; each counts as a frame, one a second.
+    async fn judge_stills(
+        &self,
+        site: &Site,
+        plan: &Plan,
+        folder: &Location,
+        scratch: &Path,
+    ) -> Result<Verdict, IngestError> {
+        let mut verdict = Verdict::default();
+        let stills = &plan.clip.stills;
+        let judged = stills.len().min(STILLS);
+        for number in (0..judged).map(|number| number * stills.len() / judged) {
+            let still = stills[number].clone();
+            let place = folder.file_in(&still.name).to_string();
+            let path = bring(site, "target", &place, &scratch.join("judged")).await?;
+            let (gate, dir) = (self.clone(), scratch.join("gate"));
+            let looked = tokio::task::spawn_blocking(move || {
+                let mut score = None;
+                looks::still(&still.clip, &path, &dir, &mut |frame| {
+                    score = gate.score(&frame.view())?;
+                    Ok(())
+                })?;
+                Ok::<_, IngestError>(score)
+            });
+            verdict.count(looked.await.map_err(SiteError::from)??, number as f64);
+        }
         Ok(verdict)
     }
 
@@ -155,7 +188,17 @@ impl Gate {
 }
 
 impl Verdict {
-    fn check(&self) -> Result<(), Refusal> {
+    /// One more picture, with its score and the threshold.
+    fn count(&mut self, judged: Option<(f64, f64)>, at: f64) {
+        let Some((score, threshold)) = judged else { return };
+        self.frames += 1;
+        self.over += usize::from(score >= threshold);
+        if score > self.worst {
+            (self.worst, self.at) = (score, at);
+        }
+    }
+
+    fn check(&self, is_folder: bool) -> Result<(), Refusal> {
         if self.over * ONE_IN <= self.frames {
             return Ok(());
         }

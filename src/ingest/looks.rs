@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::contract::Plan;
+use crate::contract::{Clip, Cut, Plan};
 use crate::media::{self, Decoded, MediaError, Shows, WantedFrames};
 use crate::plan;
 use crate::site::SiteError;
@@ -26,6 +26,26 @@ pub fn each(
         seen
     };
     media::slice(target, &plan.clip, &plan.looks, dir, &mut cut).map_err(|error| unusable(&error))
+}
+
+/// Calls `look` for the picture of a still; as [`each`].
+pub fn still(
+    clip: &Clip,
+    target: &Path,
+    dir: &Path,
+    look: &mut dyn FnMut(&Decoded) -> Result<(), VisionError>,
+) -> Result<(), IngestError> {
+    std::fs::create_dir_all(dir).map_err(SiteError::from)?;
+    let mut cut = |_, slice: &Path| {
+        let mut frames = WantedFrames::open(slice, 1, 0..=0)?;
+        let frame = frames.next()?;
+        std::fs::remove_file(slice).ok();
+        match frame {
+            Some(next) => look(&next.frame.viewable()?.shown_turned(clip.turn)).map_err(MediaError::caller),
+            None => Ok(()),
+        }
+    };
+    media::slice(target, clip, &[Cut::STILL], dir, &mut cut).map_err(|error| unusable(&error))
 }
 
 fn stretch(

@@ -144,7 +144,7 @@ pub struct Lane {
     /// The built-in ones, for photos, where clips have another detector.
     photo_nets: Option<TrackNets>,
     eyes: Option<EyeNet>,
-    /// A chain that no chunk has used yet, and of which swap.
+    /// A chain that nobody uses at the moment, and of which swap.
     chain: Option<(Swap, Chain)>,
     /// The changer of the last chunk, and what it does.
     changer: Option<(Lender, Changer)>,
@@ -280,10 +280,19 @@ impl Lane {
         };
         let ChunkSpec { portraits, people, swap, .. } = &order.spec;
         let lender = (portraits.clone(), people.clone(), swap.clone());
-        let mut changer = match self.changer.take() {
-            Some((last, changer)) if last == lender => changer,
-            _ if detector == DetectorSettings::default() => self.new_changer(order, &mut track_nets)?,
-            _ => {
+        let known = match self.changer.take() {
+            Some((last, changer)) if last == lender => Some(changer),
+            // Other photos, or another swap: networks of the same swap go on.
+            Some(((_, _, swap), Changer { chain: Some(chain), .. })) => {
+                self.chain = Some((swap, chain));
+                None
+            }
+            _ => None,
+        };
+        let mut changer = match known {
+            Some(changer) => changer,
+            None if detector == DetectorSettings::default() => self.new_changer(order, &mut track_nets)?,
+            None => {
                 let mut photo_nets = match self.photo_nets.take() {
                     Some(nets) => nets,
                     None => self.load_track_nets(&DetectorSettings::default())?,
@@ -326,6 +335,7 @@ impl Lane {
             let path = order.photos.get(digest).ok_or_else(|| WorkError::NoPhoto { digest: *digest })?;
             Ok::<_, WorkError>(photo::decode(&std::fs::read(path)?)?)
         };
+        // Who is looked for, and whose photos lend; then what lends them.
         let (mut lenders, mut parts, mut recogniser) = (Vec::new(), Vec::new(), None);
         let everybody = PersonSpec {
             who: WhoSpec::Position(0),

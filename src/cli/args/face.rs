@@ -34,8 +34,8 @@ pub struct MaskArgs {
     #[arg(long, default_value_t = 0.3, value_name = "0.0..1.0", value_parser = blend_ratio, help_heading = "Face")]
     pub mask_blur: f64,
     /// Width of that frame at the top, right, bottom and left, percent of the crop
-    #[arg(long, value_name = "T,R,B,L", value_delimiter = ',', num_args = 4, default_values_t = [0.0; 4], help_heading = "Face")]
-    pub mask_padding: Vec<f64>,
+    #[arg(long, value_name = "T,R,B,L", value_parser = padding, default_value = "0,0,0,0", help_heading = "Face")]
+    pub mask_padding: Padding,
     /// Only within the hull of the face's mesh
     #[arg(long, help_heading = "Face")]
     pub mask_hull: bool,
@@ -54,13 +54,24 @@ impl From<&MaskArgs> for Masks {
     fn from(args: &MaskArgs) -> Self {
         Self {
             blur: args.mask_blur,
-            padding: std::array::from_fn(|side| args.mask_padding.get(side).copied().unwrap_or(0.0)),
+            padding: args.mask_padding.0,
             hull: args.mask_hull,
             occluder: args.mask_occluder.clone(),
             parser: args.mask_parser.clone(),
             regions: args.mask_regions.clone(),
         }
     }
+}
+
+/// Percent of a crop at its top, right, bottom and left.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Padding([f64; 4]);
+
+fn padding(text: &str) -> Result<Padding, String> {
+    let percent = |part: &str| part.parse().ok().filter(|value| (0.0..=100.0).contains(value));
+    let sides: Option<Vec<f64>> = text.split(',').map(percent).collect();
+    let sides = sides.and_then(|sides| sides.try_into().ok());
+    sides.map(Padding).ok_or_else(|| "expected four numbers in 0..100, as in 10,0,0,0".to_owned())
 }
 
 fn region(name: &str) -> Result<FaceRegion, String> {
@@ -138,6 +149,10 @@ mod tests {
         );
         for text in ["a.jpg", "=a.jpg", "1=", "1=a.jpg,"] {
             assert!(pair(text).is_err(), "{text}");
+        }
+        assert_eq!(padding("10,0,2.5,0"), Ok(Padding([10.0, 0.0, 2.5, 0.0])));
+        for text in ["10", "1,2,3", "1,2,3,101", "a,b,c,d"] {
+            assert!(padding(text).is_err(), "{text}");
         }
         assert!(region("lips").is_ok() && region("ear").is_err());
         assert!(distance("0.6").is_ok() && distance("2.1").is_err());

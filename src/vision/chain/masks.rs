@@ -55,11 +55,10 @@ impl Masks {
         template: Template,
     ) -> Result<Vec<f32>, VisionError> {
         let side = new.face.side;
-        let mut drawn = match self.frame.take().filter(|(known, _)| *known == side) {
-            Some((_, frame)) => frame,
-            None => mask::box_mask(side, self.settings.blur, self.settings.padding),
-        };
-        self.frame = Some((side, drawn.clone()));
+        if self.frame.as_ref().is_none_or(|(known, _)| *known != side) {
+            self.frame = Some((side, mask::box_mask(side, self.settings.blur, self.settings.padding)));
+        }
+        let mut drawn = self.frame.as_ref().map(|(_, frame)| frame.clone()).unwrap_or_default();
         if let Some(own) = &new.mask {
             mask::combine(&mut drawn, own);
         }
