@@ -203,8 +203,9 @@ impl Verdict {
             return Ok(());
         }
         let Self { frames, over, worst, at } = self;
+        let place = if is_folder { format!("still {at}") } else { format!("{at:.3} s") };
         let found =
-            format!("content: {over} of {frames} sampled frames are over the threshold, up to {worst:.2} at {at:.3} s");
+            format!("content: {over} of {frames} sampled frames are over the threshold, up to {worst:.2} at {place}");
         Err(Refusal::new("target", found, EXPECTED))
     }
 }
@@ -218,9 +219,9 @@ mod tests {
     fn one_sampled_frame_in_ten_may_be_over() {
         let verdict = |over, frames| Verdict { frames, over, worst: 0.9, at: 2.5 };
         for (over, frames, is_refused) in [(0, 20, false), (2, 20, false), (3, 20, true), (1, 1, true), (0, 0, false)] {
-            assert_eq!(verdict(over, frames).check().is_err(), is_refused, "{over} of {frames}");
+            assert_eq!(verdict(over, frames).check(false).is_err(), is_refused, "{over} of {frames}");
         }
-        let refusal = verdict(3, 20).check().unwrap_err();
+        let refusal = verdict(3, 20).check(false).unwrap_err();
         assert_eq!(refusal.field, "target");
         assert!(
             refusal.found.contains("3 of 20 sampled frames") && refusal.found.contains("2.500 s"),
