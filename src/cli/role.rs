@@ -10,7 +10,7 @@ use tracing::info;
 use crate::broker::topics::{TopicSpec, ensure};
 use crate::broker::{BrokerConfig, Producer};
 use crate::config::{Config, Kafka};
-use crate::contract::{Swapper, topics};
+use crate::contract::topics;
 use crate::ingest::Gate;
 use crate::retry::retry;
 use crate::site::{self, Retention, Site, SiteError};
@@ -51,9 +51,8 @@ pub async fn worker(args: WorkerRole, config: Config, stop: CancellationToken) -
     let provider: Provider =
         config.worker.provider.parse().map_err(|error| Misconfigured(format!("worker.provider: {error}")))?;
     let catalog = Catalog::open(&config.models_dir())?;
-    if args.swapper != Swapper::None {
-        vision::model::init(&config.onnxruntime_library())?;
-    }
+    // A job of any swapper may come.
+    vision::model::init(&config.onnxruntime_library())?;
     for encoder in &config.worker.hardware_encoders {
         let opened = media::encoder_version(encoder);
         opened.map_err(|error| Misconfigured(format!("worker.hardware_encoders: {error}")))?;
