@@ -11,8 +11,9 @@ use super::{
 };
 use crate::frame::{FrameIndex, Turn};
 
-/// Raised whenever the same clip and rule are cut differently, or more is known of a clip: 2 knows how it is turned.
-const PLANNER: u32 = 2;
+/// Raised whenever the same clip and rule are cut differently, or more is known of a clip: 2 knows how it is turned, 3 which frames a file
+/// that was cut off does not have any more.
+const PLANNER: u32 = 3;
 
 /// Everything that determines how a clip is cut.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -30,7 +31,7 @@ pub struct CutRule {
     /// Up to this one, which is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trim_end: Option<Moment>,
-    /// A file that was cut off is taken up to its last whole frame.
+    /// A file that was cut off is taken; another frame stands in for those that it does not have any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tolerate_damage: bool,
 }

@@ -10,7 +10,7 @@ use ffmpeg::format::context::Input;
 use ffmpeg_next as ffmpeg;
 
 use super::error::MediaError;
-use super::probe::over_limit;
+use super::probe::{TICKS_MAX, over_limit};
 use super::{input, integrity};
 use crate::contract::{Moment, PacketInfo, Ratio};
 
@@ -46,6 +46,13 @@ impl Rest<'_> {
     /// # Errors
     /// [`MediaError::OverLimit`], before they are counted one by one; as [`super::probe()`] for a file that cannot be opened.
     pub(super) fn lost_packets(&self, input: &Input) -> Result<Vec<PacketInfo>, MediaError> {
+        let lost = self.known_to_be_lost(input)?;
+        let furthest = lost.iter().map(|packet| packet.pts.unsigned_abs()).max().unwrap_or(0);
+        over_limit("time in ticks", furthest, TICKS_MAX)?;
+        Ok(lost)
+    }
+
+    fn known_to_be_lost(&self, input: &Input) -> Result<Vec<PacketInfo>, MediaError> {
         if is_mp4(input) && self.is_timed {
             let indexed = self.indexed()?;
             let is_known = |(found, indexed): (&PacketInfo, &PacketInfo)| found.pts == indexed.pts;
@@ -60,7 +67,7 @@ impl Rest<'_> {
         let count = frames_until(end.saturating_sub(last), self.time_base, self.frame_rate);
         over_limit("number of frames", self.packets.len() as u64 + count, self.max_frames)?;
         let ticks = ticks_of_frames(self.time_base, self.frame_rate);
-        Ok((1..=count).map(|frame| lost(last + ticks(frame), false)).collect())
+        Ok((1..=count).map(|frame| lost(last.saturating_add(ticks(frame)), false)).collect())
     }
 
     /// Every packet that the index of an MP4 names, also those of which nothing is in the file.
@@ -144,7 +151,10 @@ fn frames_until(left: i64, time_base: Ratio, rate: Ratio) -> u64 {
 /// How many ticks so many frames take, rounded.
 fn ticks_of_frames(time_base: Ratio, rate: Ratio) -> impl Fn(u64) -> i64 {
     let (frame, second) = ticks_per_frame(time_base, rate);
-    move |frames| ((i128::from(frames) * frame + second / 2) / second.max(1)) as i64
+    move |frames| {
+        let ticks = (i128::from(frames) * frame + second / 2) / second.max(1);
+        i64::try_from(ticks).unwrap_or(i64::MAX)
+    }
 }
 
 /// As a fraction: its numerator and denominator.

@@ -21,7 +21,7 @@ use crate::frame::Turn;
 
 /// The furthest time that a packet may have, either way: so far from the ends of `i64` that sums and differences stay within, and further
 /// than today in nanoseconds since 1970.
-const TICKS_MAX: u64 = 1 << 61;
+pub(super) const TICKS_MAX: u64 = 1 << 61;
 
 /// How large a clip may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
