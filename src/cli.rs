@@ -99,7 +99,7 @@ pub fn main() -> ExitCode {
             },
             Command::Probe(args) => probe::run(&args, &config),
             Command::Models(args) => models::run(args, &config),
-            Command::Doctor => doctor::run(&config),
+            Command::Doctor => doctor::run(&config).await,
             Command::Lane(_) => unreachable!("a lane needs none of this and has its own way"),
         }
     });

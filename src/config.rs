@@ -17,6 +17,7 @@ use serde::Deserialize;
 
 use crate::ingest::GateMode;
 use crate::media;
+use crate::vision::Providers;
 
 mod explain;
 mod lanes;
@@ -250,8 +251,9 @@ pub struct Worker {
     pub lanes: usize,
     /// Threads of one lane (decoder, networks, encoder), 1 to 64. Default: 1.
     pub threads: usize,
-    /// What the networks run on. Default: `cpu`.
-    pub provider: String,
+    /// What the networks run on, in order of preference, for all roles and for some of their own: `cuda,cpu;swapper=tensorrt:1/fp16,cuda:1`
+    /// (see [`Providers`]). Default: `cpu`.
+    pub provider: Providers,
     /// Seconds after SIGTERM in which chunks in work are finished; what is not finished then is handed back. 0 to 3,600.
     /// Default: 30.
     pub grace_seconds: u64,
@@ -276,7 +278,7 @@ impl Default for Worker {
         Self {
             lanes: cores.clamp(*LANES.start(), *LANES.end()),
             threads: 1,
-            provider: "cpu".to_owned(),
+            provider: Providers::default(),
             grace_seconds: 30,
             lane_memory_mb: 4096,
             chunk_seconds: 60,
@@ -403,6 +405,11 @@ impl Config {
             let variable = |name| std::env::var_os(name).map(PathBuf::from);
             user_dir(variable("XDG_DATA_HOME"), variable("HOME"), ".local/share").join("models")
         })
+    }
+
+    /// Folder for what is made of networks and photos, and can be made again; may not exist yet.
+    pub fn made_dir(&self) -> PathBuf {
+        cache_dir().join("made")
     }
 
     /// Folder for files being worked on; may not exist yet.

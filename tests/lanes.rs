@@ -74,6 +74,7 @@ fn settings() -> LaneSettings {
         execution: Execution::default(),
         threads: 1,
         swapper: Swapper::None,
+        made: "nowhere".into(),
         memory_mb: 1024,
         chunk_time: Duration::from_secs(60),
         frame_time: Duration::from_secs(2),

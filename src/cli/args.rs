@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::config::{LANE_MEMORY_MB, LANES, LogFormat, THREADS};
 use crate::contract::{JobId, Moment, NetworkId, Swapper};
 use crate::error::Refusal;
-use crate::vision::Provider;
+use crate::vision::Providers;
 
 use super::Exit;
 
@@ -180,9 +180,11 @@ pub struct Swap {
     /// Threads of a lane, for each of decoder, networks and encoder, 1..64 [default: 1]
     #[arg(long, value_name = "N", value_parser = in_range(THREADS), help_heading = "Execution")]
     pub execution_threads: Option<usize>,
-    /// What networks run on: cpu [default: cpu]
-    #[arg(long, value_name = "PROVIDER", help_heading = "Execution")]
-    pub execution_provider: Option<String>,
+    /// What networks run on, the preferred one first: cpu, cuda, tensorrt, openvino, coreml, directml, migraphx, cann; with a device (cuda:1) and
+    /// a precision (tensorrt/fp16, openvino:GPU/fp16). What is not named is not used: "cuda" must work, "cuda,cpu" may fall back. For one role:
+    /// --execution-provider swapper=cuda,cpu [default: cpu]
+    #[arg(long, value_name = "[ROLE=]PROVIDER,…", help_heading = "Execution")]
+    pub execution_provider: Vec<String>,
 
     /// Events as JSON lines on standard output instead of a progress bar; the last one is {"event":"done", …}
     #[arg(long)]
@@ -247,9 +249,9 @@ pub struct WorkerRole {
     /// Threads of a lane, 1..64 [default: 1]
     #[arg(long, value_name = "N", value_parser = in_range(THREADS))]
     pub execution_threads: Option<usize>,
-    /// What networks run on: cpu [default: cpu]
-    #[arg(long, value_name = "PROVIDER")]
-    pub execution_provider: Option<String>,
+    /// What networks run on, the preferred one first, as of facemill swap; ingest must be told the same [default: cpu]
+    #[arg(long, value_name = "[ROLE=]PROVIDER,…")]
+    pub execution_provider: Vec<String>,
     /// Whose networks are loaded at the start: mesh, none, or a network's name; jobs with others have to wait for theirs
     #[arg(long, default_value = "mesh", value_name = "SWAPPER")]
     pub swapper: Swapper,
@@ -345,8 +347,14 @@ pub struct LaneArgs {
     #[arg(long, value_name = "FOLDER")]
     pub models: PathBuf,
     /// What networks run on
-    #[arg(long, value_name = "PROVIDER", default_value = "cpu")]
-    pub execution_provider: Provider,
+    #[arg(long, value_name = "PROVIDER,…", default_value = "cpu")]
+    pub execution_provider: Providers,
+    /// Only tries these providers: one line for each, why it cannot be used, or an empty one
+    #[arg(long)]
+    pub trial: bool,
+    /// The folder for what is made of networks and photos
+    #[arg(long, value_name = "FOLDER")]
+    pub made: Option<PathBuf>,
     /// Threads of each network
     #[arg(long, value_name = "N", value_parser = in_range(THREADS), default_value = "1")]
     pub network_threads: usize,
@@ -503,6 +511,11 @@ fn blend_ratio(text: &str) -> Result<f64, String> {
     }
 }
 
+/// Orders of execution providers as the setting writes them; none if none was given.
+fn providers(orders: &[String]) -> Option<String> {
+    (!orders.is_empty()).then(|| orders.join(";"))
+}
+
 fn in_range(range: RangeInclusive<usize>) -> impl Fn(&str) -> Result<usize, String> + Clone {
     move |text| match text.parse() {
         Ok(number) if range.contains(&number) => Ok(number),
@@ -515,13 +528,14 @@ impl Command {
     pub fn settings(&self) -> Value {
         match self {
             Self::Swap(swap) => json!({ "worker": {
-                "lanes": swap.workers, "threads": swap.execution_threads, "provider": swap.execution_provider,
+                "lanes": swap.workers, "threads": swap.execution_threads, "provider": providers(&swap.execution_provider),
             }}),
             Self::Ingest(role) | Self::Assemble(role) => role.cluster.settings(),
             Self::Worker(role) => {
                 let mut settings = role.cluster.settings();
                 settings["worker"] = json!({
-                    "lanes": role.workers, "threads": role.execution_threads, "provider": role.execution_provider,
+                    "lanes": role.workers, "threads": role.execution_threads,
+                    "provider": providers(&role.execution_provider),
                 });
                 settings
             }

@@ -3,16 +3,17 @@
 use anyhow::Result;
 
 use crate::config::{Config, ONNXRUNTIME_VERSION};
-use crate::contract::ENCODERS;
+use crate::contract::{ENCODERS, Swapper};
 use crate::ingest::{Gate, GateMode};
 use crate::media;
 use crate::vision::card::Role;
 use crate::vision::{self, Catalog};
+use crate::worker;
 
-use super::Exit;
+use super::{Exit, lane};
 
 /// Runs the command.
-pub fn run(config: &Config) -> Result<Exit> {
+pub async fn run(config: &Config) -> Result<Exit> {
     let mut exit = Exit::Done;
     let line = |name: &str, told: &str| println!("{name:<13} {told}");
     line("facemill", env!("CARGO_PKG_VERSION"));
@@ -30,7 +31,20 @@ pub fn run(config: &Config) -> Result<Exit> {
             exit = Exit::Failed;
         }
     }
-    line("provider", &config.worker.provider);
+    line("provider", &config.worker.provider.to_string());
+    let lane = lane::settings(config, Swapper::Mesh)?;
+    for provider in config.worker.provider.all() {
+        let verified = if provider.kind.is_verified() { "" } else { ", unverified" };
+        let told = match worker::try_provider(&lane, provider).await {
+            Ok(()) => format!("works{verified}"),
+            Err(reason) => format!("cannot be used here: {reason}"),
+        };
+        line("", &format!("{provider}: {told}"));
+    }
+    if let Err(error) = worker::with_usable_providers(lane).await {
+        line("", &error.to_string());
+        exit = Exit::Failed;
+    }
 
     let folder = config.models_dir();
     match Catalog::open(&folder) {

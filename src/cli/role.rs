@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::broker::topics::{TopicSpec, ensure};
 use crate::broker::{BrokerConfig, Producer};
@@ -16,7 +16,7 @@ use crate::retry::retry;
 use crate::site::{self, Retention, Site, SiteError};
 use crate::store::{self, Limits, Locations, ObjectStore, StoreConfig};
 use crate::telemetry::{self, Ready};
-use crate::vision::{self, Catalog, Provider};
+use crate::vision::{self, Catalog};
 use crate::{assemble as assembler, ingest as ingester, media, toolchain, worker as swapper};
 
 use super::args::{Role, WorkerRole};
@@ -29,7 +29,7 @@ pub async fn ingest(_args: Role, config: Config, stop: CancellationToken) -> Res
     let settings = ingester::Settings {
         jobs: config.ingest.jobs,
         outstanding_chunks: config.ingest.outstanding_chunks as u32,
-        provider: config.worker.provider.clone(),
+        provider: config.worker.provider.identity(),
         limits: config.limits.of_clips(),
         hardware: media::HardwareEncoders::Listed(config.worker.hardware_encoders.clone()),
         gate: Gate::open(config.ingest.gate, &catalog)
@@ -48,8 +48,6 @@ pub async fn ingest(_args: Role, config: Config, stop: CancellationToken) -> Res
 
 /// Runs a worker.
 pub async fn worker(args: WorkerRole, config: Config, stop: CancellationToken) -> Result<Exit> {
-    let provider: Provider =
-        config.worker.provider.parse().map_err(|error| Misconfigured(format!("worker.provider: {error}")))?;
     let catalog = Catalog::open(&config.models_dir())?;
     // A job of any swapper may come.
     vision::model::init(&config.onnxruntime_library())?;
@@ -57,11 +55,14 @@ pub async fn worker(args: WorkerRole, config: Config, stop: CancellationToken) -
         let opened = media::encoder_version(encoder);
         opened.map_err(|error| Misconfigured(format!("worker.hardware_encoders: {error}")))?;
     }
+    let usable = swapper::with_usable_providers(lane::settings(&config, args.swapper)?).await;
+    let (lane, aloud) = usable.map_err(|error| Misconfigured(format!("worker.provider: {error}")))?;
+    aloud.iter().for_each(|note| warn!("{note}"));
     let settings = swapper::Settings {
-        group: toolchain::group(&catalog, &config.worker.provider),
+        group: toolchain::group(&catalog, &config.worker.provider.identity()),
         lanes: config.worker.lanes,
         grace: Duration::from_secs(config.worker.grace_seconds),
-        lane: lane::settings(&config, provider, args.swapper)?,
+        lane,
     };
     info!(group = settings.group, lanes = settings.lanes, "worker starts");
     // Cancel-safe: nothing has been taken on yet.

@@ -14,7 +14,7 @@ use crate::ingest::Gate;
 use crate::local::{self, LocalError, Settings, file_url};
 use crate::store::{Entry, EntryKind, entries_of};
 use crate::vision::Catalog;
-use crate::{contract, ingest, media, seal, vision};
+use crate::{contract, ingest, media, seal, vision, worker};
 
 use super::Exit;
 use super::args::{FacesArg, Pair, PairWho, Swap};
@@ -29,13 +29,6 @@ pub async fn run(args: Swap, config: Config, stop: CancellationToken) -> Result<
         eprintln!("facemill: --source-path is missing (expected a photo; only --pair and --swapper none need none)");
         return Ok(Exit::Usage);
     }
-    let provider = match config.worker.provider.parse() {
-        Ok(provider) => provider,
-        Err(error) => {
-            eprintln!("facemill: --execution-provider: {error}");
-            return Ok(Exit::Usage);
-        }
-    };
     if args.face_size.is_some() && swapper == Swapper::Mesh {
         eprintln!("note: --face-size has no effect: mesh has no network and works at the face's own size");
     }
@@ -70,19 +63,33 @@ pub async fn run(args: Swap, config: Config, stop: CancellationToken) -> Result<
             return Ok(Exit::Refused);
         }
     };
+    let lane = lane::settings(&config, swapper.clone())?;
+    let lane = match swapper {
+        Swapper::None => lane,
+        _ => match worker::with_usable_providers(lane).await {
+            Ok((lane, aloud)) => {
+                aloud.iter().for_each(|note| eprintln!("note: {note}"));
+                lane
+            }
+            Err(error) => {
+                progress.failed(&error.to_string(), true);
+                return Ok(Exit::Refused);
+            }
+        },
+    };
     let settings = Settings {
         data_dir: args.data_dir.clone().unwrap_or_else(|| cache_dir().join("data")),
         ingest: ingest::Settings {
             jobs: 1,
             outstanding_chunks: config.ingest.outstanding_chunks as u32,
-            provider: config.worker.provider.clone(),
+            provider: config.worker.provider.identity(),
             limits: config.limits.of_clips(),
             hardware: media::HardwareEncoders::Tried,
             gate,
             catalog,
         },
         lanes: config.worker.lanes,
-        lane: lane::settings(&config, provider, swapper)?,
+        lane,
     };
     let outcome = local::run(&job, settings, stop, &mut |update| progress.show(&update)).await;
     let exit = match outcome {

@@ -213,11 +213,17 @@ pub struct Card {
     /// What its tensors mean, where the role alone does not say.
     #[serde(default)]
     pub contract: Option<Contract>,
+    /// Rows (crops, mostly) of one run, at most, where all inputs leave their first dimension free; 1 to 64. Default: 1, or what the inputs fix.
+    #[serde(default)]
+    pub batch: Option<usize>,
     /// The file's inputs.
     pub inputs: Vec<TensorSpec>,
     /// The file's outputs.
     pub outputs: Vec<TensorSpec>,
 }
+
+/// Most rows of one run.
+const BATCH_MAX: usize = 64;
 
 /// Longest id of a card, bytes.
 pub const ID_MAX: usize = 64;
@@ -256,6 +262,16 @@ impl Card {
         if card.inputs.is_empty() || card.outputs.is_empty() {
             return Err(refuse("declares no inputs or no outputs (expected at least one of each)".to_owned()));
         }
+        if let Some(batch) = card.batch {
+            if !(1..=BATCH_MAX).contains(&batch) {
+                return Err(refuse(format!("batch is {batch} (expected 1 to {BATCH_MAX})")));
+            }
+            if !card.has_free_batch() {
+                let fixed = card.inputs.iter().find(|spec| spec.fixed_batch().is_some());
+                let found = fixed.map_or_else(String::new, |spec| format!(", and input {} is {spec}", spec.name));
+                return Err(refuse(format!("batch is {batch}{found} (expected inputs whose first dimension is free)")));
+            }
+        }
         match &card.contract {
             Some(contract) => contract.check(&card).map_err(refuse)?,
             None if card.role.needs_contract() => {
@@ -264,6 +280,17 @@ impl Card {
             None => {}
         }
         Ok(card)
+    }
+
+    /// Rows of one run, at most.
+    pub fn batch(&self) -> usize {
+        let fixed = self.inputs.iter().filter_map(TensorSpec::fixed_batch).max();
+        fixed.or(self.batch).unwrap_or(1).max(1)
+    }
+
+    /// Whether each run may have another number of rows.
+    pub fn has_free_batch(&self) -> bool {
+        self.inputs.iter().all(|spec| spec.fixed_batch().is_none())
     }
 
     /// How the first picture input is filled.
@@ -330,6 +357,11 @@ impl TensorSpec {
             && self.shape.iter().zip(&found.shape).all(agree)
     }
 
+    /// The first dimension of a tensor of rows, where it is fixed: not of single numbers, that are for all rows.
+    fn fixed_batch(&self) -> Option<usize> {
+        if self.shape.len() < 2 { None } else { self.shape.first()?.fixed() }
+    }
+
     /// Product of the dimensions, where all are fixed.
     pub fn elements(&self) -> Option<usize> {
         self.shape.iter().map(Dimension::fixed).try_fold(1, |all: usize, size| all.checked_mul(size?))
@@ -378,6 +410,8 @@ mod tests {
         check("sha256 = \"", "sha256 = \"zz", "64 hexadecimal digits");
         check("type = \"f32\"", "type = \"f8\"", "unknown variant `f8`");
         check("colour = \"rgb\"\n", "", "missing field `colour`");
+        check("description", "batch = 65\ndescription", "batch is 65 (expected 1 to 64)");
+        check("description", "batch = 2\ndescription", "batch is 2, and input input_1 is f32[1, ");
     }
 
     #[test]

@@ -6,7 +6,6 @@ use crate::error::{Classify, Kind};
 use crate::frame::FrameIndex;
 
 use super::card::Role;
-use super::model::Provider;
 
 /// A failure of the vision stages.
 #[derive(Debug, thiserror::Error)]
@@ -30,11 +29,13 @@ pub enum VisionError {
     #[error("ONNX Runtime is not loaded yet (expected vision::model::init to be called at start)")]
     NotInitialised,
 
-    /// The execution provider is not part of this build.
-    #[error("execution provider {name} is not built in (expected one of: {})", Provider::NAMES.join(", "))]
-    Provider {
-        /// The name that was asked for.
-        name: String,
+    /// A network cannot be run on a provider.
+    #[error("{error}, on {provider}")]
+    OnProvider {
+        /// The provider.
+        provider: String,
+        /// Why.
+        error: Box<VisionError>,
     },
 
     /// No card has this id.
@@ -210,7 +211,7 @@ impl Classify for VisionError {
             | VisionError::FrameOutsideWindow { .. } => Kind::Poison,
             VisionError::Library { .. }
             | VisionError::NotInitialised
-            | VisionError::Provider { .. }
+            | VisionError::OnProvider { .. }
             | VisionError::UnknownModel { .. }
             | VisionError::AbsentModel { .. }
             | VisionError::Role { .. }

@@ -51,7 +51,8 @@ impl Feed {
         (self.shape(pictures.len()), &self.input)
     }
 
-    fn shape(&self, count: usize) -> [usize; 4] {
+    /// The shape of the input for so many pictures.
+    pub fn shape(&self, count: usize) -> [usize; 4] {
         match self.layout {
             Layout::Nchw => [count, 3, self.side, self.side],
             Layout::Nhwc => [count, self.side, self.side, 3],

@@ -16,6 +16,7 @@ pub mod contract;
 pub mod crop;
 pub mod detect;
 pub mod error;
+pub mod execution;
 pub mod feed;
 pub mod find;
 pub mod gate;
@@ -37,8 +38,8 @@ pub(crate) mod testing;
 
 pub use catalog::{Catalog, Model};
 pub use error::VisionError;
+pub use execution::{Execution, Providers};
 pub use find::{DetectedFace, TrackNets, detect_and_mesh};
-pub use model::{Execution, Provider};
 
 /// Points of a mesh.
 pub const MESH_POINTS: usize = 468;

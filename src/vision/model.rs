@@ -1,21 +1,28 @@
-//! ONNX Runtime: the library, and networks that run on it. The only file that uses `ort`.
+//! ONNX Runtime: the library, and networks that run on it. With its two parts the only user of `ort`.
 //!
 //! Level and library version are pinned because they change bits (meshes of two optimisation levels differ by 8e-5
 //! px); the number of threads does not.
 
+mod session;
+mod trial;
+
 use std::borrow::Cow;
+use std::ops::Range;
 use std::path::Path;
-use std::str::FromStr;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use ort::environment::Environment;
-use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{Session, SessionInputValue, SessionOutputs};
 use ort::value::{DynValue, Outlet, TensorElementType, TensorRef, Value};
+use tracing::{debug, warn};
 
 use super::card::{Card, Dimension, Element, TensorSpec};
 use super::catalog::{Model, Weights};
 use super::error::VisionError;
+use super::execution::ProviderKind;
+
+pub use super::execution::Execution;
+pub use trial::try_provider;
 
 /// One environment per process, for its whole life.
 static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
@@ -44,45 +51,6 @@ fn open(library: &Path) -> Result<Environment, VisionError> {
     builder.with_name("facemill").with_telemetry(false).build().map_err(|error| refuse(error.to_string()))
 }
 
-/// What a network runs on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Provider {
-    /// The processor.
-    #[default]
-    Cpu,
-}
-
-impl Provider {
-    /// What [`Provider::from_str`] accepts.
-    pub const NAMES: &[&str] = &["cpu"];
-}
-
-impl FromStr for Provider {
-    type Err = VisionError;
-
-    fn from_str(name: &str) -> Result<Self, VisionError> {
-        match name {
-            "cpu" => Ok(Provider::Cpu),
-            _ => Err(VisionError::Provider { name: name.to_owned() }),
-        }
-    }
-}
-
-/// How a network is run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Execution {
-    /// What it runs on.
-    pub provider: Provider,
-    /// Threads within one run, at least 1. The result does not depend on it.
-    pub threads: usize,
-}
-
-impl Default for Execution {
-    fn default() -> Self {
-        Self { provider: Provider::Cpu, threads: 1 }
-    }
-}
-
 /// One input: a shape and its elements, outermost dimension first.
 #[derive(Clone, Copy)]
 pub struct Tensor<'a> {
@@ -100,6 +68,27 @@ pub struct Network {
     inputs: Vec<String>,
     elements: Vec<Element>,
     outputs: Vec<String>,
+    /// Rows of one run, at most.
+    batch: usize,
+    /// Every run has so many: those that are missing are made up.
+    is_filled: bool,
+}
+
+/// One run of a network over several rows (crops, mostly).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Which of the rows.
+    pub rows: Range<usize>,
+    /// How many the network gets: at least as many; the last row stands in for those that are missing.
+    pub size: usize,
+}
+
+impl Run {
+    /// The number of the row at each place.
+    pub fn places(&self) -> impl Iterator<Item = usize> + use<> {
+        let (start, end, last) = (self.rows.start, self.rows.start + self.size, self.rows.end - 1);
+        (start..end).map(move |place| place.min(last))
+    }
 }
 
 /// What a run gave; borrows ONNX Runtime's buffers.
@@ -110,7 +99,9 @@ pub struct Outputs<'r> {
 }
 
 impl Network {
-    /// Loads a network and checks it against its card, a file in the models folder also by its digest.
+    /// Loads a network, on the first provider of its role's order that takes it, and checks it against its card, a file in the models folder
+    /// also by its digest. Other than on the processor it runs once, so that what a provider makes of it (engines, choice of algorithms) is
+    /// there before the first frame.
     ///
     /// # Errors
     /// [`VisionError::NotInitialised`] before [`init`]; [`VisionError::Digest`]; [`VisionError::Network`] if the file is no network that ONNX
@@ -121,15 +112,69 @@ impl Network {
         if matches!(model.weights, Weights::File(_)) {
             model.verify_digest()?;
         }
-        let session = builder(environment, execution).and_then(|mut builder| match &model.weights {
-            Weights::Builtin(bytes) => builder.commit_from_memory(bytes),
-            Weights::File(path) => builder.commit_from_file(path),
-        });
-        let session = session.map_err(|error| network_error("load", &card.id, &error))?;
+        let order = execution.providers.of(card.role);
+        let mut refused: Option<VisionError> = None;
+        for provider in order.providers() {
+            if let Some(reason) = &refused {
+                warn!("{reason}; {} runs on {provider}", card.id);
+            }
+            let is_cpu = provider.kind == ProviderKind::Cpu;
+            let loaded = session::open(environment, &model.weights, provider, execution)
+                .map_err(|error| network_error("load", &card.id, &error))
+                .and_then(|session| Self::of(card, session, !is_cpu))
+                .and_then(|mut network| if is_cpu { Ok(network) } else { network.warm_up(card).map(|()| network) });
+            match loaded {
+                Ok(network) => {
+                    debug!(network = card.id, %provider, "loaded");
+                    return Ok(network);
+                }
+                Err(error @ VisionError::Network { .. }) if !is_cpu => {
+                    refused = Some(VisionError::OnProvider { provider: provider.to_string(), error: Box::new(error) });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(refused.unwrap_or(VisionError::NotInitialised))
+    }
+
+    fn of(card: &Card, session: Session, is_filled: bool) -> Result<Self, VisionError> {
         let inputs = find_tensors(card, "input", &card.inputs, session.inputs())?;
         let outputs = find_tensors(card, "output", &card.outputs, session.outputs())?;
         let elements = card.inputs.iter().map(|spec| spec.element).collect();
-        Ok(Self { id: card.id.clone(), inputs, elements, outputs, session })
+        let batch = card.batch();
+        let is_filled = is_filled || !card.has_free_batch();
+        Ok(Self { id: card.id.clone(), inputs, elements, outputs, session, batch, is_filled })
+    }
+
+    /// How so many rows are run: as many at once as the card says. Where each run must have the same shape (a card that fixes it; other
+    /// than on the processor, where a shape of its own costs an engine, and may change bits) the last is filled up.
+    pub fn runs(&self, rows: usize) -> impl Iterator<Item = Run> + use<> {
+        let (batch, is_filled) = (self.batch, self.is_filled);
+        (0..rows).step_by(batch).map(move |start| {
+            let end = rows.min(start + batch);
+            Run { rows: start..end, size: if is_filled { batch } else { end - start } }
+        })
+    }
+
+    /// Rows of one run, at most.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// One run on zeros, if the card tells all sizes.
+    fn warm_up(&mut self, card: &Card) -> Result<(), VisionError> {
+        let batch = self.batch;
+        let sizes = |spec: &TensorSpec| -> Option<Vec<usize>> {
+            let mut sizes: Vec<Option<usize>> = spec.shape.iter().map(Dimension::fixed).collect();
+            if let Some(first) = sizes.first_mut() {
+                *first = first.or(Some(batch));
+            }
+            sizes.into_iter().collect()
+        };
+        let Some(shapes) = card.inputs.iter().map(sizes).collect::<Option<Vec<_>>>() else { return Ok(()) };
+        let zeros: Vec<Vec<f32>> = shapes.iter().map(|shape| vec![0.0; shape.iter().product()]).collect();
+        let inputs: Vec<Tensor<'_>> = shapes.iter().zip(&zeros).map(|(shape, data)| Tensor { shape, data }).collect();
+        self.run(&inputs).map(drop)
     }
 
     /// Runs once; `inputs` in the order of the card.
@@ -204,16 +249,6 @@ impl Outputs<'_> {
             reason: format!("gave no output {index}"),
         })
     }
-}
-
-/// Lanes share the processor, so threads that wait must sleep and not spin.
-fn builder(environment: &Environment, execution: &Execution) -> ort::Result<SessionBuilder> {
-    let Provider::Cpu = execution.provider;
-    Ok(Session::builder(environment)?
-        .with_optimization_level(GraphOptimizationLevel::Level3)?
-        .with_intra_threads(execution.threads.max(1))?
-        .with_inter_threads(1)?
-        .with_intra_op_spinning(false)?)
 }
 
 fn network_error(action: &'static str, id: &str, error: &ort::Error) -> VisionError {
@@ -292,7 +327,7 @@ mod tests {
     use super::*;
     use crate::error::{Classify, Kind};
     use crate::vision::catalog::Catalog;
-    use crate::vision::testing;
+    use crate::vision::testing::{self, tiny};
 
     #[test]
     fn a_missing_library_says_what_to_do() {
@@ -306,13 +341,6 @@ mod tests {
              FACEMILL_ONNXRUNTIME to a libonnxruntime of version 1.24 or later"
         );
         assert_eq!(error.kind(), Kind::Fatal);
-    }
-
-    #[test]
-    fn only_the_processor_is_built_in() {
-        assert_eq!("cpu".parse::<Provider>().unwrap(), Provider::Cpu);
-        let error = "cuda".parse::<Provider>().unwrap_err().to_string();
-        assert_eq!(error, "execution provider cuda is not built in (expected one of: cpu)");
     }
 
     #[test]
@@ -339,6 +367,30 @@ mod tests {
     }
 
     #[test]
+    fn rows_go_together_as_far_as_the_card_allows() {
+        testing::init();
+        let folder = tempfile::tempdir().unwrap();
+        let runs = |change: &[(&str, &str)], rows: usize| -> Vec<(Range<usize>, usize)> {
+            let toml = change.iter().fold(include_str!("../../models/xseg_1.toml").to_owned(), |toml, (from, to)| {
+                assert!(toml.contains(from), "{from}");
+                toml.replace(from, to)
+            });
+            let card = Card::parse("xseg", &toml).unwrap();
+            let path = folder.path().join("xseg.onnx");
+            std::fs::write(&path, tiny::network(&card, &[tiny::Gives::Everywhere(1.0)], None)).unwrap();
+            let network = Network::load(&Model { card, weights: Weights::File(path) }, &Execution::default()).unwrap();
+            network.runs(rows).map(|run| (run.rows, run.size)).collect()
+        };
+        let batch = |batch: &'static str| ("description", batch);
+        assert_eq!(runs(&[batch("batch = 4\ndescription")], 6), [(0..4, 4), (4..6, 2)]);
+        assert_eq!(runs(&[batch("batch = 4\ndescription")], 0), []);
+        assert_eq!(runs(&[("[\"batch\", 256", "[4, 256")], 6), [(0..4, 4), (4..6, 4)]);
+        assert_eq!(runs(&[], 2), [(0..1, 1), (1..2, 1)]);
+        let filled = Run { rows: 4..6, size: 4 };
+        assert_eq!(filled.places().collect::<Vec<_>>(), [4, 5, 5, 5]);
+    }
+
+    #[test]
     fn threads_do_not_change_bits() {
         testing::init();
         let catalog = Catalog::builtin().unwrap();
@@ -346,7 +398,7 @@ mod tests {
         let data: Vec<f32> = (0..192 * 192 * 3).map(|i| (i * 2_654_435_761usize % 1000) as f32 / 1000.0).collect();
         let input = [Tensor { shape: &[1, 3, 192, 192], data: &data }];
         let run = |threads| {
-            let mut network = Network::load(mesh, &Execution { provider: Provider::Cpu, threads }).unwrap();
+            let mut network = Network::load(mesh, &Execution { threads, ..Execution::default() }).unwrap();
             network.run(&input).unwrap().get(0).unwrap().to_vec()
         };
         assert_eq!(run(1), run(2));

@@ -1,6 +1,6 @@
 //! Identity as a vector, by any recogniser of the field (SFace, ArcFace, CosFace): one aligned crop in, one embedding out.
 
-use crate::frame::YuvRef;
+use crate::frame::{Pixels as _, YuvRef};
 
 use super::aligned::{Aligned, Template};
 use super::catalog::Model;
@@ -8,6 +8,7 @@ use super::error::VisionError;
 use super::feed::Feed;
 use super::geometry::Point;
 use super::model::{Execution, Network, Tensor};
+use super::source::Source;
 
 /// A recognition network, ready to run.
 pub struct Recogniser {
@@ -43,6 +44,16 @@ impl Recogniser {
         let (shape, data) = self.feed.pictures(&[&crop.rgb]);
         let outputs = self.network.run(&[Tensor { shape: &shape, data }])?;
         Ok(outputs.finite(0, self.length)?.into_owned())
+    }
+}
+
+impl Recogniser {
+    /// The embedding of a photo's face.
+    ///
+    /// # Errors
+    /// [`VisionError::Network`].
+    pub fn of_source(&mut self, source: &Source) -> Result<Vec<f32>, VisionError> {
+        self.embedding(&source.photo.view(), &source.face.mesh.five_points())
     }
 }
 

@@ -12,26 +12,18 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::contract::{
-    ChunkSpec, DamageCount, Digest, Fingerprint, FrameCounts, PersonSpec, ResultFooter, StageSeconds, Swap, Swapper,
-    WhoSpec,
-};
+use crate::contract::{ChunkSpec, DamageCount, Digest, Fingerprint, FrameCounts, ResultFooter, StageSeconds, Swapper};
 use crate::error::{Classify, Kind};
-use crate::frame::{FrameIndex, Pixels};
+use crate::frame::FrameIndex;
 use crate::media::{ChunkEncoder, Decoded, EncodeSettings, Encoded, MediaError, Shows, Timing, WantedFrames};
-use crate::photo::{self, PhotoError};
+use crate::photo::PhotoError;
 use crate::seal::{self, SealError};
 use crate::telemetry::Stage;
-use crate::toolchain;
-use crate::vision::chain::Chain;
-use crate::vision::detect::DetectorSettings;
-use crate::vision::recogniser::Recogniser;
-use crate::vision::source::Source;
-use crate::vision::swap::{EyeNet, MeshSwapper, Portrait, Reference};
+use crate::vision::swap::Reference;
 use crate::vision::track::Tracker;
-use crate::vision::{self, Catalog, Execution, Face, TrackNets, VisionError};
+use crate::vision::{Execution, Face, TrackNets, VisionError};
 
-use super::cast::{Cast, Part};
+use super::changer::{Changer, Kept};
 
 /// How a lane works; none of it changes a result.
 #[derive(Clone, Debug)]
@@ -46,6 +38,15 @@ pub struct Means {
     pub threads: usize,
     /// The swapper whose networks are loaded at the start, before the first chunk comes.
     pub swapper: Swapper,
+    /// The folder for what is made of networks and photos; none: nothing is kept.
+    pub made: Option<PathBuf>,
+}
+
+impl Means {
+    /// Where what is known of photos is kept.
+    pub fn shelf(&self) -> Option<PathBuf> {
+        self.made.as_ref().map(|made| made.join("photos"))
+    }
 }
 
 /// One chunk's work: what is to be computed, and the files that it names by digest.
@@ -139,104 +140,18 @@ struct Tracked {
 /// A lane and what it keeps from one chunk to the next; none of it changes a result.
 pub struct Lane {
     means: Means,
-    /// The networks that follow faces, and which detector is among them.
-    track_nets: Option<(DetectorSettings, TrackNets)>,
-    /// The built-in ones, for photos, where clips have another detector.
-    photo_nets: Option<TrackNets>,
-    eyes: Option<EyeNet>,
-    /// A chain that nobody uses at the moment, and of which swap.
-    chain: Option<(Swap, Chain)>,
-    /// The changer of the last chunk, and what it does.
-    changer: Option<(Lender, Changer)>,
-}
-
-/// Digests of photos, and what is done with them.
-type Lender = (Vec<Digest>, Vec<PersonSpec>, Swap);
-
-/// What changes faces: `mesh` (of each person), a chain of networks, or both; and who gets whose.
-struct Changer {
-    cast: Cast,
-    meshes: Vec<MeshSwapper>,
-    chain: Option<Chain>,
-}
-
-impl Changer {
-    /// Changes the faces of a frame that are to be; how many there were.
-    fn change(
-        &mut self,
-        frame: &mut Decoded,
-        faces: &[Face],
-        blend_ratio: f32,
-        reference: Option<&Reference>,
-    ) -> Result<u64, VisionError> {
-        let chosen = self.cast.assign(&frame.view(), faces)?;
-        for &(face, person) in &chosen {
-            if let Some(mesh) = self.meshes.get_mut(person) {
-                mesh.swap(&mut frame.view_mut(), &faces[face], blend_ratio, reference)?;
-            }
-            if let Some(chain) = &mut self.chain {
-                chain.swap(&mut frame.view_mut(), &faces[face], person, blend_ratio)?;
-            }
-        }
-        Ok(chosen.len() as u64)
-    }
+    kept: Kept,
 }
 
 impl Lane {
     /// A lane that has loaded nothing yet.
     pub fn new(means: Means) -> Self {
-        Self { means, track_nets: None, photo_nets: None, eyes: None, chain: None, changer: None }
+        Self { means, kept: Kept::default() }
     }
 
     /// Loads the networks that it is going to need.
     pub fn warm_up(&mut self) -> Result<(), WorkError> {
-        if self.means.swapper != Swapper::None {
-            let usual = DetectorSettings::default();
-            self.track_nets = Some((usual.clone(), self.load_track_nets(&usual)?));
-        }
-        match &self.means.swapper {
-            Swapper::None => {}
-            Swapper::Mesh => self.eyes = Some(self.load_eyes()?),
-            Swapper::Network(_) => {
-                let swap = Swap { swapper: self.means.swapper.clone(), ..Swap::default() };
-                self.chain = self.load_chain(&swap)?.map(|chain| (swap, chain));
-            }
-        }
-        Ok(())
-    }
-
-    /// The networks of a swap that are not built in; none if it has none.
-    fn load_chain(&self, swap: &Swap) -> Result<Option<Chain>, VisionError> {
-        let Some(settings) = toolchain::chain(swap) else { return Ok(None) };
-        vision::model::init(&self.means.onnxruntime)?;
-        Chain::load(&Catalog::open(&self.means.models)?, &settings, &self.means.execution).map(Some)
-    }
-
-    /// The networks that are here must be those by which the result is named.
-    fn check_models(&self, spec: &ChunkSpec) -> Result<(), VisionError> {
-        let catalog = Catalog::open(&self.means.models)?;
-        for (id, digest) in &spec.toolchain.models {
-            let model = catalog.any(id)?;
-            let (found, expected) = (model.digest()?, digest.to_string());
-            if found != expected {
-                return Err(VisionError::Digest { id: id.clone(), file: model.card.file, expected, found });
-            }
-        }
-        Ok(())
-    }
-
-    fn load_track_nets(&self, detector: &DetectorSettings) -> Result<TrackNets, VisionError> {
-        vision::model::init(&self.means.onnxruntime)?;
-        let catalog = match detector.id {
-            Some(_) => Catalog::open(&self.means.models)?,
-            None => Catalog::builtin()?,
-        };
-        TrackNets::load_with(&catalog, detector, &self.means.execution)
-    }
-
-    fn load_eyes(&self) -> Result<EyeNet, VisionError> {
-        vision::model::init(&self.means.onnxruntime)?;
-        EyeNet::load(&Catalog::builtin()?, &self.means.execution)
+        Ok(self.kept.warm_up(&self.means)?)
     }
 
     /// Computes one chunk, whose result is to bear the name `fingerprint`. Ends with [`WorkError::Stopped`] at the next frame after
@@ -273,35 +188,7 @@ impl Lane {
 
     /// decode → track → swap → encode.
     fn swap(&mut self, order: &LaneOrder, stop: &AtomicBool, encoded: &mut dyn FnMut(u64)) -> Result<Done, WorkError> {
-        let detector = toolchain::detector(&order.spec.swap);
-        let mut track_nets = match self.track_nets.take() {
-            Some((known, nets)) if known == detector => nets,
-            _ => self.load_track_nets(&detector)?,
-        };
-        let ChunkSpec { portraits, people, swap, .. } = &order.spec;
-        let lender = (portraits.clone(), people.clone(), swap.clone());
-        let known = match self.changer.take() {
-            Some((last, changer)) if last == lender => Some(changer),
-            // Other photos, or another swap: networks of the same swap go on.
-            Some(((_, _, swap), Changer { chain: Some(chain), .. })) => {
-                self.chain = Some((swap, chain));
-                None
-            }
-            _ => None,
-        };
-        let mut changer = match known {
-            Some(changer) => changer,
-            None if detector == DetectorSettings::default() => self.new_changer(order, &mut track_nets)?,
-            None => {
-                let mut photo_nets = match self.photo_nets.take() {
-                    Some(nets) => nets,
-                    None => self.load_track_nets(&DetectorSettings::default())?,
-                };
-                let changer = self.new_changer(order, &mut photo_nets);
-                self.photo_nets = Some(photo_nets);
-                changer?
-            }
-        };
+        let (mut track_nets, mut changer) = self.kept.take(&self.means, order)?;
         let reference = match &order.reference {
             Some(path) => Reference::from_bytes(&std::fs::read(path)?),
             None => None,
@@ -318,71 +205,8 @@ impl Lane {
             let encoding = self.encode(order, ready.into_iter(), encoded);
             finish(encoding, [decoding.join(), tracking.join(), swapping.join()])
         });
-        self.track_nets = Some((detector, track_nets));
-        self.changer = Some((lender, changer));
+        self.kept.put_back(&order.spec, track_nets, changer);
         done.map(|done| done.with(&damage))
-    }
-
-    /// What does the order's swap with the order's photos.
-    fn new_changer(&mut self, order: &LaneOrder, track_nets: &mut TrackNets) -> Result<Changer, WorkError> {
-        let swap = &order.spec.swap;
-        self.check_models(&order.spec)?;
-        let mut chain = match self.chain.take() {
-            Some((known, chain)) if known == *swap => Some(chain),
-            _ => self.load_chain(swap)?,
-        };
-        let read = |digest: &Digest| {
-            let path = order.photos.get(digest).ok_or_else(|| WorkError::NoPhoto { digest: *digest })?;
-            Ok::<_, WorkError>(photo::decode(&std::fs::read(path)?)?)
-        };
-        // Who is looked for, and whose photos lend; then what lends them.
-        let (mut lenders, mut parts, mut recogniser) = (Vec::new(), Vec::new(), None);
-        let everybody = PersonSpec {
-            who: WhoSpec::Position(0),
-            portraits: order.spec.portraits.clone(),
-            source_face: swap.source_face,
-        };
-        let people = if order.spec.people.is_empty() { std::slice::from_ref(&everybody) } else { &order.spec.people };
-        for person in people {
-            let photos = person.portraits.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-            lenders.push((photos, person.source_face.map(|face| face as usize)));
-            parts.push(match &person.who {
-                _ if order.spec.people.is_empty() => Part::Anyone(swap.faces),
-                WhoSpec::Position(place) => Part::Position(*place as usize),
-                WhoSpec::Reference { photo, face, distance } => {
-                    let known = Source::find(&read(photo)?, track_nets, face.map(|face| face as usize))?;
-                    let recogniser = match &mut recogniser {
-                        Some(loaded) => loaded,
-                        None => recogniser.insert(self.load_recogniser()?),
-                    };
-                    let embedding = recogniser.embedding(&known.photo.view(), &known.face.mesh.five_points())?;
-                    Part::Like { embedding, least: 1.0 - distance }
-                }
-            });
-        }
-        let (mut meshes, mut people) = (Vec::new(), Vec::new());
-        for (photos, source_face) in lenders {
-            if swap.swapper != Swapper::Mesh {
-                people.push(Chain::find_sources(&photos, track_nets, source_face)?);
-                continue;
-            }
-            let mut eyes = match self.eyes.take() {
-                Some(eyes) => eyes,
-                None => self.load_eyes()?,
-            };
-            let analyse = |photo| Portrait::analyse(photo, track_nets, &mut eyes, source_face);
-            let portraits = photos.iter().map(analyse).collect::<Result<Vec<_>, _>>()?;
-            meshes.push(MeshSwapper::new(portraits, eyes)?);
-        }
-        if let Some(chain) = &mut chain {
-            chain.set_sources(&people)?;
-        }
-        Ok(Changer { cast: Cast::new(parts, recogniser), meshes, chain })
-    }
-
-    fn load_recogniser(&self) -> Result<Recogniser, VisionError> {
-        let catalog = Catalog::open(&self.means.models)?;
-        Recogniser::load(catalog.get(toolchain::RECOGNISER)?, &self.means.execution)
     }
 
     /// The last stage: on the lane's own thread. Each frame comes with how many faces were swapped in it, if any were looked for.
@@ -544,13 +368,22 @@ fn swap_frames(
     frames: Receiver<Tracked>,
     swapped: SyncSender<(FrameIndex, Decoded, Option<u64>)>,
 ) -> Result<Clock, WorkError> {
-    let settings = &order.spec.swap;
+    let blend_ratio = order.spec.swap.blend_ratio as f32;
+    let batch = changer.batch() as u64;
     let mut clock = Clock::default();
-    for Tracked { number, mut frame, faces } in frames {
-        let changed =
-            clock.spend(Stage::Swap, || changer.change(&mut frame, &faces, settings.blend_ratio as f32, reference))?;
-        if swapped.send((number, frame, Some(changed))).is_err() {
-            break;
+    let (mut numbers, mut together) = (Vec::new(), Vec::new());
+    for Tracked { number, frame, faces } in frames {
+        numbers.push(number);
+        together.push((frame, faces));
+        // Batches begin at frames that do not depend on where the chunk does.
+        if !(number + 1).is_multiple_of(batch) && number + 1 < order.spec.span.end {
+            continue;
+        }
+        let counts = clock.spend(Stage::Swap, || changer.change(&mut together, blend_ratio, reference))?;
+        for ((number, (frame, _)), changed) in numbers.drain(..).zip(together.drain(..)).zip(counts) {
+            if swapped.send((number, frame, Some(changed))).is_err() {
+                return Ok(clock); // the encoder has failed and says why
+            }
         }
     }
     Ok(clock)

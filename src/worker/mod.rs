@@ -2,6 +2,7 @@
 
 pub mod attempts;
 mod cast;
+mod changer;
 mod chunk;
 mod endings;
 pub mod lane;
@@ -9,6 +10,8 @@ pub mod lanes;
 mod process;
 mod protocol;
 mod serve;
+mod shelf;
+mod trial;
 mod words;
 
 use std::sync::Arc;
@@ -32,6 +35,7 @@ use lanes::Lanes;
 pub use lanes::Meter;
 pub use process::{LaneError, LaneSettings};
 pub use serve::{ServeError, serve};
+pub use trial::{try_provider, with_usable_providers};
 
 /// How a worker works.
 #[derive(Clone, Debug)]

@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 use crate::contract::Swapper;
 use crate::crash;
 use crate::error::{Classify, Kind};
-use crate::vision::{Execution, Provider};
+use crate::vision::Execution;
 
 use super::lane::{LaneOrder, LaneReport};
 use super::protocol::{self, Ask, Tell};
@@ -48,6 +48,8 @@ pub struct LaneSettings {
     pub threads: usize,
     /// The swapper whose networks are loaded at the start, before the first chunk comes.
     pub swapper: Swapper,
+    /// The folder for what lanes make of networks and photos.
+    pub made: PathBuf,
     /// What a lane's process may take of memory (`RLIMIT_DATA`), MB.
     pub memory_mb: u64,
     /// What a chunk may take of time whatever its length; so may the start of a lane.
@@ -66,12 +68,12 @@ impl LaneSettings {
         self.chunk_time.saturating_add(for_frames)
     }
 
-    fn command(&self) -> Command {
-        let Provider::Cpu = self.execution.provider;
+    pub(super) fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.arg0("facemill").arg("lane").arg("--onnxruntime").arg(&self.onnxruntime);
         command.arg("--models").arg(&self.models).args(["--swapper", &self.swapper.to_string()]);
-        command.args(["--execution-provider", "cpu", "--log", &words::filter()]);
+        command.args(["--execution-provider", &self.execution.providers.to_string(), "--log", &words::filter()]);
+        command.arg("--made").arg(&self.made);
         command.args(["--network-threads", &self.execution.threads.to_string()]);
         command.args(["--execution-threads", &self.threads.to_string(), "--memory-mb", &self.memory_mb.to_string()]);
         command.env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));

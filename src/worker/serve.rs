@@ -16,6 +16,7 @@ use tracing::{debug, warn};
 use crate::contract::Fingerprint;
 use crate::error::Classify;
 use crate::media::MediaError;
+use crate::vision::VisionError;
 
 use super::lane::{Lane, LaneOrder, Means, WorkError};
 use super::protocol::{self, Ask, Tell};
@@ -110,6 +111,10 @@ fn work(lane: &mut Lane, inbox: &Receiver<Order>, shared: &Shared) -> Result<(),
         match outcome {
             Ok(report) => tell(&Tell::Done(report))?,
             Err(WorkError::Stopped) => tell(&Tell::Stopped)?,
+            // A network that cannot be loaded or run, or gives what is no picture: what it leaves in a device's memory is not to be used.
+            Err(WorkError::Vision(error @ (VisionError::Network { .. } | VisionError::OnProvider { .. }))) => {
+                return Err(ServeError::Spent(error.to_string()));
+            }
             Err(error) => fail(&error)?,
         }
     }

@@ -1,6 +1,5 @@
 //! Where a new face shows: inside of its crop and of the face, and not before what is before the face.
 
-use crate::frame::YuvRef;
 use crate::vision::Face;
 use crate::vision::aligned::crop::Aligned;
 use crate::vision::aligned::mask::{self, Region};
@@ -10,11 +9,10 @@ use crate::vision::catalog::{Catalog, Model};
 use crate::vision::contract::Contract;
 use crate::vision::error::VisionError;
 use crate::vision::feed::Feed;
-use crate::vision::geometry::Point;
 use crate::vision::model::{Execution, Network, Tensor};
 
-use super::MaskSettings;
 use super::swapper::NewFace;
+use super::{MaskSettings, Place, Scene};
 
 /// Classes that a parser tells (CelebAMask-HQ).
 const CLASSES: usize = 19;
@@ -46,35 +44,46 @@ impl Masks {
         Ok(Self { settings: settings.clone(), occluder, parser, frame: None })
     }
 
-    /// The mask of a new face, of its crop's side. `picture` still shows the old one.
+    /// Faces of one run of its networks, at most.
+    pub(super) fn batch(&self) -> usize {
+        let nets = self.occluder.iter().chain(self.parser.as_ref().map(|(parser, _)| parser));
+        nets.map(|net| net.network.batch()).max().unwrap_or(1)
+    }
+
+    /// The masks of new faces, each of its crop's side. The frames still show the old ones.
     pub(super) fn draw(
         &mut self,
-        picture: &YuvRef<'_>,
-        (face, points): (&Face, &[Point; 5]),
-        new: &NewFace,
+        scenes: &[Scene<'_, '_>],
+        places: &[Place<'_>],
+        new: &[NewFace],
         template: Template,
-    ) -> Result<Vec<f32>, VisionError> {
-        let side = new.face.side;
+    ) -> Result<Vec<Vec<f32>>, VisionError> {
+        let Some(side) = new.first().map(|new| new.face.side) else { return Ok(Vec::new()) };
         if self.frame.as_ref().is_none_or(|(known, _)| *known != side) {
             self.frame = Some((side, mask::box_mask(side, self.settings.blur, self.settings.padding)));
         }
-        let mut drawn = self.frame.as_ref().map(|(_, frame)| frame.clone()).unwrap_or_default();
-        if let Some(own) = &new.mask {
-            mask::combine(&mut drawn, own);
-        }
-        if self.settings.hull {
-            mask::combine(&mut drawn, &hull(face, &new.face));
+        let frame = self.frame.as_ref().map(|(_, frame)| frame.clone()).unwrap_or_default();
+        let mut drawn = vec![frame; new.len()];
+        for ((drawn, new), place) in drawn.iter_mut().zip(new).zip(places) {
+            if let Some(own) = &new.mask {
+                mask::combine(drawn, own);
+            }
+            if self.settings.hull {
+                mask::combine(drawn, &hull(place.face, &new.face));
+            }
         }
         if let Some(occluder) = &mut self.occluder {
             let own = occluder.side();
-            let seen = occluder.run(picture, template, points, 1)?;
-            mask::combine(&mut drawn, &mask::resize(&mask::occlusion(&seen, own), own, side));
+            occluder.run(scenes, places, template, 1, &mut |number, seen| {
+                mask::combine(&mut drawn[number], &mask::resize(&mask::occlusion(seen, own), own, side));
+            })?;
         }
         if let Some((parser, regions)) = &mut self.parser {
             let own = parser.side();
-            let scores = parser.run(picture, template, points, CLASSES)?;
-            let parts = mask::regions(&most_likely(&scores, own * own), regions, own);
-            mask::combine(&mut drawn, &mask::resize(&parts, own, side));
+            parser.run(scenes, places, template, CLASSES, &mut |number, scores| {
+                let parts = mask::regions(&most_likely(scores, own * own), regions, own);
+                mask::combine(&mut drawn[number], &mask::resize(&parts, own, side));
+            })?;
         }
         Ok(drawn)
     }
@@ -110,18 +119,30 @@ impl MaskNet {
         self.feed.side()
     }
 
-    /// So many numbers for each pixel of the network's own crop, plane by plane.
+    /// Of each face so many numbers for each pixel of the network's own crop, plane by plane: `each` gets them with the face's number.
     fn run(
         &mut self,
-        picture: &YuvRef<'_>,
+        scenes: &[Scene<'_, '_>],
+        places: &[Place<'_>],
         template: Template,
-        points: &[Point; 5],
         planes: usize,
-    ) -> Result<Vec<f32>, VisionError> {
+        each: &mut dyn FnMut(usize, &[f32]),
+    ) -> Result<(), VisionError> {
         let side = self.side();
-        let crop = Aligned::sample(picture, template.to_picture(side as f64, points), side);
-        let (shape, data) = self.feed.pictures(&[&crop.rgb]);
-        let outputs = self.network.run(&[Tensor { shape: &shape, data }])?;
-        Ok(outputs.finite(self.output, planes * side * side)?.into_owned())
+        for run in self.network.runs(places.len()) {
+            let crop = |place: &Place<'_>| {
+                Aligned::sample(&place.picture(scenes), template.to_picture(side as f64, &place.points), side).rgb
+            };
+            let crops: Vec<Vec<f32>> = places[run.rows.clone()].iter().map(crop).collect();
+            let rows: Vec<&[f32]> = run.places().map(|row| &crops[row - run.rows.start][..]).collect();
+            let (shape, data) = self.feed.pictures(&rows);
+            let outputs = self.network.run(&[Tensor { shape: &shape, data }])?;
+            let numbers = outputs.finite(self.output, run.size * planes * side * side)?;
+            run.rows
+                .clone()
+                .zip(numbers.chunks_exact(planes * side * side))
+                .for_each(|(number, row)| each(number, row));
+        }
+        Ok(())
     }
 }

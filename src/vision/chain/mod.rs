@@ -11,14 +11,15 @@ mod swapper;
 #[cfg(test)]
 mod tests;
 
-use crate::frame::YuvMut;
+use crate::frame::{YuvMut, YuvRef};
 
 use super::Face;
+use super::aligned::crop::Aligned;
 use super::aligned::paste;
 use super::card::Role;
 use super::catalog::Catalog;
 use super::error::VisionError;
-use super::find::TrackNets;
+use super::geometry::Point;
 use super::model::Execution;
 use super::source::Source;
 
@@ -79,6 +80,31 @@ pub struct RestorerSettings {
     pub weight: f32,
 }
 
+/// A frame, and its faces that are to be changed: each with the number of the person whose face it gets.
+pub struct Scene<'a, 'f> {
+    /// The frame.
+    pub frame: YuvMut<'f>,
+    /// The faces.
+    pub faces: Vec<(&'a Face, usize)>,
+}
+
+/// A face that can be changed.
+struct Place<'a> {
+    /// Which of the frames shows it.
+    scene: usize,
+    face: &'a Face,
+    /// Whose it becomes.
+    person: usize,
+    /// By which it is brought to templates.
+    points: [Point; 5],
+}
+
+impl Place<'_> {
+    fn picture<'s>(&self, scenes: &'s [Scene<'_, '_>]) -> YuvRef<'s> {
+        scenes[self.scene].frame.as_ref()
+    }
+}
+
 /// A chain, ready to run. Each lane has its own.
 pub struct Chain {
     landmarker: Option<Landmarker>,
@@ -132,58 +158,72 @@ impl Chain {
         Ok(Self { landmarker, swapper, restorer })
     }
 
-    /// Whose faces it puts: of each person their photos, analysed.
+    /// What its swapper gets of one person's photos; nothing, if it has none.
     ///
     /// # Errors
-    /// [`VisionError::NoFace`] for a person without photos; [`VisionError::Network`].
-    pub fn set_sources(&mut self, people: &[Vec<Source>]) -> Result<(), VisionError> {
-        match &mut self.swapper {
-            Some((swapper, _)) => swapper.set_sources(people),
-            None => Ok(()),
+    /// [`VisionError::NoFace`] without photos; [`VisionError::Network`].
+    pub fn lend(&mut self, sources: &[Source]) -> Result<Vec<f32>, VisionError> {
+        self.swapper.as_mut().map_or(Ok(Vec::new()), |(swapper, _)| swapper.lend(sources))
+    }
+
+    /// Whose faces it puts: of each person what [`Chain::lend`] gave.
+    pub fn set_lent(&mut self, lent: Vec<Vec<f32>>) {
+        if let Some((swapper, _)) = &mut self.swapper {
+            swapper.set_lent(lent);
         }
     }
 
-    /// Changes `face` into that of person number `person` in place, as far as networks do (where `mesh` swaps, after it). `blend_ratio` 1.0 is the new face in full, 0.0 leaves the frame untouched, as does a mesh that is not finite
-    /// or tiny.
+    /// Frames that are changed together, at most: as many rows as one of the networks takes at once.
+    pub fn batch(&self) -> usize {
+        let swapper = self.swapper.iter().map(|(swapper, masks)| swapper.batch().max(masks.batch()));
+        swapper.chain(self.restorer.as_ref().map(FaceRestorer::batch)).max().unwrap_or(1)
+    }
+
+    /// Changes the faces of some frames in place, as far as networks do (where `mesh` swaps, after it): what a face becomes does not
+    /// depend on the others. `blend_ratio` 1.0 is the new face in full, 0.0 leaves the frames untouched, as does a mesh that is not finite or
+    /// tiny.
     ///
     /// # Errors
     /// [`VisionError::Network`].
-    pub fn swap(
-        &mut self,
-        frame: &mut YuvMut<'_>,
-        face: &Face,
-        person: usize,
-        blend_ratio: f32,
-    ) -> Result<(), VisionError> {
-        let is_usable = face.mesh.0.iter().flatten().all(|value| value.is_finite()) && face.mesh.face_width() >= 4.0;
-        if !is_usable || blend_ratio.is_nan() || blend_ratio <= 0.0 {
+    pub fn change(&mut self, scenes: &mut [Scene<'_, '_>], blend_ratio: f32) -> Result<(), VisionError> {
+        if blend_ratio.is_nan() || blend_ratio <= 0.0 {
             return Ok(());
         }
-        let points = match &mut self.landmarker {
-            Some(landmarker) => landmarker.five_points(&frame.as_ref(), face)?,
-            None => Some(face.mesh.five_points()),
-        };
-        let Some(points) = points else { return Ok(()) };
+        let blend_ratio = blend_ratio.min(1.0);
+        let places = self.places(scenes)?;
         if let Some((swapper, masks)) = &mut self.swapper {
-            let new = swapper.swap(&frame.as_ref(), &points, person)?;
-            let mask = masks.draw(&frame.as_ref(), (face, &points), &new, swapper.template())?;
-            paste::paste(frame, &new.face, &mask, blend_ratio.min(1.0));
+            let new = swapper.swap(scenes, &places)?;
+            let drawn = masks.draw(scenes, &places, &new, swapper.template())?;
+            for ((place, new), mask) in places.iter().zip(&new).zip(&drawn) {
+                paste::paste(&mut scenes[place.scene].frame, &new.face, mask, blend_ratio);
+            }
         }
-        match &mut self.restorer {
-            Some(restorer) => restorer.restore(frame, &points, blend_ratio.min(1.0)),
-            None => Ok(()),
+        if let Some(restorer) = &mut self.restorer {
+            let mut faces: Vec<Aligned> =
+                places.iter().map(|place| restorer.crop(&place.picture(scenes), place)).collect();
+            restorer.restore(&mut faces)?;
+            for (place, face) in places.iter().zip(&faces) {
+                paste::paste(&mut scenes[place.scene].frame, face, restorer.mask(), restorer.blend() * blend_ratio);
+            }
         }
+        Ok(())
     }
 
-    /// Finds the faces of photos that lend.
-    ///
-    /// # Errors
-    /// As [`Source::find`].
-    pub fn find_sources(
-        photos: &[image::RgbImage],
-        nets: &mut TrackNets,
-        source_face: Option<usize>,
-    ) -> Result<Vec<Source>, VisionError> {
-        photos.iter().map(|photo| Source::find(photo, nets, source_face)).collect()
+    /// Where the faces are that can be changed.
+    fn places<'a>(&mut self, scenes: &[Scene<'a, '_>]) -> Result<Vec<Place<'a>>, VisionError> {
+        let mut places = Vec::new();
+        for (number, scene) in scenes.iter().enumerate() {
+            for &(face, person) in &scene.faces {
+                if face.mesh.0.iter().flatten().any(|value| !value.is_finite()) || face.mesh.face_width() < 4.0 {
+                    continue;
+                }
+                let points = match &mut self.landmarker {
+                    Some(landmarker) => landmarker.five_points(&scene.frame.as_ref(), face)?,
+                    None => Some(face.mesh.five_points()),
+                };
+                places.extend(points.map(|points| Place { scene: number, face, person, points }));
+            }
+        }
+        Ok(places)
     }
 }

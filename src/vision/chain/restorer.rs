@@ -1,18 +1,17 @@
 //! The network that makes a face finer.
 
-use crate::frame::YuvMut;
+use crate::frame::YuvRef;
 use crate::vision::aligned::crop::Aligned;
+use crate::vision::aligned::mask;
 use crate::vision::aligned::template::Template;
-use crate::vision::aligned::{mask, paste};
 use crate::vision::card::Role;
 use crate::vision::catalog::Catalog;
 use crate::vision::contract::{self, Contract};
 use crate::vision::error::VisionError;
 use crate::vision::feed::Feed;
-use crate::vision::geometry::Point;
 use crate::vision::model::{Execution, Network, Tensor};
 
-use super::RestorerSettings;
+use super::{Place, RestorerSettings};
 
 /// Softness of the crop's frame, as of a swapper's.
 const BLUR: f32 = 0.3;
@@ -59,28 +58,47 @@ impl FaceRestorer {
         })
     }
 
-    /// Makes the face at `points` finer, in place.
-    pub(super) fn restore(
-        &mut self,
-        frame: &mut YuvMut<'_>,
-        points: &[Point; 5],
-        blend_ratio: f32,
-    ) -> Result<(), VisionError> {
+    /// Faces of one run, at most.
+    pub(super) fn batch(&self) -> usize {
+        self.network.batch()
+    }
+
+    /// Where its face shows, a value per pixel of the crop.
+    pub(super) fn mask(&self) -> &[f32] {
+        &self.frame
+    }
+
+    /// Share of its face in the result, 0..=1.
+    pub(super) fn blend(&self) -> f32 {
+        self.blend
+    }
+
+    /// A face as it is, in the network's crop.
+    pub(super) fn crop(&self, picture: &YuvRef<'_>, place: &Place<'_>) -> Aligned {
         let side = self.feed.side();
-        let mut face = Aligned::sample(&frame.as_ref(), self.template.to_picture(side as f64, points), side);
-        let (shape, data) = self.feed.pictures(&[&face.rgb]);
-        let target = Tensor { shape: &shape, data };
-        let weight = [self.weight];
-        let weight = Tensor { shape: &[1], data: &weight };
-        let outputs = match (self.has_weight, self.target_input) {
-            (false, _) => self.network.run(&[target])?,
-            (true, 0) => self.network.run(&[target, weight])?,
-            (true, _) => self.network.run(&[weight, target])?,
-        };
+        Aligned::sample(picture, self.template.to_picture(side as f64, &place.points), side)
+    }
+
+    /// Makes faces in the network's crop finer.
+    pub(super) fn restore(&mut self, faces: &mut [Aligned]) -> Result<(), VisionError> {
+        let elements = 3 * self.feed.side() * self.feed.side();
         let contract::Pixels { gain, shift, .. } = self.pixels;
-        let pixels = outputs.finite(self.face_output, 3 * side * side)?;
-        face.rgb = pixels.iter().map(|&element| (element * gain + shift).clamp(0.0, 255.0)).collect();
-        paste::paste(frame, &face, &self.frame, self.blend * blend_ratio);
+        for run in self.network.runs(faces.len()) {
+            let rows: Vec<&[f32]> = run.places().map(|row| &faces[row].rgb[..]).collect();
+            let (shape, data) = self.feed.pictures(&rows);
+            let target = Tensor { shape: &shape, data };
+            let weight = [self.weight];
+            let weight = Tensor { shape: &[1], data: &weight };
+            let outputs = match (self.has_weight, self.target_input) {
+                (false, _) => self.network.run(&[target])?,
+                (true, 0) => self.network.run(&[target, weight])?,
+                (true, _) => self.network.run(&[weight, target])?,
+            };
+            let pixels = outputs.finite(self.face_output, run.size * elements)?;
+            for (face, row) in faces[run.rows].iter_mut().zip(pixels.chunks_exact(elements)) {
+                face.rgb = row.iter().map(|element| (element * gain + shift).clamp(0.0, 255.0)).collect();
+            }
+        }
         Ok(())
     }
 }

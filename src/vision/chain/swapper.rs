@@ -1,6 +1,6 @@
 //! The network that gives a face another identity.
 
-use crate::frame::{Pixels as _, YuvRef};
+use crate::frame::Pixels as _;
 use crate::vision::aligned::boost;
 use crate::vision::aligned::crop::Aligned;
 use crate::vision::aligned::template::Template;
@@ -10,11 +10,12 @@ use crate::vision::catalog::{Catalog, Model, Weights};
 use crate::vision::contract::{self, Contract, EmbeddingForm};
 use crate::vision::error::VisionError;
 use crate::vision::feed::Feed;
-use crate::vision::geometry::Point;
 use crate::vision::model::{Execution, Network, Tensor};
 use crate::vision::onnx::Onnx;
 use crate::vision::recogniser::{self, Recogniser};
 use crate::vision::source::Source;
+
+use super::{Place, Scene};
 
 /// Largest face size: multiples of the network's own side.
 const MULTIPLE_MAX: usize = 8;
@@ -34,8 +35,8 @@ pub(super) struct FaceSwapper {
     /// Face size over the network's own side.
     multiple: usize,
     identity: Identity,
-    /// What the network gets of each person: shape and elements.
-    lent: Vec<(Vec<usize>, Vec<f32>)>,
+    /// What the network gets of each person.
+    lent: Vec<Vec<f32>>,
     /// Indices in the card.
     target_input: usize,
     face_output: usize,
@@ -96,48 +97,69 @@ impl FaceSwapper {
         self.template
     }
 
-    pub(super) fn set_sources(&mut self, people: &[Vec<Source>]) -> Result<(), VisionError> {
-        self.lent = people.iter().map(|sources| self.identity.of(sources)).collect::<Result<_, _>>()?;
-        Ok(())
+    /// What the network gets of one person's photos.
+    pub(super) fn lend(&mut self, sources: &[Source]) -> Result<Vec<f32>, VisionError> {
+        self.identity.of(sources)
     }
 
-    /// The new face, person number `person`'s, for the one at `points`.
-    pub(super) fn swap(
-        &mut self,
-        picture: &YuvRef<'_>,
-        points: &[Point; 5],
-        person: usize,
-    ) -> Result<NewFace, VisionError> {
-        let (lent_shape, lent) = self.lent.get(person).ok_or(VisionError::NoFace)?;
+    pub(super) fn set_lent(&mut self, lent: Vec<Vec<f32>>) {
+        self.lent = lent;
+    }
+
+    /// Faces of one run, at most.
+    pub(super) fn batch(&self) -> usize {
+        self.network.batch()
+    }
+
+    /// The new faces, each for the one at its place.
+    pub(super) fn swap(&mut self, scenes: &[Scene<'_, '_>], places: &[Place<'_>]) -> Result<Vec<NewFace>, VisionError> {
         let (own, side) = (self.target.side(), self.target.side() * self.multiple);
-        let to_picture = self.template.to_picture(side as f64, points);
-        let mut face = Aligned::sample(picture, to_picture, side);
-        let parts = match self.multiple {
-            1 => vec![std::mem::take(&mut face.rgb)],
-            multiple => boost::split(&face.rgb, own, multiple),
-        };
+        let mut faces: Vec<Aligned> = Vec::with_capacity(places.len());
+        // Of each face its parts, all with the same source.
+        let (mut parts, mut sources) = (Vec::new(), Vec::new());
+        for place in places {
+            let lent = self.lent.get(place.person).ok_or(VisionError::NoFace)?;
+            let to_picture = self.template.to_picture(side as f64, &place.points);
+            let mut face = Aligned::sample(&place.picture(scenes), to_picture, side);
+            match self.multiple {
+                1 => parts.push(std::mem::take(&mut face.rgb)),
+                multiple => parts.extend(boost::split(&face.rgb, own, multiple)),
+            }
+            sources.resize(parts.len(), lent);
+            faces.push(face);
+        }
         let (mut new, mut masks) = (Vec::with_capacity(parts.len()), Vec::new());
-        for part in &parts {
-            let (shape, data) = self.target.pictures(&[part]);
+        for run in self.network.runs(parts.len()) {
+            let rows: Vec<&[f32]> = run.places().map(|row| &parts[row][..]).collect();
+            let (shape, data) = self.target.pictures(&rows);
             let target = Tensor { shape: &shape, data };
-            let source = Tensor { shape: lent_shape, data: lent };
+            let lent: Vec<f32> = run.places().flat_map(|row| sources[row]).copied().collect();
+            let lent_shape = self.identity.shape(run.size, lent.len());
+            let source = Tensor { shape: &lent_shape, data: &lent };
             let inputs = if self.target_input == 0 { [target, source] } else { [source, target] };
             let outputs = self.network.run(&inputs)?;
             let contract::Pixels { gain, shift, .. } = self.contract.face;
-            let pixels = outputs.finite(self.face_output, 3 * own * own)?;
-            new.push(pixels.iter().map(|&element| (element * gain + shift).clamp(0.0, 255.0)).collect::<Vec<f32>>());
+            let pixels = outputs.finite(self.face_output, run.size * 3 * own * own)?;
+            let to_rgb = |row: &[f32]| row.iter().map(|element| (element * gain + shift).clamp(0.0, 255.0)).collect();
+            new.extend(pixels.chunks_exact(3 * own * own).take(run.rows.len()).map(to_rgb));
             if let Some(output) = self.mask_output {
-                let mask = outputs.finite(output, own * own)?;
-                masks.push(mask.iter().map(|&share| share.clamp(0.0, 1.0)).collect::<Vec<f32>>());
+                let shares = outputs.finite(output, run.size * own * own)?;
+                let mask = |row: &[f32]| row.iter().map(|share| share.clamp(0.0, 1.0)).collect::<Vec<f32>>();
+                masks.extend(shares.chunks_exact(own * own).take(run.rows.len()).map(mask));
             }
         }
-        face.rgb = match self.multiple {
-            1 => new.swap_remove(0),
-            multiple => boost::join(&new, own, multiple),
-        };
-        // Each part shows the whole face, a pixel's share apart.
-        let mask = masks.first().map(|mask| aligned::mask::resize(mask, own, side));
-        Ok(NewFace { face, mask })
+        let of_face = self.multiple * self.multiple;
+        let new: Vec<Vec<f32>> = new;
+        let joined = new.chunks_exact(of_face).enumerate().zip(faces).map(|((number, parts), mut face)| {
+            face.rgb = match parts {
+                [whole] => whole.clone(),
+                parts => boost::join(parts, own, self.multiple),
+            };
+            // Each part shows the whole face, a pixel's share apart.
+            let mask = masks.get(number * of_face).map(|mask| aligned::mask::resize(mask, own, side));
+            NewFace { face, mask }
+        });
+        Ok(joined.collect())
     }
 }
 
@@ -179,24 +201,28 @@ impl Identity {
         }
     }
 
+    /// The shape of so many rows with so many elements in all.
+    fn shape(&self, rows: usize, elements: usize) -> Vec<usize> {
+        match self {
+            Self::Crop { feed, .. } => feed.shape(rows).to_vec(),
+            Self::Embedding { .. } => vec![rows, elements / rows],
+        }
+    }
+
     /// What a swapper gets of one person's photos: of embeddings the mean, of crops the largest face's.
-    fn of(&mut self, sources: &[Source]) -> Result<(Vec<usize>, Vec<f32>), VisionError> {
+    fn of(&mut self, sources: &[Source]) -> Result<Vec<f32>, VisionError> {
         match self {
             Self::Crop { template, feed } => {
                 let widest = |a: &&Source, b: &&Source| a.face.mesh.face_width().total_cmp(&b.face.mesh.face_width());
                 let source = sources.iter().max_by(widest).ok_or(VisionError::NoFace)?;
                 let to_picture = template.to_picture(feed.side() as f64, &source.face.mesh.five_points());
                 let crop = Aligned::sample(&source.photo.view(), to_picture, feed.side());
-                let (shape, data) = feed.pictures(&[&crop.rgb]);
-                Ok((shape.to_vec(), data.to_vec()))
+                Ok(feed.pictures(&[&crop.rgb]).1.to_vec())
             }
             Self::Embedding { recogniser, form } => {
-                let embed =
-                    |source: &Source| recogniser.embedding(&source.photo.view(), &source.face.mesh.five_points());
-                let embeddings = sources.iter().map(embed).collect::<Result<Vec<_>, _>>()?;
-                let embedding = recogniser::mean(&embeddings).ok_or(VisionError::NoFace)?;
-                let lent = form.of(&embedding)?;
-                Ok((vec![1, lent.len()], lent))
+                let embeddings = sources.iter().map(|source| recogniser.of_source(source));
+                let embeddings = embeddings.collect::<Result<Vec<_>, _>>()?;
+                form.of(&recogniser::mean(&embeddings).ok_or(VisionError::NoFace)?)
             }
         }
     }

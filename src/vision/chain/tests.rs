@@ -46,11 +46,12 @@ impl Bench {
     fn swapped(&self, settings: &ChainSettings) -> Result<(Frame, Frame), VisionError> {
         let mut nets = testing::nets();
         let mut chain = self.load(settings)?;
-        chain.set_sources(&[Chain::find_sources(&[testing::portrait().clone()], &mut nets, None)?])?;
+        let lent = chain.lend(&[Source::find(testing::portrait(), &mut nets, None)?])?;
+        chain.set_lent(vec![lent]);
         let before = testing::moving_portrait(0, 480, 270);
         let mut frame = testing::moving_portrait(0, 480, 270);
         let face = nets.anchor(&before.view())?.remove(0);
-        chain.swap(&mut frame.view_mut(), &face, 0, 1.0)?;
+        chain.change(&mut [Scene { frame: frame.view_mut(), faces: vec![(&face, 0)] }], 1.0)?;
         Ok((before, frame))
     }
 }
@@ -136,6 +137,62 @@ fn a_network_that_gives_back_what_it_gets_changes_next_to_nothing() {
         error.to_string(),
         "face size is 300 (expected 256, the side at which model hyperswap_1a_256 works, or a multiple of it up to eight)"
     );
+}
+
+/// Whether rows go one by one, several at once or into runs that are filled up: the frames that come out are the same.
+#[test]
+fn faces_and_frames_that_go_together_come_out_as_each_alone() {
+    let bench = Bench::new();
+    bench.recogniser();
+    let mut nets = testing::nets();
+    let toml = include_str!("../../../models/hyperswap_1a_256.toml");
+    let (toml, mask) = toml.split_at(toml.rfind("[[outputs]]").unwrap());
+    assert!(mask.contains("mask"));
+    let toml = toml.replace("mask = \"mask\"\n", "");
+    let card = |id: &str, rows: &str, batch: &str| {
+        let toml = toml.replace("hyperswap_1a_256", id).replace("shape = [1,", &format!("shape = [{rows},"));
+        let toml = toml.replacen("role", &format!("{batch}role"), 1);
+        let card = super::super::card::Card::parse(id, &toml).unwrap();
+        std::fs::write(bench.path().join(format!("{id}.toml")), &toml).unwrap();
+        std::fs::write(bench.path().join(&card.file), tiny::network(&card, &[Gives::Input("target")], None)).unwrap();
+    };
+    card("alone", "\"rows\"", "");
+    card("three", "\"rows\"", "batch = 3\n");
+    card("filled", "4", "");
+    let two = |index: f32| {
+        let place = |x: f32| testing::Place { centre: [x, 140.0 + index], scale: 0.8, angle: 0.1 * index };
+        testing::portrait_at(&[place(120.0), place(350.0)], 480, 270)
+    };
+    let mut change = |id: &str, face_size: Option<u32>| {
+        let mut chain = bench.load(&ChainSettings { face_size, ..settings(id) }).unwrap();
+        let lent = chain.lend(&[Source::find(testing::portrait(), &mut nets, None).unwrap()]).unwrap();
+        chain.set_lent(vec![lent.clone(), lent]);
+        let mut frames: Vec<Frame> = (0..3).map(|index| two(index as f32)).collect();
+        let faces: Vec<Vec<Face>> = frames.iter().map(|frame| nets.anchor(&frame.view()).unwrap()).collect();
+        let scene = |(frame, faces)| {
+            let (frame, faces): (&mut Frame, &Vec<Face>) = (frame, faces);
+            Scene {
+                frame: frame.view_mut(),
+                faces: faces.iter().enumerate().map(|(person, face)| (face, person)).collect(),
+            }
+        };
+        let mut scenes: Vec<Scene<'_, '_>> = frames.iter_mut().zip(&faces).map(scene).collect();
+        assert!(scenes.iter().all(|scene| scene.faces.len() == 2));
+        chain.change(&mut scenes, 0.9).unwrap();
+        drop(scenes);
+        (chain.batch(), frames)
+    };
+    for face_size in [None, Some(512)] {
+        let (batch, alone) = change("alone", face_size);
+        assert_eq!(batch, 1);
+        assert!(alone.iter().enumerate().all(|(index, frame)| changed(frame, &two(index as f32)) > 1000));
+        for (id, batch) in [("three", 3), ("filled", 4)] {
+            let (found, together) = change(id, face_size);
+            assert_eq!(found, batch, "{id}");
+            let differ = alone.iter().zip(&together).map(|(a, b)| changed(a, b)).sum::<usize>();
+            assert_eq!(differ, 0, "{id} at {face_size:?}");
+        }
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use image::RgbImage;
 use image::imageops::{self, FilterType};
 
 use crate::frame::{Frame, Matrix, Pixels};
+use crate::vision::MESH_POINTS;
 use crate::vision::error::VisionError;
 use crate::vision::find::TrackNets;
 use crate::vision::source::Source;
@@ -53,10 +54,26 @@ impl Portrait {
         eyes: &mut EyeNet,
         source_face: Option<usize>,
     ) -> Result<Portrait, VisionError> {
+        Portrait::known(photo, &Portrait::learn(photo, nets, eyes, source_face)?).ok_or(VisionError::NoFace)
+    }
+
+    /// What networks tell of a photo, as numbers for [`Portrait::known`]. Errors as [`Portrait::analyse`].
+    pub fn learn(
+        photo: &RgbImage,
+        nets: &mut TrackNets,
+        eyes: &mut EyeNet,
+        source_face: Option<usize>,
+    ) -> Result<Vec<f32>, VisionError> {
         let source = Source::find(photo, nets, source_face)?;
         let openness = eyes.openness(&source.photo.view(), &source.face.mesh.0)?;
-        let points = source.mesh();
-        Portrait::cut_out(photo, &points, openness).ok_or(VisionError::NoFace)
+        Ok(source.mesh().into_iter().flatten().chain(openness).collect())
+    }
+
+    /// A photo of which [`Portrait::learn`] has learnt `known`. None for other numbers, and for an unusable mesh.
+    pub fn known(photo: &RgbImage, known: &[f32]) -> Option<Portrait> {
+        let (points, eyes) = known.split_at_checked(3 * MESH_POINTS)?;
+        let points: Points = points.as_chunks::<3>().0.try_into().ok()?;
+        Portrait::cut_out(photo, &points, eyes.try_into().ok()?)
     }
 
     /// The face's part of `photo`, reduced if the face is very large. None for an unusable mesh.

@@ -1,0 +1,122 @@
+//! A session of ONNX Runtime on one execution provider.
+
+use std::path::Path;
+
+use ort::environment::Environment;
+use ort::ep::{self, ExecutionProvider, ExecutionProviderDispatch};
+use ort::session::Session;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+
+use crate::vision::catalog::Weights;
+use crate::vision::execution::{Execution, Precision, Provider, ProviderKind};
+
+/// Loads a network.
+pub(super) fn open(
+    environment: &Environment,
+    weights: &Weights,
+    provider: &Provider,
+    execution: &Execution,
+) -> ort::Result<Session> {
+    let mut builder = builder(environment, execution.threads)?;
+    if provider.kind == ProviderKind::Directml {
+        // DirectML keeps the memory of its tensors itself, and runs one network at a time.
+        builder = builder.with_memory_pattern(false)?.with_parallel_execution(false)?;
+    }
+    if let Some(dispatch) = dispatch(provider, execution.threads, execution.engines.as_deref())? {
+        builder = builder.with_execution_providers([dispatch.error_on_failure()])?;
+    }
+    match weights {
+        Weights::Builtin(bytes) => builder.commit_from_memory(bytes),
+        Weights::File(path) => builder.commit_from_file(path),
+    }
+}
+
+/// Lanes share the processor, so threads that wait must sleep and not spin.
+fn builder(environment: &Environment, threads: usize) -> ort::Result<SessionBuilder> {
+    Ok(Session::builder(environment)?
+        .with_optimization_level(GraphOptimizationLevel::Level3)?
+        .with_intra_threads(threads.max(1))?
+        .with_inter_threads(1)?
+        .with_intra_op_spinning(false)?)
+}
+
+/// The provider with its options; none for the processor, which ONNX Runtime always has.
+fn dispatch(
+    provider: &Provider,
+    threads: usize,
+    engines: Option<&Path>,
+) -> ort::Result<Option<ExecutionProviderDispatch>> {
+    let device = provider.device_number();
+    let fp16 = provider.precision == Precision::Fp16;
+    let int8 = provider.precision == Precision::Int8;
+    let engines = engines.map(|folder| folder.join(provider.kind.name()));
+    if let Some(folder) = &engines {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| ort::Error::new(format!("make folder {}: {error}", folder.display())))?;
+    }
+    let engines = engines.map(|folder| folder.display().to_string());
+    Ok(Some(match provider.kind {
+        ProviderKind::Cpu => return Ok(None),
+        ProviderKind::Cuda => {
+            let search = ep::cuda::ConvAlgorithmSearch::Heuristic;
+            // Trying all algorithms takes seconds at each start of a lane, and may choose another each time.
+            checked::<ep::CUDA>()?;
+            ep::CUDA::default().with_device_id(device).with_conv_algorithm_search(search).build()
+        }
+        ProviderKind::Tensorrt => {
+            checked::<ep::TensorRT>()?;
+            let tensorrt = ep::TensorRT::default().with_device_id(device).with_fp16(fp16).with_int8(int8);
+            match engines {
+                Some(folder) => tensorrt
+                    .with_engine_cache(true)
+                    .with_engine_cache_path(&folder)
+                    .with_timing_cache(true)
+                    .with_timing_cache_path(&folder)
+                    .build(),
+                None => tensorrt.build(),
+            }
+        }
+        ProviderKind::Openvino => {
+            checked::<ep::OpenVINO>()?;
+            let device = provider.device.as_deref().unwrap_or("CPU");
+            // Single precision is what the other providers compute in; of itself OpenVINO takes half on GPUs.
+            let precision = if fp16 { "FP16" } else { "FP32" };
+            let openvino = ep::OpenVINO::default()
+                .with_device_type(device)
+                .with_precision(precision)
+                .with_num_threads(threads.max(1));
+            match engines {
+                Some(folder) => openvino.with_cache_dir(folder).build(),
+                None => openvino.build(),
+            }
+        }
+        ProviderKind::Coreml => {
+            checked::<ep::CoreML>()?;
+            let coreml = ep::CoreML::default().with_model_format(ep::coreml::ModelFormat::MLProgram);
+            match engines {
+                Some(folder) => coreml.with_model_cache_dir(folder).build(),
+                None => coreml.build(),
+            }
+        }
+        ProviderKind::Directml => {
+            checked::<ep::DirectML>()?;
+            ep::DirectML::default().with_device_id(device).build()
+        }
+        ProviderKind::Migraphx => {
+            checked::<ep::MIGraphX>()?;
+            ep::MIGraphX::default().with_device_id(device).with_fp16(fp16).with_int8(int8).build()
+        }
+        ProviderKind::Cann => {
+            checked::<ep::CANN>()?;
+            ep::CANN::default().with_device_id(device).build()
+        }
+    }))
+}
+
+/// Whether this ONNX Runtime was built with a provider: where it was not, asking for it may take the process down.
+fn checked<E: ExecutionProvider>() -> ort::Result<()> {
+    match E::is_available()? {
+        true => Ok(()),
+        false => Err(ort::Error::new("this ONNX Runtime was built without it")),
+    }
+}
