@@ -18,6 +18,7 @@ use serde::Deserialize;
 use crate::ingest::GateMode;
 use crate::media;
 use crate::vision::Providers;
+use crate::vision::execution::ProviderKind;
 
 mod explain;
 mod lanes;
@@ -30,6 +31,10 @@ pub use layers::{FILE, Sources};
 
 /// The release of ONNX Runtime that `make setup` fetches and the models are tested with.
 pub const ONNXRUNTIME_VERSION: &str = "1.31.1";
+/// The version with OpenVINO in it that `deploy/setup/accelerator.sh openvino` fetches.
+const OPENVINO_VERSION: &str = "1.24.1";
+/// The version with CUDA in it that `deploy/setup/accelerator.sh cuda` fetches.
+const CUDA_VERSION: &str = "1.31.1";
 
 /// Accepted lanes of a worker.
 pub const LANES: RangeInclusive<usize> = 1..=64;
@@ -387,16 +392,23 @@ impl Config {
         Sources { file: file.map(Path::to_owned), folder: PathBuf::from("."), environment, flags }.load()
     }
 
-    /// The ONNX Runtime library: the configured file; else the first that exists of `libonnxruntime.so` beside this
-    /// executable and the one that `make setup` put into [`cache_dir`]. Where none exists the last is returned, for the
-    /// message of whoever opens it.
+    /// The ONNX Runtime library: the configured file; else the first that exists of `libonnxruntime.so` beside this executable, and of
+    /// those in [`cache_dir`] the one that `deploy/setup/accelerator.sh` put there for the preferred provider, and that of `make setup`. Where
+    /// none exists the last is returned, for the message of whoever opens it.
     pub fn onnxruntime_library(&self) -> PathBuf {
         if let Some(configured) = &self.onnxruntime {
             return configured.clone();
         }
-        let fetched = cache_dir().join(format!("onnxruntime-{ONNXRUNTIME_VERSION}")).join("libonnxruntime.so");
         let beside = std::env::current_exe().ok().map(|executable| executable.with_file_name("libonnxruntime.so"));
-        beside.filter(|library| library.is_file()).unwrap_or(fetched)
+        let fetched = |folder: String| cache_dir().join(folder).join("libonnxruntime.so");
+        let kinds = self.worker.provider.all().into_iter().map(|provider| provider.kind);
+        let made_for = kinds.filter_map(|kind| match kind {
+            ProviderKind::Cuda | ProviderKind::Tensorrt => Some(fetched(format!("onnxruntime-cuda-{CUDA_VERSION}"))),
+            ProviderKind::Openvino => Some(fetched(format!("onnxruntime-openvino-{OPENVINO_VERSION}"))),
+            _ => None,
+        });
+        let found = beside.into_iter().chain(made_for).find(|library| library.is_file());
+        found.unwrap_or_else(|| fetched(format!("onnxruntime-{ONNXRUNTIME_VERSION}")))
     }
 
     /// Folder with networks that are not built in; may not exist.
@@ -468,6 +480,9 @@ mod tests {
         assert!(pinned.contains(&format!("onnxruntime=={ONNXRUNTIME_VERSION} ")), "{pinned}");
         let script = include_str!("../deploy/setup/onnxruntime.sh");
         assert!(script.contains(&format!("version={ONNXRUNTIME_VERSION}\n")));
+        let script = include_str!("../deploy/setup/accelerator.sh");
+        assert!(script.contains(&format!("openvino) version={OPENVINO_VERSION} ;;")));
+        assert!(script.contains(&format!("cuda) version={CUDA_VERSION} ;;")));
     }
 
     #[test]

@@ -119,6 +119,7 @@ fn a_network_of_the_models_folder_swaps() {
     tiny::write(&known, "arcface_w600k_r50", &incoming, &[Gives::Values(embedding)], None);
     tiny::write(&known, "hyperswap_1a_256", &incoming, &[Gives::Everywhere(0.7), Gives::Everywhere(1.0)], None);
     tiny::write(&known, "gfpgan_1.4", &incoming, &[Gives::Everywhere(-1.0)], None);
+    tiny::write(&known, "xseg_1", &incoming, &[Gives::Everywhere(0.8)], None);
     let facemill = |arguments: &[&str]| {
         let output = facemill().args(arguments).env("FACEMILL_MODELS", &models).output().expect("facemill runs");
         (
@@ -134,7 +135,7 @@ fn a_network_of_the_models_folder_swaps() {
     assert_eq!(refused.exit, Some(3), "{}", refused.told());
     assert!(refused.told().contains("hyperswap_1a_256 is not installed"), "{}", refused.told());
 
-    for file in ["arcface_w600k_r50.onnx", "hyperswap_1a_256.onnx", "gfpgan_1.4.onnx"] {
+    for file in ["arcface_w600k_r50.onnx", "hyperswap_1a_256.onnx", "gfpgan_1.4.onnx", "xseg_1.onnx"] {
         let (exit, told) = facemill(&["models", "add", text(&incoming.join(file))]);
         assert_eq!(exit, Some(0), "{told}");
         assert!(told.contains("licence: "), "{told}");
@@ -169,6 +170,13 @@ fn a_network_of_the_models_folder_swaps() {
     .done();
     assert_ne!(frames("restored.mp4"), frames("whole.mp4"));
 
+    // The occluder takes the faces of eight frames at once.
+    let occluder = ["--swapper", "hyperswap_1a_256", "--mask-occluder", "xseg_1"];
+    swap("occluder.mp4", &occluder).done();
+    swap("occluder-short.mp4", &[&occluder[..], &["--chunk-frames", "7..9"]].concat()).done();
+    assert_eq!(frames("occluder-short.mp4"), frames("occluder.mp4"));
+    assert_ne!(frames("occluder.mp4"), frames("whole.mp4"));
+
     // A file that no card names, dropped into the folder, under its own name.
     std::fs::copy(models.join("hyperswap_1a_256.onnx"), models.join("mine.onnx")).unwrap();
     let ambiguous = swap("mine.mp4", &["--swapper", "mine"]);
@@ -182,6 +190,13 @@ fn a_network_of_the_models_folder_swaps() {
     let size = swap("size.mp4", &["--swapper", "hyperswap_1a_256", "--face-size", "300"]);
     assert_eq!(size.exit, Some(3), "{}", size.told());
     assert!(size.told().contains("face size is 300"), "{}", size.told());
+
+    // What gives no picture fails its job, with the reason; the lane is replaced, and nothing else is lost.
+    tiny::write(&known, "gfpgan_1.4", &models, &[Gives::Everywhere(f32::NAN)], None);
+    let no_picture = swap("nan.mp4", &["--restorer", "gfpgan_1.4"]);
+    assert_eq!(no_picture.exit, Some(1), "{}", no_picture.told());
+    assert!(no_picture.told().contains("run model gfpgan_1.4: output output is NaN"), "{}", no_picture.told());
+    assert!(!bench.path("nan.mp4").exists());
 
     // A file that has gone bad.
     let file = models.join("hyperswap_1a_256.onnx");

@@ -8,7 +8,7 @@ mod trial;
 
 use std::borrow::Cow;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use ort::environment::Environment;
@@ -27,6 +27,9 @@ pub use trial::try_provider;
 /// One environment per process, for its whole life.
 static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
 
+/// Where it was loaded from.
+static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
+
 /// Loads ONNX Runtime from `library`. Calling it again, with whatever path, changes nothing.
 ///
 /// # Errors
@@ -39,6 +42,7 @@ pub fn init(library: &Path) -> Result<(), VisionError> {
     }
     let environment = open(library)?;
     ENVIRONMENT.get_or_init(|| environment);
+    LIBRARY.get_or_init(|| library.to_owned());
     Ok(())
 }
 
@@ -381,11 +385,10 @@ mod tests {
             let network = Network::load(&Model { card, weights: Weights::File(path) }, &Execution::default()).unwrap();
             network.runs(rows).map(|run| (run.rows, run.size)).collect()
         };
-        let batch = |batch: &'static str| ("description", batch);
-        assert_eq!(runs(&[batch("batch = 4\ndescription")], 6), [(0..4, 4), (4..6, 2)]);
-        assert_eq!(runs(&[batch("batch = 4\ndescription")], 0), []);
-        assert_eq!(runs(&[("[\"batch\", 256", "[4, 256")], 6), [(0..4, 4), (4..6, 4)]);
-        assert_eq!(runs(&[], 2), [(0..1, 1), (1..2, 1)]);
+        assert_eq!(runs(&[("batch = 8\n", "batch = 4\n")], 6), [(0..4, 4), (4..6, 2)]);
+        assert_eq!(runs(&[], 0), []);
+        assert_eq!(runs(&[("batch = 8\n", ""), ("[\"batch\", 256", "[4, 256")], 6), [(0..4, 4), (4..6, 4)]);
+        assert_eq!(runs(&[("batch = 8\n", "")], 2), [(0..1, 1), (1..2, 1)]);
         let filled = Run { rows: 4..6, size: 4 };
         assert_eq!(filled.places().collect::<Vec<_>>(), [4, 5, 5, 5]);
     }

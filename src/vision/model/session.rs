@@ -1,12 +1,14 @@
 //! A session of ONNX Runtime on one execution provider.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use ort::environment::Environment;
 use ort::ep::{self, ExecutionProvider, ExecutionProviderDispatch};
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
+use super::LIBRARY;
 use crate::vision::catalog::Weights;
 use crate::vision::execution::{Execution, Precision, Provider, ProviderKind};
 
@@ -58,13 +60,15 @@ fn dispatch(
     Ok(Some(match provider.kind {
         ProviderKind::Cpu => return Ok(None),
         ProviderKind::Cuda => {
-            let search = ep::cuda::ConvAlgorithmSearch::Heuristic;
-            // Trying all algorithms takes seconds at each start of a lane, and may choose another each time.
             checked::<ep::CUDA>()?;
+            load_cuda()?;
+            // Trying all algorithms takes seconds at each start of a lane, and may choose another each time.
+            let search = ep::cuda::ConvAlgorithmSearch::Heuristic;
             ep::CUDA::default().with_device_id(device).with_conv_algorithm_search(search).build()
         }
         ProviderKind::Tensorrt => {
             checked::<ep::TensorRT>()?;
+            load_cuda()?;
             let tensorrt = ep::TensorRT::default().with_device_id(device).with_fp16(fp16).with_int8(int8);
             match engines {
                 Some(folder) => tensorrt
@@ -111,6 +115,18 @@ fn dispatch(
             ep::CANN::default().with_device_id(device).build()
         }
     }))
+}
+
+/// Loads CUDA's libraries and cuDNN where they lie beside ONNX Runtime (deploy/setup/accelerator.sh); the system's loader finds others.
+fn load_cuda() -> ort::Result<()> {
+    static LOADED: OnceLock<Result<(), String>> = OnceLock::new();
+    let load = || {
+        let Some(folder) = LIBRARY.get().and_then(|library| library.parent()) else { return Ok(()) };
+        let is_beside = |names: &[&str]| names.iter().all(|name| folder.join(name).is_file()).then_some(folder);
+        let (cuda, cudnn) = (is_beside(ep::cuda::CUDA_DYLIBS), is_beside(ep::cuda::CUDNN_DYLIBS));
+        ep::cuda::preload_dylibs(cuda, cudnn).map_err(|error| error.to_string())
+    };
+    LOADED.get_or_init(load).clone().map_err(ort::Error::new)
 }
 
 /// Whether this ONNX Runtime was built with a provider: where it was not, asking for it may take the process down.

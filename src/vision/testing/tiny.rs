@@ -17,7 +17,7 @@ pub enum Gives {
     Input(&'static str),
 }
 
-/// A dimension that a card leaves free.
+/// A dimension that a card leaves free: an output whose first one is gives so many rows as the first input has.
 const FREE: usize = 1;
 
 /// Writes a network for card `id` into `folder` under the name of the card's file; gives the model. `gives` tells what each output
@@ -62,7 +62,18 @@ pub fn network(card: &Card, gives: &[Gives], last: Option<(usize, &[f32])>) -> V
             }
             Gives::Everywhere(value) => initializers.message(5, &tensor(&held, &sizes, &vec![*value; count])),
         }
-        graph.message(1, &node("Add", &[&held, &silence], &spoken, &[]));
+        let mut quiet = silence.clone();
+        if output.shape.len() > 1 && output.shape[0].fixed().is_none() && card.inputs[0].shape[0].fixed().is_none() {
+            let (rows, none, shape) = (format!("rows{number}"), format!("none{number}"), format!("shape{number}"));
+            let rest = ints("axes", 1..card.inputs[0].shape.len() as u64);
+            graph.message(1, &node("ReduceMean", &["float0"], &rows, &[rest, int("keepdims", 0)]));
+            graph.message(1, &node("Mul", &[&rows, "zero"], &none, &[]));
+            quiet = format!("quiet{number}");
+            graph.message(1, &node("Reshape", &[&none, &shape], &quiet, &[]));
+            let column: Vec<i64> = (0..output.shape.len()).map(|axis| if axis == 0 { -1 } else { 1 }).collect();
+            initializers.message(5, &numbers(&shape, &column));
+        }
+        graph.message(1, &node("Add", &[&held, &quiet], &spoken, &[]));
         graph.message(1, &node("Cast", &[&spoken], &output.name, &[int("to", element(output.element))]));
     }
     if let Some((side, values)) = last {
@@ -135,6 +146,24 @@ fn int(name: &str, value: u64) -> Message {
     attribute.number(3, value);
     attribute.number(20, 2);
     attribute
+}
+
+fn ints(name: &str, values: std::ops::Range<u64>) -> Message {
+    let mut attribute = Message::default();
+    attribute.text(1, name);
+    values.for_each(|value| attribute.number(8, value));
+    attribute.number(20, 7);
+    attribute
+}
+
+fn numbers(name: &str, values: &[i64]) -> Message {
+    let mut tensor = Message::default();
+    tensor.number(1, values.len() as u64);
+    tensor.number(2, 7);
+    tensor.text(8, name);
+    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    tensor.bytes(9, &bytes);
+    tensor
 }
 
 fn tensor(name: &str, sizes: &[usize], values: &[f32]) -> Message {
