@@ -12,7 +12,7 @@ OUT := out/demo.mp4
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: ## install what is missing: Debian packages, ONNX Runtime, the demo's clips
@@ -20,6 +20,12 @@ setup: ## install what is missing: Debian packages, ONNX Runtime, the demo's cli
 	@deploy/setup/debian.sh build
 	@deploy/setup/onnxruntime.sh
 	@deploy/setup/media.sh
+
+.PHONY: setup-cuda setup-openvino
+setup-cuda: ## fetch an ONNX Runtime for NVIDIA's GPUs, 1.5 GB
+	@deploy/setup/accelerator.sh cuda
+setup-openvino: ## fetch an ONNX Runtime for Intel's devices, 84 MB
+	@deploy/setup/accelerator.sh openvino
 
 .PHONY: build
 build: setup ## build target/release/facemill

@@ -6,16 +6,18 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use serde_json::{Value, json};
 
-use crate::config::{LANE_MEMORY_MB, LANES, LogFormat, THREADS};
+use crate::config::{LANES, LogFormat, THREADS};
 use crate::contract::{JobId, Moment, NetworkId, Swapper};
 use crate::error::Refusal;
-use crate::vision::Providers;
 
 use super::Exit;
 
+mod execution;
 mod face;
 mod models;
 
+pub use execution::LaneArgs;
+use execution::{order, providers};
 pub use face::{DetectorArgs, FacesArg, MaskArgs, Pair, PairWho};
 use face::{distance, faces, pair};
 pub use models::ModelsCommand;
@@ -183,7 +185,7 @@ pub struct Swap {
     /// What networks run on, the preferred one first: cpu, cuda, tensorrt, openvino, coreml, directml, migraphx, cann; with a device (cuda:1) and
     /// a precision (tensorrt/fp16, openvino:GPU/fp16). What is not named is not used: "cuda" must work, "cuda,cpu" may fall back. For one role:
     /// --execution-provider swapper=cuda,cpu [default: cpu]
-    #[arg(long, value_name = "[ROLE=]PROVIDER,…", help_heading = "Execution")]
+    #[arg(long, value_name = "[ROLE=]PROVIDER,…", value_parser = order, help_heading = "Execution")]
     pub execution_provider: Vec<String>,
 
     /// Events as JSON lines on standard output instead of a progress bar; the last one is {"event":"done", …}
@@ -250,7 +252,7 @@ pub struct WorkerRole {
     #[arg(long, value_name = "N", value_parser = in_range(THREADS))]
     pub execution_threads: Option<usize>,
     /// What networks run on, the preferred one first, as of facemill swap; ingest must be told the same [default: cpu]
-    #[arg(long, value_name = "[ROLE=]PROVIDER,…")]
+    #[arg(long, value_name = "[ROLE=]PROVIDER,…", value_parser = order)]
     pub execution_provider: Vec<String>,
     /// Whose networks are loaded at the start: mesh, none, or a network's name; jobs with others have to wait for theirs
     #[arg(long, default_value = "mesh", value_name = "SWAPPER")]
@@ -335,41 +337,6 @@ impl OfJob {
             Exit::Usage
         })
     }
-}
-
-/// A lane's process: all that it is told, since it gets no configuration and next to no environment.
-#[derive(Debug, Args)]
-pub struct LaneArgs {
-    /// The ONNX Runtime library
-    #[arg(long, value_name = "FILE")]
-    pub onnxruntime: PathBuf,
-    /// The folder with networks that are not built in
-    #[arg(long, value_name = "FOLDER")]
-    pub models: PathBuf,
-    /// What networks run on
-    #[arg(long, value_name = "PROVIDER,…", default_value = "cpu")]
-    pub execution_provider: Providers,
-    /// Only tries these providers: one line for each, why it cannot be used, or an empty one
-    #[arg(long)]
-    pub trial: bool,
-    /// The folder for what is made of networks and photos
-    #[arg(long, value_name = "FOLDER")]
-    pub made: Option<PathBuf>,
-    /// Threads of each network
-    #[arg(long, value_name = "N", value_parser = in_range(THREADS), default_value = "1")]
-    pub network_threads: usize,
-    /// Threads of decoder and encoder, each
-    #[arg(long, value_name = "N", value_parser = in_range(THREADS), default_value = "1")]
-    pub execution_threads: usize,
-    /// Whose networks are loaded at the start
-    #[arg(long, default_value = "mesh", value_name = "SWAPPER")]
-    pub swapper: Swapper,
-    /// Memory that it may take, MB
-    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u64).range(LANE_MEMORY_MB), default_value = "4096")]
-    pub memory_mb: u64,
-    /// What it logs, as log.filter
-    #[arg(long, value_name = "DIRECTIVES", default_value = "warn")]
-    pub log: String,
 }
 
 /// Look at records that could not be done, and publish them again.
@@ -509,11 +476,6 @@ fn blend_ratio(text: &str) -> Result<f64, String> {
         Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
         _ => Err("expected 0.0..=1.0 (1.0 = the new face in full, 0.0 = the frame untouched)".to_owned()),
     }
-}
-
-/// Orders of execution providers as the setting writes them; none if none was given.
-fn providers(orders: &[String]) -> Option<String> {
-    (!orders.is_empty()).then(|| orders.join(";"))
 }
 
 fn in_range(range: RangeInclusive<usize>) -> impl Fn(&str) -> Result<usize, String> + Clone {

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use crate::vision::execution::ProviderKind;
+
 use super::{
     CHUNK_SECONDS, CHUNKS_PER_LANE, Config, DAYS, FILE_MB, FRAME_SECONDS, FRAMES, GRACE_SECONDS, JOBS, LANE_MEMORY_MB,
     LANES, OUTSTANDING_CHUNKS, PATIENCE_SECONDS, PIXELS, REPAIR_AFTER_SECONDS, REPLICATION, SECONDS, SIDE, THREADS,
@@ -72,7 +74,10 @@ pub(super) fn expected(setting: &str, otherwise: String) -> String {
         "ingest.gate" => "auto, required or off".to_owned(),
         "worker.lanes" => format!("{LANES:?}"),
         "worker.threads" => format!("{THREADS:?}"),
-        "worker.provider" => "execution providers, the preferred one first: tensorrt:0/fp16,cuda:0,cpu; several orders as cpu;swapper=cuda".to_owned(),
+        "worker.provider" => format!(
+            "some of {}, the preferred one first, as in tensorrt:0/fp16,cuda:0,cpu; for one role as in cpu;swapper=cuda",
+            ProviderKind::ALL.map(ProviderKind::name).join(", ")
+        ),
         "assemble.repair_after_seconds" => format!("{REPAIR_AFTER_SECONDS:?}"),
         "metrics.listen" => "auto, off or address:port".to_owned(),
         "log.format" => "text or json".to_owned(),

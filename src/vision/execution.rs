@@ -323,6 +323,13 @@ impl Providers {
         self.all().iter().all(|provider| provider.kind == ProviderKind::Cpu)
     }
 
+    /// Whether some provider builds engines of networks when it loads them.
+    pub fn build_engines(&self) -> bool {
+        let builds =
+            |kind: ProviderKind| !matches!(kind, ProviderKind::Cpu | ProviderKind::Cuda | ProviderKind::Directml);
+        self.all().iter().any(|provider| builds(provider.kind))
+    }
+
     /// What of the choice can change a result, as text: part of a result's name, and of a worker group's.
     pub fn identity(&self) -> String {
         let order = |order: &Order| {

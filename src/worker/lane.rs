@@ -155,7 +155,7 @@ impl Lane {
     }
 
     /// Computes one chunk, whose result is to bear the name `fingerprint`. Ends with [`WorkError::Stopped`] at the next frame after
-    /// `stop` was set; calls `encoded` with the number of frames that are, after each.
+    /// `stop` was set; calls `encoded` with the number of frames that are: once networks are loaded, and after each.
     pub fn run(
         &mut self,
         order: &LaneOrder,
@@ -189,6 +189,7 @@ impl Lane {
     /// decode → track → swap → encode.
     fn swap(&mut self, order: &LaneOrder, stop: &AtomicBool, encoded: &mut dyn FnMut(u64)) -> Result<Done, WorkError> {
         let (mut track_nets, mut changer) = self.kept.take(&self.means, order)?;
+        encoded(0);
         let reference = match &order.reference {
             Some(path) => Reference::from_bytes(&std::fs::read(path)?),
             None => None,

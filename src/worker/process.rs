@@ -30,6 +30,8 @@ use super::words::{self, LastWords};
 pub const STOP_GRACE: Duration = Duration::from_secs(2);
 /// How long a process that has said its last word may take to be gone.
 const EXIT_GRACE: Duration = Duration::from_secs(1);
+/// What loading networks may take beside, where a provider builds engines of them: TensorRT takes minutes for a large one, once.
+const ENGINE_TIME: Duration = Duration::from_secs(20 * 60);
 
 /// How the lanes of a worker work; none of it changes a result.
 #[derive(Clone, Debug)]
@@ -66,6 +68,11 @@ impl LaneSettings {
         let frames = order.spec.span.hi.saturating_sub(order.spec.span.lo);
         let for_frames = self.frame_time.saturating_mul(u32::try_from(frames).unwrap_or(u32::MAX));
         self.chunk_time.saturating_add(for_frames)
+    }
+
+    /// What loading networks may take beyond a chunk's or a start's own time.
+    fn loading(&self) -> Duration {
+        if self.execution.providers.build_engines() { ENGINE_TIME } else { Duration::ZERO }
     }
 
     pub(super) fn command(&self) -> Command {
@@ -178,7 +185,7 @@ impl LaneProcess {
         let listening = AbortOnDropHandle::new(listening);
         let said = BufReader::new(stdout).lines();
         let mut lane = Self { settings, child, stdin, said, words, listening, orders: 0, is_usable: true };
-        let within = lane.settings.chunk_time;
+        let within = lane.settings.chunk_time + lane.settings.loading();
         // Cancel-safe: the lane is ended by whichever of the others comes first.
         let (is_final, reason) = tokio::select! {
             told = lane.hear() => match told {
@@ -210,7 +217,8 @@ impl LaneProcess {
         }
         crash::point("worker.decode");
         // Some 30 years, where a deadline is out of all bounds.
-        let mut until = Instant::now() + allowed.min(Duration::from_secs(1 << 30));
+        let allowed = allowed.min(Duration::from_secs(1 << 30));
+        let mut until = Instant::now() + allowed + self.settings.loading();
         let mut is_stopping = false;
         let mut is_first = true;
         loop {
@@ -231,6 +239,7 @@ impl LaneProcess {
                 }
             };
             match told {
+                Some(Tell::Encoded { frames: 0 }) => until = until.min(Instant::now() + allowed),
                 Some(Tell::Encoded { frames }) => {
                     if std::mem::take(&mut is_first) {
                         crash::point("worker.infer");

@@ -29,7 +29,7 @@ pub enum Ask {
 pub enum Tell {
     /// Networks are loaded.
     Ready,
-    /// So many frames of the chunk are encoded. Told at the first, then at most ten times a second.
+    /// So many frames of the chunk are encoded: 0 once its networks are loaded, then at most ten times a second.
     Encoded {
         /// Since the chunk's beginning.
         frames: u64,

@@ -98,8 +98,8 @@ fn work(lane: &mut Lane, inbox: &Receiver<Order>, shared: &Shared) -> Result<(),
         let mut told: Option<Instant> = None;
         let mut lost = None;
         let outcome = lane.run(&order, fingerprint, &shared.stop, &mut |frames| {
-            if told.is_none_or(|last| last.elapsed() >= TELL_EVERY) {
-                told = Some(Instant::now());
+            if frames == 0 || told.is_none_or(|last| last.elapsed() >= TELL_EVERY) {
+                told = (frames > 0).then(Instant::now);
                 lost = lost.take().or(tell(&Tell::Encoded { frames }).err());
             }
         });

@@ -280,6 +280,59 @@ fn networks_that_are_not_as_they_should_be_are_told_and_change_nothing() {
     std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
     let found = error(&settings("inswapper_128"));
     assert!(found.contains("inswapper_128"), "{found}");
+
+    // Of a version of ONNX that does not exist yet: the last byte of the file.
+    bench.write("hyperswap_1a_256", &[Gives::Everywhere(0.7), Gives::Everywhere(1.0)], None);
+    let file = bench.path().join("hyperswap_1a_256.onnx");
+    let mut newer = std::fs::read(&file).unwrap();
+    assert_eq!(newer.last(), Some(&13));
+    *newer.last_mut().unwrap() = 99;
+    std::fs::write(&file, newer).unwrap();
+    let found = error(&settings("hyperswap_1a_256"));
+    assert!(found.starts_with("load model hyperswap_1a_256: ") && found.contains("opset"), "{found}");
+}
+
+/// Networks of the roles that the tests of swappers, restorers (above), detectors and gates do not go through one by one.
+#[test]
+fn every_recogniser_and_mask_runs_end_to_end() {
+    let bench = Bench::new();
+    bench.recogniser();
+    let known = Catalog::builtin().unwrap();
+    let of = |role: Role| known.absent().iter().filter(move |card| card.role == role).map(|card| card.id.clone());
+
+    let source = Source::find(testing::portrait(), &mut testing::nets(), None).unwrap();
+    let recognisers: Vec<String> = of(Role::Recogniser).collect();
+    assert!(recognisers.len() >= 3, "{recognisers:?}");
+    for id in &recognisers {
+        bench.write(id, &[Gives::Everywhere(0.25)], None);
+        let model = bench.catalog().of(Role::Recogniser, id).unwrap();
+        let mut recogniser = super::super::recogniser::Recogniser::load(&model, &Execution::default()).unwrap();
+        assert_eq!(recogniser.of_source(&source).unwrap(), vec![0.25; 512], "{id}");
+    }
+    bench.recogniser();
+
+    bench.write("hyperswap_1a_256", &[Gives::Everywhere(0.7), Gives::Everywhere(1.0)], None);
+    let (before, after) = bench.swapped(&settings("hyperswap_1a_256")).unwrap();
+    let all = changed(&before, &after);
+    let skin: Vec<f32> = (0..19 * 512 * 512).map(|place| if place / (512 * 512) == 1 { 5.0 } else { 0.0 }).collect();
+    let with = |change: &dyn Fn(&mut MaskSettings)| {
+        let mut settings = settings("hyperswap_1a_256");
+        change(&mut settings.masks);
+        let (before, after) = bench.swapped(&settings).unwrap();
+        changed(&before, &after)
+    };
+    for id in of(Role::Occluder) {
+        for (seen, expected) in [(1.0, all), (0.0, 0)] {
+            bench.write(&id, &[Gives::Everywhere(seen)], None);
+            assert_eq!(with(&|masks| masks.occluder = Some(id.clone())), expected, "{id} sees {seen}");
+        }
+    }
+    for id in of(Role::Parser) {
+        bench.write(&id, &[Gives::Values(skin.clone())], None);
+        for (region, expected) in [(Region::Skin, all), (Region::Lips, 0)] {
+            assert_eq!(with(&|masks| masks.parser = Some((id.clone(), vec![region]))), expected, "{id}, {region:?}");
+        }
+    }
 }
 
 #[test]

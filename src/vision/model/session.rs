@@ -7,10 +7,14 @@ use ort::environment::Environment;
 use ort::ep::{self, ExecutionProvider, ExecutionProviderDispatch};
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+use ort::util::preload_dylib;
 
 use super::LIBRARY;
 use crate::vision::catalog::Weights;
 use crate::vision::execution::{Execution, Precision, Provider, ProviderKind};
+
+/// cuDNN, which loads its parts from beside itself.
+const CUDNN: &str = "libcudnn.so.9";
 
 /// Loads a network.
 pub(super) fn open(
@@ -121,10 +125,12 @@ fn dispatch(
 fn load_cuda() -> ort::Result<()> {
     static LOADED: OnceLock<Result<(), String>> = OnceLock::new();
     let load = || {
+        preload_dylib("libcuda.so.1").map_err(|error| format!("NVIDIA's driver is not here: {error}"))?;
         let Some(folder) = LIBRARY.get().and_then(|library| library.parent()) else { return Ok(()) };
-        let is_beside = |names: &[&str]| names.iter().all(|name| folder.join(name).is_file()).then_some(folder);
-        let (cuda, cudnn) = (is_beside(ep::cuda::CUDA_DYLIBS), is_beside(ep::cuda::CUDNN_DYLIBS));
-        ep::cuda::preload_dylibs(cuda, cudnn).map_err(|error| error.to_string())
+        for name in ep::cuda::CUDA_DYLIBS.iter().chain(&[CUDNN]).filter(|name| folder.join(name).is_file()) {
+            preload_dylib(folder.join(name)).map_err(|error| error.to_string())?;
+        }
+        Ok(())
     };
     LOADED.get_or_init(load).clone().map_err(ort::Error::new)
 }
