@@ -43,8 +43,10 @@ pub fn run(args: Models, config: &Config) -> Result<Exit> {
             };
             fs::create_dir_all(&folder).with_context(|| format!("make the models folder {}", folder.display()))?;
             let file = fetch::fetch(from, card, &folder)?;
-            put(card, &file, &folder)?;
+            // What is whole and not what the card says is not gone on with.
+            let taken = put(card, &file, &folder);
             fetch::clean(card, &folder);
+            taken?;
             Ok(Exit::Done)
         }
     }

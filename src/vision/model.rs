@@ -145,8 +145,10 @@ impl Network {
         let inputs = find_tensors(card, "input", &card.inputs, session.inputs())?;
         let outputs = find_tensors(card, "output", &card.outputs, session.outputs())?;
         let elements = card.inputs.iter().map(|spec| spec.element).collect();
-        let batch = card.batch();
-        let is_filled = is_filled || !card.has_free_batch();
+        // Exports of one network differ in whether they leave the number of rows free.
+        let in_file = session.inputs().iter().filter_map(outlet_spec).filter_map(|spec| spec.fixed_batch()).max();
+        let batch = in_file.unwrap_or(card.batch());
+        let is_filled = is_filled || in_file.is_some() || !card.has_free_batch();
         Ok(Self { id: card.id.clone(), inputs, elements, outputs, session, batch, is_filled })
     }
 
@@ -389,6 +391,16 @@ mod tests {
         assert_eq!(runs(&[], 0), []);
         assert_eq!(runs(&[("batch = 8\n", ""), ("[\"batch\", 256", "[4, 256")], 6), [(0..4, 4), (4..6, 4)]);
         assert_eq!(runs(&[("batch = 8\n", "")], 2), [(0..1, 1), (1..2, 1)]);
+        // A file that takes one row at a time, whatever the card would allow.
+        let card = Card::parse("xseg", include_str!("../../models/xseg_1.toml")).unwrap();
+        let fixed = Card::parse(
+            "xseg",
+            &include_str!("../../models/xseg_1.toml").replace("batch = 8\n", "").replace("\"batch\"", "1"),
+        );
+        let path = folder.path().join("xseg.onnx");
+        std::fs::write(&path, tiny::network(&fixed.unwrap(), &[tiny::Gives::Everywhere(1.0)], None)).unwrap();
+        let network = Network::load(&Model { card, weights: Weights::File(path) }, &Execution::default()).unwrap();
+        assert_eq!(network.runs(2).map(|run| run.size).collect::<Vec<_>>(), [1, 1]);
         let filled = Run { rows: 4..6, size: 4 };
         assert_eq!(filled.places().collect::<Vec<_>>(), [4, 5, 5, 5]);
     }

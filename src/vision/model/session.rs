@@ -125,7 +125,7 @@ fn dispatch(
 fn load_cuda() -> ort::Result<()> {
     static LOADED: OnceLock<Result<(), String>> = OnceLock::new();
     let load = || {
-        preload_dylib("libcuda.so.1").map_err(|error| format!("NVIDIA's driver is not here: {error}"))?;
+        preload_dylib("libcuda.so.1").map_err(|error| format!("NVIDIA's driver is not here: libcuda.so.1: {error}"))?;
         let Some(folder) = LIBRARY.get().and_then(|library| library.parent()) else { return Ok(()) };
         for name in ep::cuda::CUDA_DYLIBS.iter().chain(&[CUDNN]).filter(|name| folder.join(name).is_file()) {
             preload_dylib(folder.join(name)).map_err(|error| error.to_string())?;
