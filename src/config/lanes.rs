@@ -3,12 +3,12 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// Variables that lanes get: where libraries, temporary files and caches lie, how text and times are written, and how CUDA, OpenMP and
+/// Variables that lanes get: where libraries, temporary files and caches lie, how text and times are written, and how drivers of GPUs, OpenMP and
 /// ONNX Runtime behave. No credentials are among them, and no `FACEMILL_…`: lanes get their settings as arguments.
 const NAMES: [&str; 9] =
     ["PATH", "HOME", "TMPDIR", "LANG", "TZ", "LD_LIBRARY_PATH", "XDG_CACHE_HOME", "RUST_BACKTRACE", CRASH_LANE];
 /// Variables that lanes get, by how their names begin.
-const PREFIXES: [&str; 5] = ["LC_", "CUDA_", "NVIDIA_", "OMP_", "ORT_"];
+const PREFIXES: [&str; 9] = ["LC_", "CUDA_", "NVIDIA_", "OMP_", "ORT_", "HIP_", "ROCR_", "MIGRAPHX_", "ASCEND_"];
 /// What the fault tests ask of lanes; nothing reads it without the feature.
 const CRASH_LANE: &str = "CRASH_LANE";
 

@@ -42,7 +42,8 @@ pub struct Toolchain {
     pub pipeline: u32,
     /// The encoder, the version of the library that it belongs to, and where known its own, each behind a space.
     pub encoder: String,
-    /// ONNX Runtime's execution provider, e.g. `cpu`; empty where no network runs.
+    /// ONNX Runtime's execution providers as they are configured, without numbers of devices, e.g. `cpu`, `tensorrt/fp16,cuda`; empty where no
+    /// network runs.
     pub provider: String,
     /// Networks in use: card id → digest of the file.
     pub models: BTreeMap<String, Digest>,

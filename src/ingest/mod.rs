@@ -59,7 +59,7 @@ pub struct Settings {
     pub catalog: Arc<Catalog>,
     /// What judges pictures before work is spent on them.
     pub gate: Gate,
-    /// Execution provider named in the toolchain of every job, e.g. `cpu`.
+    /// Execution providers named in the toolchain of every job, e.g. `cpu`: [`crate::vision::Providers::identity`].
     pub provider: String,
     /// What a clip may be at most.
     pub limits: media::Limits,

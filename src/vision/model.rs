@@ -14,7 +14,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use ort::environment::Environment;
 use ort::session::{Session, SessionInputValue, SessionOutputs};
 use ort::value::{DynValue, Outlet, TensorElementType, TensorRef, Value};
-use tracing::{debug, warn};
+use tracing::{debug, error};
 
 use super::card::{Card, Dimension, Element, TensorSpec};
 use super::catalog::{Model, Weights};
@@ -120,7 +120,8 @@ impl Network {
         let mut refused: Option<VisionError> = None;
         for provider in order.providers() {
             if let Some(reason) = &refused {
-                warn!("{reason}; {} runs on {provider}", card.id);
+                // Aloud, also where warnings are not shown: it is slower than was hoped.
+                error!("{reason}; it runs on {provider} instead");
             }
             let is_cpu = provider.kind == ProviderKind::Cpu;
             let loaded = session::open(environment, &model.weights, provider, execution)

@@ -115,25 +115,44 @@ impl FaceSwapper {
     pub(super) fn swap(&mut self, scenes: &[Scene<'_, '_>], places: &[Place<'_>]) -> Result<Vec<NewFace>, VisionError> {
         let (own, side) = (self.target.side(), self.target.side() * self.multiple);
         let mut faces: Vec<Aligned> = Vec::with_capacity(places.len());
-        // Of each face its parts, all with the same source.
-        let (mut parts, mut sources) = (Vec::new(), Vec::new());
+        // Of each face its parts, all of the same person.
+        let (mut parts, mut people) = (Vec::new(), Vec::new());
         for place in places {
-            let lent = self.lent.get(place.person).ok_or(VisionError::NoFace)?;
+            if place.person >= self.lent.len() {
+                return Err(VisionError::NoFace);
+            }
             let to_picture = self.template.to_picture(side as f64, &place.points);
             let mut face = Aligned::sample(&place.picture(scenes), to_picture, side);
             match self.multiple {
                 1 => parts.push(std::mem::take(&mut face.rgb)),
                 multiple => parts.extend(boost::split(&face.rgb, own, multiple)),
             }
-            sources.resize(parts.len(), lent);
+            people.resize(parts.len(), place.person);
             faces.push(face);
         }
+        let (new, masks) = self.run(&parts, &people)?;
+        let of_face = self.multiple * self.multiple;
+        let joined = new.chunks_exact(of_face).enumerate().zip(faces).map(|((number, parts), mut face)| {
+            face.rgb = match parts {
+                [whole] => whole.clone(),
+                parts => boost::join(parts, own, self.multiple),
+            };
+            // Each part shows the whole face, a pixel's share apart.
+            let mask = masks.get(number * of_face).map(|mask| aligned::mask::resize(mask, own, side));
+            NewFace { face, mask }
+        });
+        Ok(joined.collect())
+    }
+
+    /// New faces, and the network's own masks if it has some, of crops of the network's side, each with the number of the person whose it becomes.
+    fn run(&mut self, parts: &[Vec<f32>], people: &[usize]) -> Result<(Vec<Vec<f32>>, Vec<Vec<f32>>), VisionError> {
         let (mut new, mut masks) = (Vec::with_capacity(parts.len()), Vec::new());
+        let own = self.target.side();
         for run in self.network.runs(parts.len()) {
             let rows: Vec<&[f32]> = run.places().map(|row| &parts[row][..]).collect();
             let (shape, data) = self.target.pictures(&rows);
             let target = Tensor { shape: &shape, data };
-            let lent: Vec<f32> = run.places().flat_map(|row| sources[row]).copied().collect();
+            let lent: Vec<f32> = run.places().flat_map(|row| &self.lent[people[row]]).copied().collect();
             let lent_shape = self.identity.shape(run.size, lent.len());
             let source = Tensor { shape: &lent_shape, data: &lent };
             let inputs = if self.target_input == 0 { [target, source] } else { [source, target] };
@@ -148,18 +167,7 @@ impl FaceSwapper {
                 masks.extend(shares.chunks_exact(own * own).take(run.rows.len()).map(mask));
             }
         }
-        let of_face = self.multiple * self.multiple;
-        let new: Vec<Vec<f32>> = new;
-        let joined = new.chunks_exact(of_face).enumerate().zip(faces).map(|((number, parts), mut face)| {
-            face.rgb = match parts {
-                [whole] => whole.clone(),
-                parts => boost::join(parts, own, self.multiple),
-            };
-            // Each part shows the whole face, a pixel's share apart.
-            let mask = masks.get(number * of_face).map(|mask| aligned::mask::resize(mask, own, side));
-            NewFace { face, mask }
-        });
-        Ok(joined.collect())
+        Ok((new, masks))
     }
 }
 
