@@ -27,7 +27,7 @@ use crate::vision::chain::Chain;
 use crate::vision::detect::DetectorSettings;
 use crate::vision::recogniser::Recogniser;
 use crate::vision::source::Source;
-use crate::vision::swap::{EyeNet, MeshSwapper, Portrait, Reference};
+use crate::vision::swap::{EyeNet, MeshSwapper, Portrait, Reference, TurnNet};
 use crate::vision::track::Tracker;
 use crate::vision::{self, Catalog, Execution, Face, TrackNets, VisionError};
 
@@ -372,7 +372,8 @@ impl Lane {
             };
             let analyse = |photo| Portrait::analyse(photo, track_nets, &mut eyes, source_face);
             let portraits = photos.iter().map(analyse).collect::<Result<Vec<_>, _>>()?;
-            meshes.push(MeshSwapper::new(portraits, eyes)?);
+            let turn = TurnNet::load(&Catalog::builtin()?, &self.means.execution)?;
+            meshes.push(MeshSwapper::new(portraits, eyes, turn)?);
         }
         if let Some(chain) = &mut chain {
             chain.set_sources(&people)?;

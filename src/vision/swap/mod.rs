@@ -11,6 +11,7 @@
 mod alpha;
 mod analysis;
 mod bake;
+mod beyond;
 mod blend;
 mod blur;
 mod canonical;
@@ -24,6 +25,7 @@ mod occlusion;
 mod plane;
 pub(super) mod polygon;
 mod portrait;
+mod turn;
 mod warp;
 
 #[cfg(test)]
@@ -32,6 +34,7 @@ mod tests;
 pub use eyes::EyeNet;
 pub use occlusion::{Reference, ReferenceBuilder};
 pub use portrait::Portrait;
+pub use turn::TurnNet;
 
 use crate::frame::{ChromaSite, YuvMut, YuvRef};
 use crate::vision::Face;
@@ -39,6 +42,7 @@ use crate::vision::error::VisionError;
 
 use alpha::{Opacity, vertex_alpha};
 use analysis::{Analysis, Tools};
+use beyond::beyond;
 use blend::{ChromaBlend, LumaBlend, NewFace};
 use fine::FineBand;
 use occlusion::Observer;
@@ -53,6 +57,7 @@ const TINT_GAIN: (f32, f32) = (0.25, 1.25);
 pub struct MeshSwapper {
     portrait: Portrait,
     eyes: EyeNet,
+    turn: TurnNet,
     tools: Tools,
     observer: Observer,
     face: Analysis,
@@ -73,11 +78,12 @@ impl MeshSwapper {
     ///
     /// # Errors
     /// [`VisionError::NoFace`] without portraits.
-    pub fn new(portraits: Vec<Portrait>, eyes: EyeNet) -> Result<Self, VisionError> {
+    pub fn new(portraits: Vec<Portrait>, eyes: EyeNet, turn: TurnNet) -> Result<Self, VisionError> {
         let best = portraits.into_iter().reduce(|best, next| if next.merit() > best.merit() { next } else { best });
         Ok(Self {
             portrait: best.ok_or(VisionError::NoFace)?,
             eyes,
+            turn,
             tools: Tools::default(),
             observer: Observer::default(),
             face: Analysis::default(),
@@ -113,6 +119,12 @@ impl MeshSwapper {
         let is_untouched = blend_ratio.is_nan() || blend_ratio <= 0.0;
         let region = Region::around(points, picture.width(), picture.height());
         let (Some(region), false) = (region, is_untouched) else { return Ok(()) };
+        // In profile the mesh no longer lies on the face.
+        let turn = self.turn.degrees(&picture, face)?;
+        let visible = turn::fade(turn);
+        if visible <= 0.0 {
+            return Ok(());
+        }
         let mask_grid = region.mask_grid();
         let on_mask = mask_grid.locate_mesh(points);
 
@@ -124,7 +136,13 @@ impl MeshSwapper {
 
         // Where the face may show: towards the camera in both pictures, and not behind a hand.
         self.face.sample(&picture, &region);
-        let covered = reference.map(|usual| usual.covered(&self.face.log, &on_mask, &mut self.observer));
+        let mut covered = reference.map(|usual| usual.covered(&self.face.log, &on_mask, &mut self.observer));
+        let mut blend_ratio = blend_ratio.min(1.0) * visible;
+        if let Some(beyond) = beyond(&self.face, &on_mask, turn) {
+            blend_ratio *= beyond.visible;
+            let covered = covered.get_or_insert([0.0; 468]);
+            covered.iter_mut().zip(beyond.vertices).for_each(|(covered, beyond)| *covered = covered.max(beyond));
+        }
         let alpha = vertex_alpha(points, &lent.facing, covered.as_ref());
         visible_triangles(points, &mut self.triangles);
         let mesh = Visible { points, triangles: &self.triangles };
@@ -152,7 +170,7 @@ impl MeshSwapper {
         );
 
         // The mask: soft at its rim; hair, open eyes, closed lids and the mouth's inside stay the target's.
-        let keep = alpha::Kept { face: &self.face, points: &on_mask, eyelids, blend_ratio: blend_ratio.min(1.0) };
+        let keep = alpha::Kept { face: &self.face, points: &on_mask, eyelids, blend_ratio };
         self.opacity.finish(&keep, region.face_width / region.cell as f32, &mut self.tools);
         let Some(rows) = self.opacity.rows() else { return Ok(()) };
 
