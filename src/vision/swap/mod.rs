@@ -8,6 +8,7 @@
 //! its own resolution, chroma at its own. A frame's result depends on the frame, its mesh, the portrait and the
 //! reference only, never on the frames before.
 
+mod album;
 mod alpha;
 mod analysis;
 mod bake;
@@ -40,6 +41,7 @@ use crate::frame::{ChromaSite, YuvMut, YuvRef};
 use crate::vision::Face;
 use crate::vision::error::VisionError;
 
+use album::Album;
 use alpha::{Opacity, vertex_alpha};
 use analysis::{Analysis, Tools};
 use beyond::beyond;
@@ -55,7 +57,7 @@ const TINT_GAIN: (f32, f32) = (0.25, 1.25);
 
 /// Puts one person's face onto the faces of a clip. Each lane has its own; buffers are reused from frame to frame.
 pub struct MeshSwapper {
-    portrait: Portrait,
+    album: Album,
     eyes: EyeNet,
     turn: TurnNet,
     tools: Tools,
@@ -74,14 +76,13 @@ pub struct MeshSwapper {
 }
 
 impl MeshSwapper {
-    /// A swapper that lends from the best of one person's `portraits`: the most frontal that is large enough.
+    /// A swapper that lends from one person's `portraits`: each place of the face from the one that shows it best.
     ///
     /// # Errors
     /// [`VisionError::NoFace`] without portraits.
     pub fn new(portraits: Vec<Portrait>, eyes: EyeNet, turn: TurnNet) -> Result<Self, VisionError> {
-        let best = portraits.into_iter().reduce(|best, next| if next.merit() > best.merit() { next } else { best });
         Ok(Self {
-            portrait: best.ok_or(VisionError::NoFace)?,
+            album: Album::new(portraits)?,
             eyes,
             turn,
             tools: Tools::default(),
@@ -130,9 +131,10 @@ impl MeshSwapper {
 
         // What the portrait lends at this size, and how far the target's eyes are open beside the portrait's.
         let openness = self.eyes.openness(&picture, points)?;
-        let eyelids = [0, 1].map(|eye| eyes::keep_lids(openness[eye], self.portrait.eyes[eye]));
+        let lent_eyes = self.album.eyes();
+        let eyelids = [0, 1].map(|eye| eyes::keep_lids(openness[eye], lent_eyes[eye]));
         let chroma_shift = picture.shift.0.min(picture.shift.1);
-        let lent = self.portrait.baked(region.face_width, picture.color.matrix, chroma_shift, &mut self.tools);
+        let lent = self.album.baked(region.face_width, picture.color.matrix, chroma_shift, &mut self.tools);
 
         // Where the face may show: towards the camera in both pictures, and not behind a hand.
         self.face.sample(&picture, &region);

@@ -1,5 +1,6 @@
 //! The swapper as a whole, on made-up pictures with a real face (see [`crate::vision::testing`]).
 
+mod album;
 mod deep;
 mod profile;
 mod turned;
@@ -331,7 +332,7 @@ fn swapper_swap(swapper: &mut MeshSwapper, frame: &mut Frame, face: &Face, refer
 }
 
 #[test]
-fn of_several_photos_the_frontal_one_lends() {
+fn of_several_photos_the_frontal_one_is_best() {
     let (mut nets, mut eyes) = (testing::nets(), eyes());
     let frontal = Portrait::analyse(testing::portrait(), &mut nets, &mut eyes, None).unwrap();
     let (merit, width) = (frontal.merit(), frontal.face_width());
@@ -341,7 +342,7 @@ fn of_several_photos_the_frontal_one_lends() {
     let turned = frontal.turned(0.6);
     assert!(turned.merit() < merit, "{} {merit}", turned.merit());
     let swapper = MeshSwapper::new(vec![small, turned, frontal], eyes, turn()).unwrap();
-    assert_eq!((swapper.portrait.merit(), swapper.portrait.face_width()), (merit, width));
+    assert_eq!((swapper.album.best().merit(), swapper.album.best().face_width()), (merit, width));
     assert!(matches!(MeshSwapper::new(Vec::new(), super::tests::eyes(), turn()), Err(VisionError::NoFace)));
 }
 
