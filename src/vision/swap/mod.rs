@@ -139,6 +139,7 @@ impl MeshSwapper {
         // Where the face may show: towards the camera in both pictures, and not behind a hand.
         self.face.sample(&picture, &region);
         let mut covered = reference.map(|usual| usual.covered(&self.face.log, &on_mask, &mut self.observer));
+        let eyelids = covered.as_ref().map_or(eyelids, |covered| eyes::before_a_hand(eyelids, covered));
         let mut blend_ratio = blend_ratio.min(1.0) * visible;
         if let Some(beyond) = beyond(&self.face, &on_mask, turn) {
             blend_ratio *= beyond.visible;

@@ -81,7 +81,7 @@ fn the_far_cheek_is_not_painted_over_the_wall() {
 fn a_profile_stays_as_it_is() {
     let mut nets = testing::nets();
     let points = detect_photo(&mut nets, testing::portrait());
-    let mut changed = |degrees| {
+    let changed = |degrees| {
         let (photo, points) = turned_photo(testing::portrait(), &points, degrees);
         let target = (frame_of(&photo), Face { mesh: Mesh(points), presence: 1.0 });
         changes(&target.0, &swapped(&mut swapper(&other_portrait()), &target, 1.0), 0).len()
