@@ -9,8 +9,9 @@ use super::Bounds;
 use super::card::{Card, Colour, Dimension, Layout, Role};
 use super::catalog::Catalog;
 use super::contract::Contract;
+use super::crop;
 use super::error::VisionError;
-use super::geometry::Point;
+use super::geometry::{Crop, Point};
 use super::model::{Execution, Network, Tensor};
 use super::resample::{self, Axis};
 use super::rgb::ToRgb;
@@ -120,6 +121,27 @@ impl Detector {
             found.extend(self.look(&YuvRef { turn: picture.turn.then(turn), ..*picture })?);
         }
         Ok(surest(found, self.same_face_iou))
+    }
+
+    /// The five points of the surest face that is seen in `crop` alone, of which the network is shown `side` × `side` pixels (a multiple
+    /// of 32; its own side, if that is fixed). In pixels of the crop. None if there is no face.
+    ///
+    /// # Errors
+    /// [`VisionError::Network`].
+    pub fn points_in(
+        &mut self,
+        picture: &YuvRef<'_>,
+        crop: &Crop,
+        side: usize,
+    ) -> Result<Option<[Point; 5]>, VisionError> {
+        let side = self.side.unwrap_or(side);
+        self.fit = None; // the input is another picture's, and of another size
+        self.input.resize(3 * side * side, 0.0);
+        crop::sample_planar(picture, &crop.to_picture(side as f64), (side, side), 1.0, &mut self.input);
+        self.order(side * side);
+        let outputs = self.network.run(&[Tensor { shape: &[1, 3, side, side], data: &self.input }])?;
+        let found = self.family.read(&outputs, (side, side), 1.0, self.least_score)?;
+        Ok(surest(found, self.same_face_iou).first().map(|face| face.points))
     }
 
     /// The faces that are seen in the picture as it is turned; in stored pixels.

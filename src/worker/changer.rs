@@ -12,7 +12,7 @@ use crate::vision::chain::{Chain, Scene};
 use crate::vision::detect::DetectorSettings;
 use crate::vision::recogniser::Recogniser;
 use crate::vision::source::Source;
-use crate::vision::swap::{EyeNet, MeshSwapper, Portrait, Reference};
+use crate::vision::swap::{EyeNet, MeshSwapper, Portrait, Reference, TurnNet};
 use crate::vision::{self, Catalog, Face, TrackNets, VisionError};
 
 use super::cast::{Cast, Part};
@@ -178,7 +178,8 @@ impl Kept {
                     };
                     let portrait = |photo| photos.portrait(photo, person.source_face, &mut eyes);
                     let portraits = person.portraits.iter().map(portrait).collect::<Result<Vec<_>, _>>()?;
-                    meshes.push(MeshSwapper::new(portraits, eyes)?);
+                    let turn = TurnNet::load(&Catalog::builtin()?, &means.execution)?;
+                    meshes.push(MeshSwapper::new(portraits, eyes, turn)?);
                 }
                 (_, Some(chain)) => lent.push(photos.lent(person, chain)?),
                 (_, None) => {}

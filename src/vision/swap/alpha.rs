@@ -20,6 +20,8 @@ const STEEP: f32 = 0.45;
 const STEEP_RIM: f32 = 0.1;
 /// Of the ring between the opening and the lids' folds, what a closed eye keeps: the lashes and the lid, not its shadow…
 const CLOSED: f32 = 0.75;
+/// …and below, where the lashes of a closed eye hang over the fold…
+const CLOSED_BELOW: f32 = 1.05;
 /// …and how far within the opening's rim an open eye begins to be the target's: its lash line is the portrait's.
 const OPEN: f32 = -0.14;
 /// Less than this does not change a sample.
@@ -110,9 +112,9 @@ impl Opacity {
                 *alpha *= away.max((2.5 * brow).min(1.0));
             }
         }
-        let mut keep_out = |rings: [&[usize]; 2], share: f32, sigma: f32, gain: f32| {
+        let mut keep_out = |rings: [&[usize]; 2], shares: [f32; 2], sigma: f32, gain: f32| {
             let sigma = sigma * face_width;
-            let polygon = outlines.between(keep.points, rings, share);
+            let polygon = outlines.between(keep.points, rings, shares);
             let rect = Rect::around(polygon, 3.0 * sigma + 1.0, self.alpha.width, self.alpha.height);
             let Some(rect) = rect else { return };
             self.kept.reset(rect.width, rect.height);
@@ -126,10 +128,10 @@ impl Opacity {
             }
         };
         for (eye, closed) in keep.eyelids.into_iter().enumerate() {
-            let share = OPEN + (CLOSED - OPEN) * closed;
-            keep_out([&EYES[eye], &LIDS[eye]], share, 0.010 + 0.012 * closed, 1.15);
+            let shares = [CLOSED, CLOSED_BELOW].map(|full| OPEN + (full - OPEN) * closed);
+            keep_out([&EYES[eye], &LIDS[eye]], shares, 0.010 + 0.012 * closed, 1.15);
         }
-        keep_out([&MOUTH, &MOUTH], 0.0, 0.008, 1.3);
+        keep_out([&MOUTH, &MOUTH], [0.0; 2], 0.008, 1.3);
         for alpha in &mut self.alpha.data {
             if alpha.is_nan() || *alpha < MIN_OPACITY {
                 *alpha = 0.0;

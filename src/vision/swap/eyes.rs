@@ -20,6 +20,9 @@ const CORNERS: [[usize; 2]; 2] = [[33, 133], [362, 263]];
 const LOWER_LID: std::ops::RangeInclusive<usize> = 0..=8;
 const UPPER_LID: std::ops::RangeInclusive<usize> = 9..=15;
 
+/// Share of the face behind something from which on it begins to be, and is, taken for a hand.
+const HAND: (f32, f32) = (0.03, 0.10);
+
 /// The network that sees lids.
 pub struct EyeNet {
     network: Network,
@@ -90,6 +93,13 @@ pub fn keep_lids(target: f32, portrait: f32) -> f32 {
     closed.max(narrower)
 }
 
+/// An eye beside a hand is often read as open, so that before a hand both are taken to be as closed as the more closed
+/// one. `covered`: 1 at vertices behind something. (Where that is wrong the target keeps its own lids.)
+pub fn before_a_hand(eyelids: [f32; 2], covered: &[f32; 468]) -> [f32; 2] {
+    let hand = smoothstep(HAND.0, HAND.1, covered.iter().sum::<f32>() / covered.len() as f32);
+    [0, 1].map(|eye| eyelids[eye].max(hand * eyelids[1 - eye]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +110,14 @@ mod tests {
         for (target, portrait, expected) in [(0.25, 0.25, 0.0), (0.05, 0.25, 1.0), (0.05, 0.05, 1.0), (0.24, 0.40, 1.0)]
         {
             assert_eq!(keep_lids(target, portrait), expected, "{target} {portrait}");
+        }
+    }
+
+    #[test]
+    fn before_a_hand_both_eyes_are_closed_if_one_is() {
+        let covered = |count: usize| std::array::from_fn(|vertex| f32::from(u8::from(vertex < count)));
+        for (count, expected) in [(0, [0.1, 1.0]), (10, [0.1, 1.0]), (60, [1.0, 1.0])] {
+            assert_eq!(before_a_hand([0.1, 1.0], &covered(count)), expected, "{count}");
         }
     }
 

@@ -65,16 +65,17 @@ impl Outlines {
         fill(plane, &hull, &mut self.crossings);
     }
 
-    /// The ring `(1 − share)·inner + share·outer`.
-    pub fn between(&mut self, points: &Points, rings: [&[usize]; 2], share: f32) -> &[[f32; 2]] {
+    /// The ring `(1 − share)·inner + share·outer`; `shares` of its first and of its second half: of an eye the upper and
+    /// the lower one.
+    pub fn between(&mut self, points: &Points, rings: [&[usize]; 2], shares: [f32; 2]) -> &[[f32; 2]] {
         let [inner, outer] = rings;
+        let half = inner.len() / 2;
         self.polygon.clear();
-        self.polygon.extend(
-            inner
-                .iter()
-                .zip(outer)
-                .map(|(&i, &o)| [0, 1].map(|axis| points[i][axis] + (points[o][axis] - points[i][axis]) * share)),
-        );
+        self.polygon.extend(inner.iter().zip(outer).enumerate().map(|(number, (&i, &o))| {
+            let is_corner = number % half == 0;
+            let share = if is_corner { shares[0].min(shares[1]) } else { shares[number / half] };
+            [0, 1].map(|axis| points[i][axis] + (points[o][axis] - points[i][axis]) * share)
+        }));
         &self.polygon
     }
 
@@ -116,6 +117,20 @@ mod tests {
     use super::*;
     use crate::frame::Turn;
     use crate::vision::swap::canonical::{canonical, face_width};
+
+    #[test]
+    fn the_lower_half_of_an_eyes_ring_reaches_farther_than_the_upper() {
+        let face = canonical().points;
+        for (eye, lids) in EYES.iter().zip(&LIDS) {
+            let mut outlines = Outlines::default();
+            let ring = outlines.between(&face, [eye, lids], [0.0, 1.0]);
+            for (number, (found, (&inner, &outer))) in ring.iter().zip(eye.iter().zip(lids)).enumerate() {
+                let expected = face[if number > 8 { outer } else { inner }];
+                assert_eq!(found[..], expected[..2], "{number}");
+            }
+            assert!(ring[9..].iter().zip(&eye[9..]).all(|(found, &inner)| found[1] > face[inner][1]), "y is down");
+        }
+    }
 
     #[test]
     fn the_forehead_lies_above_the_face_as_it_is_shown() {

@@ -148,7 +148,8 @@ impl HairFinder {
     }
 }
 
-fn median(samples: &mut [f32]) -> Option<f32> {
+/// The middle one of some values; None of none. Puts them into another order.
+pub fn median(samples: &mut [f32]) -> Option<f32> {
     let middle = samples.len() / 2;
     (!samples.is_empty()).then(|| *samples.select_nth_unstable_by(middle, f32::total_cmp).1)
 }

@@ -8,9 +8,11 @@
 //! its own resolution, chroma at its own. A frame's result depends on the frame, its mesh, the portrait and the
 //! reference only, never on the frames before.
 
+mod album;
 mod alpha;
 mod analysis;
 mod bake;
+mod beyond;
 mod blend;
 mod blur;
 mod canonical;
@@ -24,6 +26,7 @@ mod occlusion;
 mod plane;
 pub(super) mod polygon;
 mod portrait;
+mod turn;
 mod warp;
 
 #[cfg(test)]
@@ -32,13 +35,16 @@ mod tests;
 pub use eyes::EyeNet;
 pub use occlusion::{Reference, ReferenceBuilder};
 pub use portrait::Portrait;
+pub use turn::TurnNet;
 
 use crate::frame::{ChromaSite, YuvMut, YuvRef};
 use crate::vision::Face;
 use crate::vision::error::VisionError;
 
+use album::Album;
 use alpha::{Opacity, vertex_alpha};
 use analysis::{Analysis, Tools};
+use beyond::beyond;
 use blend::{ChromaBlend, LumaBlend, NewFace};
 use fine::FineBand;
 use occlusion::Observer;
@@ -51,8 +57,9 @@ const TINT_GAIN: (f32, f32) = (0.25, 1.25);
 
 /// Puts one person's face onto the faces of a clip. Each lane has its own; buffers are reused from frame to frame.
 pub struct MeshSwapper {
-    portrait: Portrait,
+    album: Album,
     eyes: EyeNet,
+    turn: TurnNet,
     tools: Tools,
     observer: Observer,
     face: Analysis,
@@ -69,15 +76,15 @@ pub struct MeshSwapper {
 }
 
 impl MeshSwapper {
-    /// A swapper that lends from the best of one person's `portraits`: the most frontal that is large enough.
+    /// A swapper that lends from one person's `portraits`: each place of the face from the one that shows it best.
     ///
     /// # Errors
     /// [`VisionError::NoFace`] without portraits.
-    pub fn new(portraits: Vec<Portrait>, eyes: EyeNet) -> Result<Self, VisionError> {
-        let best = portraits.into_iter().reduce(|best, next| if next.merit() > best.merit() { next } else { best });
+    pub fn new(portraits: Vec<Portrait>, eyes: EyeNet, turn: TurnNet) -> Result<Self, VisionError> {
         Ok(Self {
-            portrait: best.ok_or(VisionError::NoFace)?,
+            album: Album::new(portraits)?,
             eyes,
+            turn,
             tools: Tools::default(),
             observer: Observer::default(),
             face: Analysis::default(),
@@ -113,18 +120,32 @@ impl MeshSwapper {
         let is_untouched = blend_ratio.is_nan() || blend_ratio <= 0.0;
         let region = Region::around(points, picture.width(), picture.height());
         let (Some(region), false) = (region, is_untouched) else { return Ok(()) };
+        // In profile the mesh no longer lies on the face.
+        let turn = self.turn.degrees(&picture, face)?;
+        let visible = turn::fade(turn);
+        if visible <= 0.0 {
+            return Ok(());
+        }
         let mask_grid = region.mask_grid();
         let on_mask = mask_grid.locate_mesh(points);
 
         // What the portrait lends at this size, and how far the target's eyes are open beside the portrait's.
         let openness = self.eyes.openness(&picture, points)?;
-        let eyelids = [0, 1].map(|eye| eyes::keep_lids(openness[eye], self.portrait.eyes[eye]));
+        let lent_eyes = self.album.eyes();
+        let eyelids = [0, 1].map(|eye| eyes::keep_lids(openness[eye], lent_eyes[eye]));
         let chroma_shift = picture.shift.0.min(picture.shift.1);
-        let lent = self.portrait.baked(region.face_width, picture.color.matrix, chroma_shift, &mut self.tools);
+        let lent = self.album.baked(region.face_width, picture.color.matrix, chroma_shift, &mut self.tools);
 
         // Where the face may show: towards the camera in both pictures, and not behind a hand.
         self.face.sample(&picture, &region);
-        let covered = reference.map(|usual| usual.covered(&self.face.log, &on_mask, &mut self.observer));
+        let mut covered = reference.map(|usual| usual.covered(&self.face.log, &on_mask, &mut self.observer));
+        let eyelids = covered.as_ref().map_or(eyelids, |covered| eyes::before_a_hand(eyelids, covered));
+        let mut blend_ratio = blend_ratio.min(1.0) * visible;
+        if let Some(beyond) = beyond(&self.face, &on_mask, turn) {
+            blend_ratio *= beyond.visible;
+            let covered = covered.get_or_insert([0.0; 468]);
+            covered.iter_mut().zip(beyond.vertices).for_each(|(covered, beyond)| *covered = covered.max(beyond));
+        }
         let alpha = vertex_alpha(points, &lent.facing, covered.as_ref());
         visible_triangles(points, &mut self.triangles);
         let mesh = Visible { points, triangles: &self.triangles };
@@ -152,7 +173,7 @@ impl MeshSwapper {
         );
 
         // The mask: soft at its rim; hair, open eyes, closed lids and the mouth's inside stay the target's.
-        let keep = alpha::Kept { face: &self.face, points: &on_mask, eyelids, blend_ratio: blend_ratio.min(1.0) };
+        let keep = alpha::Kept { face: &self.face, points: &on_mask, eyelids, blend_ratio };
         self.opacity.finish(&keep, region.face_width / region.cell as f32, &mut self.tools);
         let Some(rows) = self.opacity.rows() else { return Ok(()) };
 

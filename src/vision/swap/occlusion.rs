@@ -268,7 +268,7 @@ fn grow(values: &[f32; 468], face: &Canonical) -> [f32; 468] {
 }
 
 /// Keeps the evidence that can be reached edge by edge from strong evidence at the rim.
-fn flood(strong: &[f32; 468], weak: &[f32; 468], face: &Canonical) -> [f32; 468] {
+pub fn flood(strong: &[f32; 468], weak: &[f32; 468], face: &Canonical) -> [f32; 468] {
     let mut reached: [f32; 468] = std::array::from_fn(|i| if face.depth[i] < RIM { strong[i] } else { 0.0 });
     for _ in 0..FLOOD_STEPS {
         let near = grow(&reached, face);
@@ -285,7 +285,8 @@ fn close(values: &[f32; 468], face: &Canonical) -> [f32; 468] {
     std::array::from_fn(|i| values[i].max(1.0 - free[i]))
 }
 
-fn spread(values: &[f32; 468], face: &Canonical) -> [f32; 468] {
+/// Half of the way to the largest value next to each vertex.
+pub fn spread(values: &[f32; 468], face: &Canonical) -> [f32; 468] {
     (0..SPREAD_STEPS).fold(*values, |values, _| {
         let grown = grow(&values, face);
         std::array::from_fn(|i| 0.5 * (values[i] + grown[i]))

@@ -33,8 +33,9 @@ pub struct Portrait {
     baked: Vec<(BakeKey, Baked)>,
 }
 
+/// What planes were baked for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct BakeKey {
+pub struct BakeKey {
     /// The photo is reduced by 2^level; negative: enlarged.
     level: i32,
     matrix: Matrix,
@@ -118,15 +119,24 @@ impl Portrait {
 
     /// How good a source this photo is, 0..1: frontal (mean normal of the face's inner vertices) and large enough.
     pub fn merit(&self) -> f32 {
-        let face = canonical();
-        let normals = facing(&self.points, &face.triangles);
+        let (face, normals) = (canonical(), self.facing());
         let inner = (0..normals.len()).filter(|&i| face.depth[i] > 0.1);
         let (sum, count) = inner.fold((0.0, 0), |(sum, count), i| (sum + normals[i], count + 1));
         // Left and right half must be seen alike: a turned head shows one of them.
         let [left, nose, right] = [234, 1, 454].map(|i| self.points[i][0]);
         let balance = ((nose - left) / (right - nose).max(1e-3)).max(1e-3);
         let symmetry = balance.min(1.0 / balance);
-        sum / count as f32 * symmetry.sqrt() * (self.face_width / SHARP_FACE_WIDTH).min(1.0)
+        sum / count as f32 * symmetry.sqrt() * self.sharpness()
+    }
+
+    /// z of the vertex normals.
+    pub(super) fn facing(&self) -> [f32; 468] {
+        facing(&self.points, &canonical().triangles)
+    }
+
+    /// 1 for a face that is large enough, less for narrower ones.
+    pub(super) fn sharpness(&self) -> f32 {
+        (self.face_width / SHARP_FACE_WIDTH).min(1.0)
     }
 
     #[cfg(test)]
@@ -148,7 +158,7 @@ impl Portrait {
 
     /// The detail planes for a target face `target_width` pixels wide: baked on first use.
     pub(super) fn baked(&mut self, target_width: f32, matrix: Matrix, chroma_shift: u8, tools: &mut Tools) -> &Baked {
-        let key = BakeKey { level: self.level(target_width), matrix, chroma_shift };
+        let key = self.key(target_width, matrix, chroma_shift);
         let known = self.baked.iter().position(|(k, _)| *k == key);
         let index = known.unwrap_or_else(|| {
             let (photo, points) = match key.level {
@@ -161,6 +171,15 @@ impl Portrait {
             self.baked.len() - 1
         });
         &self.baked[index].1
+    }
+
+    pub(super) fn key(&self, target_width: f32, matrix: Matrix, chroma_shift: u8) -> BakeKey {
+        BakeKey { level: self.level(target_width), matrix, chroma_shift }
+    }
+
+    /// Pixels that the face is wide in the planes of `key`.
+    pub(super) fn width_at(&self, key: BakeKey) -> f32 {
+        self.face_width * (-key.level as f32).exp2()
     }
 
     /// Halvings that leave the portrait's face 0.75 to 1.5 times as wide as the target's: sharp, and not aliased.

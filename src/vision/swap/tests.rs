@@ -1,6 +1,8 @@
 //! The swapper as a whole, on made-up pictures with a real face (see [`crate::vision::testing`]).
 
+mod album;
 mod deep;
+mod profile;
 mod turned;
 
 use image::{Rgb, RgbImage};
@@ -13,11 +15,16 @@ use crate::vision::model::Execution;
 use crate::vision::{Face, Mesh, testing};
 
 use super::canonical::{Points, canonical};
-use super::{EyeNet, MeshSwapper, Portrait, Reference, ReferenceBuilder};
+use super::{EyeNet, MeshSwapper, Portrait, Reference, ReferenceBuilder, TurnNet};
 
 fn eyes() -> EyeNet {
     testing::init();
     EyeNet::load(&Catalog::builtin().unwrap(), &Execution::default()).unwrap()
+}
+
+fn turn() -> TurnNet {
+    testing::init();
+    TurnNet::load(&Catalog::builtin().unwrap(), &Execution::default()).unwrap()
 }
 
 /// A portrait unlike the made-up clip's face: mirrored, and of another colour.
@@ -33,7 +40,7 @@ fn other_portrait() -> RgbImage {
 fn swapper(photo: &RgbImage) -> MeshSwapper {
     let mut eyes = eyes();
     let portrait = Portrait::analyse(photo, &mut testing::nets(), &mut eyes, None).unwrap();
-    MeshSwapper::new(vec![portrait], eyes).unwrap()
+    MeshSwapper::new(vec![portrait], eyes, turn()).unwrap()
 }
 
 fn target(index: u64) -> (Frame, Face) {
@@ -325,7 +332,7 @@ fn swapper_swap(swapper: &mut MeshSwapper, frame: &mut Frame, face: &Face, refer
 }
 
 #[test]
-fn of_several_photos_the_frontal_one_lends() {
+fn of_several_photos_the_frontal_one_is_best() {
     let (mut nets, mut eyes) = (testing::nets(), eyes());
     let frontal = Portrait::analyse(testing::portrait(), &mut nets, &mut eyes, None).unwrap();
     let (merit, width) = (frontal.merit(), frontal.face_width());
@@ -334,9 +341,9 @@ fn of_several_photos_the_frontal_one_lends() {
     assert!(small.merit() < merit, "{} {merit}", small.merit());
     let turned = frontal.turned(0.6);
     assert!(turned.merit() < merit, "{} {merit}", turned.merit());
-    let swapper = MeshSwapper::new(vec![small, turned, frontal], eyes).unwrap();
-    assert_eq!((swapper.portrait.merit(), swapper.portrait.face_width()), (merit, width));
-    assert!(matches!(MeshSwapper::new(Vec::new(), super::tests::eyes()), Err(VisionError::NoFace)));
+    let swapper = MeshSwapper::new(vec![small, turned, frontal], eyes, turn()).unwrap();
+    assert_eq!((swapper.album.best().merit(), swapper.album.best().face_width()), (merit, width));
+    assert!(matches!(MeshSwapper::new(Vec::new(), super::tests::eyes(), turn()), Err(VisionError::NoFace)));
 }
 
 fn detect_photo(nets: &mut TrackNets, photo: &RgbImage) -> Points {
