@@ -23,7 +23,7 @@ use crate::photo::{self, PhotoError};
 use crate::seal::{self, SealError};
 use crate::telemetry::Stage;
 use crate::toolchain;
-use crate::vision::chain::Chain;
+use crate::vision::chain::{Chain, Change};
 use crate::vision::detect::DetectorSettings;
 use crate::vision::recogniser::Recogniser;
 use crate::vision::source::Source;
@@ -164,7 +164,7 @@ impl Changer {
     /// Changes the faces of a frame that are to be; how many there were.
     fn change(
         &mut self,
-        frame: &mut Decoded,
+        (number, frame): (FrameIndex, &mut Decoded),
         faces: &[Face],
         blend_ratio: f32,
         reference: Option<&Reference>,
@@ -175,7 +175,7 @@ impl Changer {
                 mesh.swap(&mut frame.view_mut(), &faces[face], blend_ratio, reference)?;
             }
             if let Some(chain) = &mut self.chain {
-                chain.swap(&mut frame.view_mut(), &faces[face], person, blend_ratio)?;
+                chain.swap(&mut frame.view_mut(), &faces[face], Change { person, blend_ratio, number })?;
             }
         }
         Ok(chosen.len() as u64)
@@ -377,7 +377,7 @@ impl Lane {
         if let Some(chain) = &mut chain {
             chain.set_sources(&people)?;
         }
-        Ok(Changer { cast: Cast::new(parts, recogniser), meshes, chain })
+        Ok(Changer { cast: Cast::new(parts, swap.face_order, recogniser), meshes, chain })
     }
 
     fn load_recogniser(&self) -> Result<Recogniser, VisionError> {
@@ -547,8 +547,9 @@ fn swap_frames(
     let settings = &order.spec.swap;
     let mut clock = Clock::default();
     for Tracked { number, mut frame, faces } in frames {
-        let changed =
-            clock.spend(Stage::Swap, || changer.change(&mut frame, &faces, settings.blend_ratio as f32, reference))?;
+        let changed = clock.spend(Stage::Swap, || {
+            changer.change((number, &mut frame), &faces, settings.blend_ratio as f32, reference)
+        })?;
         if swapped.send((number, frame, Some(changed))).is_err() {
             break;
         }

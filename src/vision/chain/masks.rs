@@ -10,7 +10,7 @@ use crate::vision::catalog::{Catalog, Model};
 use crate::vision::contract::Contract;
 use crate::vision::error::VisionError;
 use crate::vision::feed::Feed;
-use crate::vision::geometry::Point;
+use crate::vision::geometry::{Affine, Point};
 use crate::vision::model::{Execution, Network, Tensor};
 
 use super::MaskSettings;
@@ -33,6 +33,8 @@ struct MaskNet {
     network: Network,
     feed: Feed,
     output: usize,
+    /// What it looks at, if not at the swapper's crop: a template, and how many times its side.
+    own: Option<(Template, f64)>,
 }
 
 impl Masks {
@@ -67,17 +69,38 @@ impl Masks {
         }
         if let Some(occluder) = &mut self.occluder {
             let own = occluder.side();
-            let seen = occluder.run(picture, template, points, 1)?;
-            mask::combine(&mut drawn, &mask::resize(&mask::occlusion(&seen, own), own, side));
+            let (seen, to_picture) = occluder.run(picture, template, points, 1)?;
+            let seen = mask::occlusion(&seen, own);
+            let seen = match occluder.own {
+                Some(_) => placed(&seen, (own, &to_picture), &new.face),
+                None => mask::resize(&seen, own, side),
+            };
+            mask::combine(&mut drawn, &seen);
         }
         if let Some((parser, regions)) = &mut self.parser {
             let own = parser.side();
-            let scores = parser.run(picture, template, points, CLASSES)?;
+            let (scores, _) = parser.run(picture, template, points, CLASSES)?;
             let parts = mask::regions(&most_likely(&scores, own * own), regions, own);
             mask::combine(&mut drawn, &mask::resize(&parts, own, side));
         }
         Ok(drawn)
     }
+}
+
+/// A mask of another crop, of `side` and with its way to the picture, as one of `new`: bilinear; beyond its border, what is there.
+fn placed(mask: &[f32], (side, to_picture): (usize, &Affine), new: &Aligned) -> Vec<f32> {
+    let Some(from_picture) = to_picture.inverse() else { return vec![0.0; new.side * new.side] };
+    let last = side as f64 - 1.0;
+    let at = |pixel: usize| {
+        let place = [(pixel % new.side) as f64, (pixel / new.side) as f64];
+        let [x, y] = from_picture.apply(new.to_picture.apply(place)).map(|value| value.clamp(0.0, last));
+        let (left, top) = (x as usize, y as usize);
+        let (right, bottom) = ((left + 1).min(side - 1), (top + 1).min(side - 1));
+        let (fx, fy) = (x.fract() as f32, y.fract() as f32);
+        let row = |y: usize| mask[y * side + left] + (mask[y * side + right] - mask[y * side + left]) * fx;
+        row(top) + (row(bottom) - row(top)) * fy
+    };
+    (0..new.side * new.side).map(at).collect()
 }
 
 /// The class of each pixel with the highest score.
@@ -99,29 +122,39 @@ fn hull(face: &Face, new: &Aligned) -> Vec<f32> {
 impl MaskNet {
     fn load(model: &Model, execution: &Execution) -> Result<Self, VisionError> {
         let card = &model.card;
+        let template = card.template.as_deref().and_then(Template::from_name);
         let Some(Contract::Mask(contract)) = &card.contract else {
             return Err(card.refuse("has no [contract.mask]".to_owned()));
         };
         let feed = Feed::of(card, card.picture()?, 0)?;
-        Ok(Self { feed, output: card.output_index(&contract.output)?, network: Network::load(model, execution)? })
+        Ok(Self {
+            feed,
+            output: card.output_index(&contract.output)?,
+            own: template.zip(contract.around),
+            network: Network::load(model, execution)?,
+        })
     }
 
     fn side(&self) -> usize {
         self.feed.side()
     }
 
-    /// So many numbers for each pixel of the network's own crop, plane by plane.
+    /// So many numbers for each pixel of the network's own crop, plane by plane; and the way from its pixels to the picture's.
     fn run(
         &mut self,
         picture: &YuvRef<'_>,
         template: Template,
         points: &[Point; 5],
         planes: usize,
-    ) -> Result<Vec<f32>, VisionError> {
+    ) -> Result<(Vec<f32>, Affine), VisionError> {
         let side = self.side();
-        let crop = Aligned::sample(picture, template.to_picture(side as f64, points), side);
+        let to_picture = match self.own {
+            Some((own, around)) => own.to_picture(side as f64, points).enlarged(around, (side as f64 - 1.0) / 2.0),
+            None => template.to_picture(side as f64, points),
+        };
+        let crop = Aligned::sample(picture, to_picture, side);
         let (shape, data) = self.feed.pictures(&[&crop.rgb]);
         let outputs = self.network.run(&[Tensor { shape: &shape, data }])?;
-        Ok(outputs.finite(self.output, planes * side * side)?.into_owned())
+        Ok((outputs.finite(self.output, planes * side * side)?.into_owned(), to_picture))
     }
 }

@@ -3,6 +3,7 @@
 //! A face is found and followed as for `mesh` ([`crate::vision::track`]); five points of its mesh bring it to each network's template. What
 //! a frame becomes depends on the frame, its mesh and the sources only.
 
+mod blending;
 mod landmarks;
 mod masks;
 mod restorer;
@@ -11,10 +12,10 @@ mod swapper;
 #[cfg(test)]
 mod tests;
 
-use crate::frame::YuvMut;
+use crate::frame::{FrameIndex, YuvMut};
 
 use super::Face;
-use super::aligned::paste;
+use super::aligned::{paste, texture};
 use super::card::Role;
 use super::catalog::Catalog;
 use super::error::VisionError;
@@ -22,12 +23,14 @@ use super::find::TrackNets;
 use super::model::Execution;
 use super::source::Source;
 
+use blending::Blending;
 use landmarks::Landmarker;
 use masks::Masks;
 use restorer::FaceRestorer;
 use swapper::FaceSwapper;
 
 pub use crate::vision::aligned::mask::Region;
+pub use blending::{BlendingSettings, Colour};
 
 /// What a chain does.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +43,8 @@ pub struct ChainSettings {
     pub landmarks: Option<LandmarkSettings>,
     /// What limits the new face's place, beside the swapper's own mask.
     pub masks: MaskSettings,
+    /// What is taken over from the target.
+    pub blending: BlendingSettings,
     /// What makes the new face finer.
     pub restorer: Option<RestorerSettings>,
 }
@@ -83,7 +88,19 @@ pub struct RestorerSettings {
 pub struct Chain {
     landmarker: Option<Landmarker>,
     swapper: Option<(FaceSwapper, Masks)>,
+    blending: Blending,
     restorer: Option<FaceRestorer>,
+}
+
+/// Which change a face is to undergo.
+#[derive(Clone, Copy, Debug)]
+pub struct Change {
+    /// Number of the person whose face it gets.
+    pub person: usize,
+    /// 1.0 is the new face in full, 0.0 leaves the frame untouched.
+    pub blend_ratio: f32,
+    /// Number of the frame in its clip: grain hangs on it.
+    pub number: FrameIndex,
 }
 
 impl Chain {
@@ -129,7 +146,7 @@ impl Chain {
             Some(landmarks) => Some(Landmarker::load(catalog, landmarks, execution)?),
             None => None,
         };
-        Ok(Self { landmarker, swapper, restorer })
+        Ok(Self { landmarker, swapper, blending: Blending(settings.blending), restorer })
     }
 
     /// Whose faces it puts: of each person their photos, analysed.
@@ -143,36 +160,42 @@ impl Chain {
         }
     }
 
-    /// Changes `face` into that of person number `person` in place, as far as networks do (where `mesh` swaps, after it). `blend_ratio` 1.0 is the new face in full, 0.0 leaves the frame untouched, as does a mesh that is not finite
-    /// or tiny.
+    /// Changes `face` in place as far as networks do (where `mesh` swaps, after it). A mesh that is not finite or tiny leaves the frame
+    /// untouched.
     ///
     /// # Errors
     /// [`VisionError::Network`].
-    pub fn swap(
-        &mut self,
-        frame: &mut YuvMut<'_>,
-        face: &Face,
-        person: usize,
-        blend_ratio: f32,
-    ) -> Result<(), VisionError> {
+    pub fn swap(&mut self, frame: &mut YuvMut<'_>, face: &Face, change: Change) -> Result<(), VisionError> {
+        let Change { person, blend_ratio, number } = change;
         let is_usable = face.mesh.0.iter().flatten().all(|value| value.is_finite()) && face.mesh.face_width() >= 4.0;
         if !is_usable || blend_ratio.is_nan() || blend_ratio <= 0.0 {
             return Ok(());
         }
+        let blend_ratio = blend_ratio.min(1.0);
         let points = match &mut self.landmarker {
             Some(landmarker) => landmarker.five_points(&frame.as_ref(), face)?,
             None => Some(face.mesh.five_points()),
         };
         let Some(points) = points else { return Ok(()) };
+        // The last network's face gets the target's texture: a restorer takes it off again.
+        let target = match (&self.restorer, &self.blending.0) {
+            (Some(restorer), BlendingSettings { texture: true, .. }) => Some(restorer.crop(&frame.as_ref(), &points)),
+            _ => None,
+        };
         if let Some((swapper, masks)) = &mut self.swapper {
-            let new = swapper.swap(&frame.as_ref(), &points, person)?;
+            let mut new = swapper.swap(&frame.as_ref(), &points, person)?;
             let mask = masks.draw(&frame.as_ref(), (face, &points), &new, swapper.template())?;
-            paste::paste(frame, &new.face, &mask, blend_ratio.min(1.0));
+            let number = self.restorer.is_none().then_some(number);
+            self.blending.blend(&frame.as_ref(), &mut new.face, &mask, number);
+            paste::paste(frame, &new.face, &mask, blend_ratio);
         }
-        match &mut self.restorer {
-            Some(restorer) => restorer.restore(frame, &points, blend_ratio.min(1.0)),
-            None => Ok(()),
+        let Some(restorer) = &mut self.restorer else { return Ok(()) };
+        let mut face = restorer.restore(&frame.as_ref(), &points)?;
+        if let Some(target) = target {
+            texture::match_texture(&mut face, &target, restorer.mask(), 1.0, number);
         }
+        paste::paste(frame, &face, restorer.mask(), restorer.blend() * blend_ratio);
+        Ok(())
     }
 
     /// Finds the faces of photos that lend.

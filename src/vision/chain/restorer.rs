@@ -1,9 +1,9 @@
 //! The network that makes a face finer.
 
-use crate::frame::YuvMut;
+use crate::frame::YuvRef;
 use crate::vision::aligned::crop::Aligned;
+use crate::vision::aligned::mask;
 use crate::vision::aligned::template::Template;
-use crate::vision::aligned::{mask, paste};
 use crate::vision::card::Role;
 use crate::vision::catalog::Catalog;
 use crate::vision::contract::{self, Contract};
@@ -59,15 +59,25 @@ impl FaceRestorer {
         })
     }
 
-    /// Makes the face at `points` finer, in place.
-    pub(super) fn restore(
-        &mut self,
-        frame: &mut YuvMut<'_>,
-        points: &[Point; 5],
-        blend_ratio: f32,
-    ) -> Result<(), VisionError> {
+    /// Where its face shows, a value per pixel of the crop.
+    pub(super) fn mask(&self) -> &[f32] {
+        &self.frame
+    }
+
+    /// Share of its face in the result, 0..=1.
+    pub(super) fn blend(&self) -> f32 {
+        self.blend
+    }
+
+    /// The face at `points` as it is, in the network's crop.
+    pub(super) fn crop(&self, picture: &YuvRef<'_>, points: &[Point; 5]) -> Aligned {
         let side = self.feed.side();
-        let mut face = Aligned::sample(&frame.as_ref(), self.template.to_picture(side as f64, points), side);
+        Aligned::sample(picture, self.template.to_picture(side as f64, points), side)
+    }
+
+    /// The face at `points`, finer.
+    pub(super) fn restore(&mut self, picture: &YuvRef<'_>, points: &[Point; 5]) -> Result<Aligned, VisionError> {
+        let mut face = self.crop(picture, points);
         let (shape, data) = self.feed.pictures(&[&face.rgb]);
         let target = Tensor { shape: &shape, data };
         let weight = [self.weight];
@@ -78,9 +88,8 @@ impl FaceRestorer {
             (true, _) => self.network.run(&[weight, target])?,
         };
         let contract::Pixels { gain, shift, .. } = self.pixels;
-        let pixels = outputs.finite(self.face_output, 3 * side * side)?;
+        let pixels = outputs.finite(self.face_output, face.rgb.len())?;
         face.rgb = pixels.iter().map(|&element| (element * gain + shift).clamp(0.0, 255.0)).collect();
-        paste::paste(frame, &face, &self.frame, self.blend * blend_ratio);
-        Ok(())
+        Ok(face)
     }
 }
