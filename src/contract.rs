@@ -25,10 +25,12 @@ pub use hdr::{Hdr, Mastering};
 pub use id::{Digest, JobId, partition_of};
 pub use job::{AUTO, CHUNK_FRAMES, CRF, ENCODERS, Job, PRESETS, Video};
 pub use moment::{Keep, Moment};
-pub use person::{Person, PersonSpec, Who, WhoSpec, usual_distance};
+pub use person::{FaceOrder, Person, PersonSpec, Who, WhoSpec, usual_distance};
 pub use run::{Cancellation, CutId, CutRule, Layout, Manifest, OpenMarker, Output, Plan, Run, SliceIndex, Totals};
 pub use sealed::{FrameCounts, ResultFooter};
-pub use swap::{FaceDetector, FaceLandmarks, FaceRegion, Faces, Masks, NetworkId, Restorer, Swap, Swapper};
+pub use swap::{
+    ColourMatch, FACE_SIZES, FaceDetector, FaceLandmarks, FaceRegion, Faces, Masks, NetworkId, Restorer, Swap, Swapper,
+};
 
 use std::collections::BTreeMap;
 

@@ -2,12 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::contract::{Digest, FaceDetector, FaceRegion, Job, PIPELINE, Swap, Swapper, Toolchain, Who, worker_group};
+use crate::contract::{
+    ColourMatch, Digest, FaceDetector, FaceRegion, Job, PIPELINE, Swap, Swapper, Toolchain, Who, worker_group,
+};
 use crate::error::Refusal;
 use crate::frame::Turn;
 use crate::media;
 use crate::vision::card::Role;
-use crate::vision::chain::{Chain, ChainSettings, LandmarkSettings, MaskSettings, Region, RestorerSettings};
+use crate::vision::chain::{
+    BlendingSettings, Chain, ChainSettings, Colour, LandmarkSettings, MaskSettings, Region, RestorerSettings,
+};
 use crate::vision::detect::DetectorSettings;
 use crate::vision::{Catalog, VisionError};
 
@@ -69,10 +73,11 @@ pub fn models(job: &Job, catalog: &Catalog) -> Result<BTreeMap<String, Digest>, 
 
 /// How a swap finds the faces of its clip.
 pub fn detector(swap: &Swap) -> DetectorSettings {
-    let FaceDetector { model, score, angles } = &swap.detector;
+    let FaceDetector { model, score, min_size, angles } = &swap.detector;
     DetectorSettings {
         id: model.as_ref().map(|id| id.as_str().to_owned()),
         least_score: *score,
+        least_size: *min_size,
         turns: angles.iter().map(|angle| Turn::nearest(i32::from(*angle))).collect(),
     }
 }
@@ -105,7 +110,13 @@ pub fn chain(swap: &Swap) -> Option<ChainSettings> {
         .landmarks
         .as_ref()
         .map(|landmarks| LandmarkSettings { id: landmarks.model.as_str().to_owned(), least_score: landmarks.score });
-    Some(ChainSettings { swapper, face_size: swap.face_size, landmarks, masks, restorer })
+    let colour = match swap.colour_match {
+        ColourMatch::None => None,
+        ColourMatch::Lab => Some(Colour::Lab),
+        ColourMatch::Relight => Some(Colour::Relight),
+    };
+    let blending = BlendingSettings { colour, texture: swap.texture_match };
+    Some(ChainSettings { swapper, face_size: swap.face_size, landmarks, masks, blending, restorer })
 }
 
 fn region_of(region: FaceRegion) -> Region {

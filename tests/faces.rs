@@ -66,6 +66,12 @@ fn each_of_two_people_gets_a_face_of_their_own() {
     let (source, other) = (text(&photo), text(&left));
     assert_eq!(changed(&swapped("first.mp4", &["-s", source, "--faces", "0"])), [40, 0]);
     assert_eq!(changed(&swapped("second.mp4", &["-s", other, "--faces", "1"])), [0, 40]);
+    assert_eq!(
+        changed(&swapped("right.mp4", &["-s", source, "--faces", "0", "--face-order", "right-left"])),
+        [0, 40],
+        "counted from the right"
+    );
+    assert_eq!(changed(&swapped("large.mp4", &["-s", source, "--faces", "all", "--detector-min-size", "400"])), [0, 0]);
     assert_eq!(changed(&swapped("third.mp4", &["-s", other, "--faces", "2"])), [0, 0]);
     let by_look = swapped("look.mp4", &["-s", source, "--reference", other]);
     assert_eq!(changed(&by_look), [40, 0], "the left one looks like the photo, the right one does not");
@@ -99,6 +105,9 @@ fn pairs_that_make_no_sense_are_refused() {
     refused(2, "expected WHO=PHOTO", &["--pair", photo]);
     refused(2, "cannot be used with", &["-s", photo, "--pair", &format!("0={photo}")]);
     refused(2, "expected largest, all, or a place", &["-s", photo, "--faces", "left"]);
+    refused(2, "large-small", &["-s", photo, "--faces", "0", "--face-order", "middle"]);
+    refused(3, "swap.face_order", &["-s", photo, "--face-order", "small-large"]);
+    refused(3, "swap.colour_match", &["-s", photo, "--colour-match", "lab"]);
     refused(3, "people[1].who.position", &["--pair", &format!("0={photo}"), "--pair", &format!("0={}", text(&left))]);
     refused(3, "pair", &["--pair", "nobody.png=nobody.jpg"]);
     let faceless = bench.clip("faceless.png", "-f lavfi -i color=gray:s=200x200 -frames:v 1");
@@ -169,6 +178,11 @@ fn a_network_of_the_models_folder_swaps() {
     )
     .done();
     assert_ne!(frames("restored.mp4"), frames("whole.mp4"));
+    let blended = ["--swapper", "hyperswap_1a_256", "--colour-match", "relight", "--texture-match"];
+    swap("blended.mp4", &blended).done();
+    assert_ne!(frames("blended.mp4"), frames("whole.mp4"));
+    swap("blended-short.mp4", &[&blended[..], &["--chunk-frames", "7..9"]].concat()).done();
+    assert_eq!(frames("blended-short.mp4"), frames("blended.mp4"), "grain hangs on the frame's number, not on chunks");
 
     // The occluder takes the faces of eight frames at once.
     let occluder = ["--swapper", "hyperswap_1a_256", "--mask-occluder", "xseg_1"];

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use serde_json::{Value, json};
 
 use crate::config::{LANES, LogFormat, THREADS};
-use crate::contract::{JobId, Moment, NetworkId, Swapper};
+use crate::contract::{FaceOrder, JobId, Moment, Swapper};
 use crate::error::Refusal;
 
 use super::Exit;
@@ -18,8 +18,8 @@ mod models;
 
 pub use execution::LaneArgs;
 use execution::{order, providers};
-pub use face::{DetectorArgs, FacesArg, MaskArgs, Pair, PairWho};
-use face::{distance, faces, pair};
+pub use face::{BlendingArgs, DetectorArgs, FacesArg, LandmarkerArgs, MaskArgs, Pair, PairWho, RestorerArgs};
+use face::{distance, face_order, faces, pair};
 pub use models::ModelsCommand;
 
 /// Face-swapping video pipeline: a streaming dataflow over Kafka.
@@ -110,16 +110,19 @@ pub struct Swap {
     /// works at the face's own size) and says so
     #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(16..=4096), help_heading = "Face")]
     pub face_size: Option<u32>,
-    /// Which faces of the clip: in each frame the largest, all, or the one at this place, counted from the left, from 0
+    /// Which faces of the clip: in each frame the largest, all, or the one at this place, counted from 0 as --face-order says
     #[arg(long, default_value = "largest", value_name = "largest|all|N", value_parser = faces, help_heading = "Face")]
     pub faces: FacesArg,
+    /// The order in which faces are counted, as frames are shown: left-right, right-left, top-bottom, bottom-top, small-large, large-small
+    #[arg(long, default_value = "left-right", value_name = "ORDER", value_parser = face_order, help_heading = "Face")]
+    pub face_order: FaceOrder,
     /// Only the person of the clip who looks like this photo
     #[arg(long, value_name = "PHOTO", conflicts_with = "faces", help_heading = "Face")]
     pub reference: Option<PathBuf>,
     /// How unlike its reference a face may be: 1 less the cosine of both embeddings; the same person is at about 0.3, others at 0.7 or more
     #[arg(long, default_value_t = crate::contract::usual_distance(), value_name = "0.0..2.0", value_parser = distance, help_heading = "Face")]
     pub reference_distance: f64,
-    /// One person of several, and whose face they get: a photo of who is in the clip, or their place from the left (0, 1, …), then = and the
+    /// One person of several, and whose face they get: a photo of who is in the clip, or their place as --face-order counts (0, 1, …), then = and the
     /// photos of the other; for each person once, in place of --source-path
     #[arg(long, value_name = "WHO=PHOTO[,PHOTO]", value_parser = pair, conflicts_with_all = ["faces", "reference", "source_path"], help_heading = "Face")]
     pub pair: Vec<Pair>,
@@ -129,21 +132,15 @@ pub struct Swap {
     /// How faces of the clip are found
     #[command(flatten)]
     pub detector: DetectorArgs,
-    /// The network whose points bring a face to the swapper's template (facemill models list --role landmarks) [default: the mesh]
-    #[arg(long, value_name = "MODEL", help_heading = "Face")]
-    pub landmarker_model: Option<NetworkId>,
-    /// A face of which it is less sure is left as it is
-    #[arg(long, default_value_t = 0.5, value_name = "0.0..1.0", value_parser = blend_ratio, help_heading = "Face")]
-    pub landmarker_score: f64,
-    /// A network that makes the new face finer (facemill models list --role restorer)
-    #[arg(long, value_name = "MODEL", help_heading = "Face")]
-    pub restorer: Option<NetworkId>,
-    /// Share of the finer face in the result
-    #[arg(long, default_value_t = 0.8, value_name = "0.0..1.0", value_parser = blend_ratio, help_heading = "Face")]
-    pub restorer_blend: f64,
-    /// How faithful the finer face is to the one it is made of, where the network lets one choose
-    #[arg(long, default_value_t = 0.5, value_name = "0.0..1.0", value_parser = blend_ratio, help_heading = "Face")]
-    pub restorer_weight: f64,
+    /// Whose points bring a face to the swapper's template
+    #[command(flatten)]
+    pub landmarker: LandmarkerArgs,
+    /// How a network's new face is made to look as the target did
+    #[command(flatten)]
+    pub blending: BlendingArgs,
+    /// What makes the new face finer
+    #[command(flatten)]
+    pub restorer: RestorerArgs,
     /// Which face of a photo that shows several, counted from the left, from 0
     #[arg(long, value_name = "N", help_heading = "Face")]
     pub source_face: Option<u32>,

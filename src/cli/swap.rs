@@ -8,7 +8,7 @@ use anyhow::Result;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, cache_dir};
-use crate::contract::{Digest, FaceLandmarks, Job, JobId, Person, Restorer, Status, Swapper, VERSION, Video, Who};
+use crate::contract::{Digest, Job, JobId, Person, Status, Swapper, VERSION, Video, Who};
 use crate::error::Refusal;
 use crate::ingest::Gate;
 use crate::local::{self, LocalError, Settings, file_url};
@@ -171,16 +171,15 @@ fn build_job(args: &Swap) -> Result<Job, Refusal> {
                 FacesArg::Any(faces) => faces,
                 FacesArg::Position(_) => contract::Faces::default(),
             },
+            face_order: args.face_order,
             source_face: args.source_face,
             face_size: args.face_size.filter(|_| matches!(swapper, Swapper::Network(_))),
             masks: (&args.masks).into(),
+            colour_match: args.blending.colour_match,
+            texture_match: args.blending.texture_match,
             detector: (&args.detector).into(),
-            landmarks: args.landmarker_model.clone().map(|model| FaceLandmarks { model, score: args.landmarker_score }),
-            restorer: args.restorer.clone().map(|model| Restorer {
-                model,
-                blend: args.restorer_blend,
-                weight: args.restorer_weight,
-            }),
+            landmarks: (&args.landmarker).into(),
+            restorer: (&args.restorer).into(),
         },
         video: Video {
             encoder: args.output_video_encoder.clone(),

@@ -10,7 +10,7 @@ use crate::frame::{FrameIndex, Turn};
 
 /// Raised whenever the pixels of a result change for the same [`ChunkSpec`], so that old results are not taken for new ones: 2 works on
 /// samples of more than 8 bits as they are, and on clips that are stored turned.
-pub const PIPELINE: u32 = 3;
+pub const PIPELINE: u32 = 4;
 
 /// The encoder of results whose output is a picture: they lose nothing, and are no user's choice.
 pub const LOSSLESS: &str = "ffv1";

@@ -155,6 +155,11 @@ impl Job {
         }
         self.swap.validate()?;
         person::validate(&self.people, SOURCES_MAX)?;
+        let is_counted = self.people.iter().any(|person| matches!(person.who, Who::Position(_)));
+        if !self.swap.face_order.is_usual() && !is_counted {
+            let found = format!("{}, and nobody is named by position", self.swap.face_order);
+            return refuse("swap.face_order", found, "people[].who.position, which it counts");
+        }
         if !self.people.is_empty() && !self.sources.is_empty() {
             return refuse(
                 "sources",
@@ -221,6 +226,7 @@ impl Job {
 
 #[cfg(test)]
 mod tests {
+    use super::super::FaceOrder;
     use super::*;
 
     fn job() -> Job {
@@ -281,7 +287,8 @@ mod tests {
     #[test]
     fn each_refusal_names_its_field() {
         type Change = fn(&mut Job);
-        let cases: [(&str, Change); 19] = [
+        let cases: [(&str, Change); 20] = [
+            ("swap.face_order", |j| j.swap.face_order = FaceOrder::TopBottom),
             ("v", |j| j.v = 2),
             ("chunk_frames", |j| j.chunk_frames = [0, 8]),
             ("chunk_frames", |j| j.chunk_frames = [9, 8]),

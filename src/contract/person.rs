@@ -1,6 +1,7 @@
 //! Several people of one clip, each with a new face of their own.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -40,8 +41,45 @@ pub enum Who {
         #[serde(default = "usual_distance")]
         distance: f64,
     },
-    /// The one at this place among a frame's faces, counted from the left, from 0.
+    /// The one at this place among a frame's faces, from 0, in the job's `swap.face_order` (from the left, if it says none).
     Position(u32),
+}
+
+/// In which order a frame's faces are counted, as the frame is shown; by the middles of their meshes, or the areas of the boxes around
+/// these. Of equals the one further left comes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum FaceOrder {
+    /// From the left.
+    #[default]
+    LeftRight,
+    /// From the right.
+    RightLeft,
+    /// From the top.
+    TopBottom,
+    /// From the bottom.
+    BottomTop,
+    /// The smallest first.
+    SmallLarge,
+    /// The largest first.
+    LargeSmall,
+}
+
+impl FaceOrder {
+    /// Each of them.
+    pub const ALL: [Self; 6] =
+        [Self::LeftRight, Self::RightLeft, Self::TopBottom, Self::BottomTop, Self::SmallLarge, Self::LargeSmall];
+
+    /// Whether it is the one that nobody has to name.
+    pub fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl fmt::Display for FaceOrder {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(out)
+    }
 }
 
 /// How unlike a reference a face may be, if nobody says.

@@ -1,15 +1,19 @@
 //! What is done to the faces of a clip.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::FaceOrder;
 use crate::error::Refusal;
 
 /// Longest name of a network, bytes.
 const NAME_MAX: usize = 64;
+/// Sizes below which faces may be left alone, pixels.
+pub const FACE_SIZES: RangeInclusive<u32> = 1..=16384;
 
 /// What is done to faces.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -21,6 +25,9 @@ pub struct Swap {
     pub blend_ratio: f64,
     /// Which faces of the clip.
     pub faces: Faces,
+    /// In which order faces are counted, where people are named by their position.
+    #[serde(skip_serializing_if = "FaceOrder::is_usual")]
+    pub face_order: FaceOrder,
     /// Which face of a photo that shows several, counted from the left, from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_face: Option<u32>,
@@ -31,6 +38,12 @@ pub struct Swap {
     /// What limits the place of a network's new face, all together. `mesh` has its own.
     #[serde(skip_serializing_if = "Masks::is_default")]
     pub masks: Masks,
+    /// How a network's new face takes on the colours of the target. `mesh` relights by itself.
+    #[serde(skip_serializing_if = "ColourMatch::is_none")]
+    pub colour_match: ColourMatch,
+    /// A network's new face is made as sharp and as grainy as the target was: after the restorer, where there is one. Default: false.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub texture_match: bool,
     /// A network that makes the new face finer. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restorer: Option<Restorer>,
@@ -48,9 +61,12 @@ impl Default for Swap {
             swapper: Swapper::default(),
             blend_ratio: 1.0,
             faces: Faces::default(),
+            face_order: FaceOrder::default(),
             source_face: None,
             face_size: None,
             masks: Masks::default(),
+            colour_match: ColourMatch::None,
+            texture_match: false,
             restorer: None,
             landmarks: None,
             detector: FaceDetector::default(),
@@ -86,7 +102,7 @@ pub struct Masks {
     pub padding: [f64; 4],
     /// Only within the hull of the face's mesh.
     pub hull: bool,
-    /// The occluder that keeps what lies before the face (`xseg_1`). Default: none.
+    /// The occluder that keeps what lies before the face (`xseg_1`), or around it (`selfie_segmentation`, built in). Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub occluder: Option<NetworkId>,
     /// The parser that knows the parts of a face (`bisenet_resnet_34`). Default: none.
@@ -106,6 +122,25 @@ impl Default for Masks {
 impl Masks {
     fn is_default(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+/// How a new face takes on the colours of the target, in its crop and under its mask.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ColourMatch {
+    /// As the network made it.
+    #[default]
+    None,
+    /// Mean and contrast of lightness and of both colour axes become those of the target (CIE L*a*b*).
+    Lab,
+    /// Its light becomes that of the target; what is fine stays the new face's own.
+    Relight,
+}
+
+impl ColourMatch {
+    fn is_none(&self) -> bool {
+        *self == Self::None
     }
 }
 
@@ -189,6 +224,9 @@ pub struct FaceDetector {
     /// Faces with a lower score are none, 0.0..=1.0. Default: as the detector's card says (0.6 for the built-in one).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub score: Option<f64>,
+    /// A face whose box is smaller than this on its longer side, pixels of the clip, is left alone, and counts as none. Default: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_size: Option<u32>,
     /// Degrees by which a frame is turned, beside upright, to be looked at again, so that faces which lie or stand on their heads are
     /// found: 90, 180, 270. Default: none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -203,6 +241,9 @@ impl FaceDetector {
     fn validate(&self) -> Result<(), Refusal> {
         if let Some(score) = self.score.filter(|score| !(0.0..=1.0).contains(score)) {
             return Err(Refusal::new("swap.detector.score", score.to_string(), "0.0..=1.0"));
+        }
+        if let Some(size) = self.min_size.filter(|size| !FACE_SIZES.contains(size)) {
+            return Err(Refusal::new("swap.detector.min_size", size.to_string(), "1..=16384 pixels"));
         }
         let mut angles = self.angles.clone();
         angles.sort_unstable();
@@ -268,6 +309,12 @@ impl Swap {
                 format!("with swapper {}", self.swapper),
                 "a network as swapper: mesh has its own masks",
             ));
+        }
+        let of_networks =
+            [("swap.colour_match", !self.colour_match.is_none()), ("swap.texture_match", self.texture_match)];
+        if let Some((field, _)) = of_networks.into_iter().find(|(_, is_asked)| *is_asked && !is_network) {
+            let expected = "a network as swapper: mesh relights by itself";
+            return Err(Refusal::new(field, format!("with swapper {}", self.swapper), expected));
         }
         if self.restorer.is_some() && self.swapper == Swapper::None {
             return Err(Refusal::new("swap.restorer", "with swapper none".to_owned(), "mesh or a network as swapper"));
@@ -416,9 +463,15 @@ mod tests {
             ("swap.masks.regions", Swap { masks: masks(|m| m.regions = vec![FaceRegion::Skin]), ..network() }),
             ("swap.masks", Swap { masks: masks(|m| m.hull = true), ..Swap::default() }),
             ("swap.restorer.blend", Swap { restorer: restorer(2.0), ..network() }),
+            ("swap.colour_match", Swap { colour_match: ColourMatch::Lab, ..Swap::default() }),
+            ("swap.texture_match", Swap { texture_match: true, swapper: Swapper::None, ..Swap::default() }),
             (
                 "swap.detector.score",
                 Swap { detector: FaceDetector { score: Some(1.5), ..FaceDetector::default() }, ..Swap::default() },
+            ),
+            (
+                "swap.detector.min_size",
+                Swap { detector: FaceDetector { min_size: Some(0), ..FaceDetector::default() }, ..Swap::default() },
             ),
             (
                 "swap.detector.angles",
@@ -432,7 +485,8 @@ mod tests {
         ] {
             assert_eq!(swap.validate().expect_err(field).field, field);
         }
-        Swap { masks: masks(|m| m.hull = true), restorer: restorer(0.8), ..network() }.validate().unwrap();
+        let blended = Swap { colour_match: ColourMatch::Relight, texture_match: true, ..network() };
+        Swap { masks: masks(|m| m.hull = true), restorer: restorer(0.8), ..blended }.validate().unwrap();
         Swap { restorer: restorer(0.8), ..Swap::default() }.validate().unwrap();
     }
 

@@ -57,11 +57,12 @@ macro_rules! known {
 }
 
 /// In the order in which a frame meets them.
-const BUILTIN: [(&str, &str, &[u8]); 4] = [
+const BUILTIN: [(&str, &str, &[u8]); 5] = [
     builtin!("yunet_2023mar.toml", "yunet_2023mar_dyn.onnx"),
     builtin!("face_mesh_468.toml", "face_mesh_468.onnx"),
     builtin!("iris_landmark.toml", "iris_landmark.onnx"),
     builtin!("sface_2021dec.toml", "sface_2021dec_w8.onnx"),
+    builtin!("selfie_segmentation.toml", "selfie_segmentation.onnx"),
 ];
 
 /// The field's well-known networks, whose files their owners supply.
@@ -380,7 +381,7 @@ mod tests {
             assert!(result.is_ok(), "{id}: {}", result.unwrap_err());
         }
         let ids: Vec<&str> = catalog.list().iter().map(|model| model.card.id.as_str()).collect();
-        assert_eq!(ids, ["yunet_2023mar", "face_mesh_468", "iris_landmark", "sface_2021dec"]);
+        assert_eq!(ids, ["yunet_2023mar", "face_mesh_468", "iris_landmark", "sface_2021dec", "selfie_segmentation"]);
         assert!(catalog.list().iter().all(|model| model.card.commercial_use));
         let error = catalog.get("yunet").unwrap_err().to_string();
         assert!(error.starts_with("model yunet is unknown (expected one of: yunet_2023mar, "), "{error}");

@@ -146,6 +146,10 @@ pub struct Pixels {
 pub struct Mask {
     /// The output: [1, side, side, 1] of 0..=1 where the face is seen; of parsers [1, 19, side, side], a score for each class.
     pub output: String,
+    /// It looks at more (or less) than the swapper's crop: at the crop of its card's template, with this many times its sides around the
+    /// same middle. None: at the swapper's crop.
+    #[serde(default)]
+    pub around: Option<f64>,
 }
 
 /// How a restorer is fed and read.
@@ -216,7 +220,8 @@ impl Contract {
         if let Some(name) = outputs.into_iter().find(|name| !is_among(&card.outputs, name)) {
             return Err(format!("its [contract] names output {name}, which is not declared"));
         }
-        let needs_template = matches!(self, Self::Swapper(_) | Self::Restorer(_));
+        let needs_template =
+            matches!(self, Self::Swapper(_) | Self::Restorer(_) | Self::Mask(Mask { around: Some(_), .. }));
         let source = match self {
             Self::Swapper(Swapper { source: Source::Crop { template, .. }, .. }) => Some(template),
             _ => None,
@@ -259,7 +264,7 @@ impl Contract {
                 let outputs = [Some(&face.output), mask.as_ref()].into_iter().flatten().map(String::as_str);
                 (vec![target, input], outputs.collect())
             }
-            Self::Mask(Mask { output }) => (Vec::new(), vec![output]),
+            Self::Mask(Mask { output, .. }) => (Vec::new(), vec![output]),
             Self::Restorer(Restorer { target, weight, face }) => {
                 let inputs = [Some(target), weight.as_ref()].into_iter().flatten().map(String::as_str);
                 (inputs.collect(), vec![&face.output])
@@ -298,6 +303,10 @@ impl Contract {
             Self::Gate(Gate { refused, threshold, .. }) => match refused.is_empty() {
                 true => Err("refuses no class (expected one or more)".to_owned()),
                 false => share("threshold", *threshold),
+            },
+            Self::Mask(Mask { around: Some(around), .. }) => match (0.5..=8.0).contains(around) {
+                true => Ok(()),
+                false => Err(format!("looks at {around} times its template (expected 0.5 to 8)")),
             },
             Self::Swapper(_) | Self::Mask(_) | Self::Restorer(_) => Ok(()),
         }

@@ -31,6 +31,8 @@ pub struct DetectorSettings {
     pub id: Option<String>,
     /// Faces with a lower score are none, 0..=1; none: as its card says.
     pub least_score: Option<f64>,
+    /// Faces whose boxes are smaller on their longer side are none, picture pixels; none: all are.
+    pub least_size: Option<u32>,
     /// How the picture is turned, beside upright, to be looked at again: faces that lie or stand on their heads are found too.
     pub turns: Vec<Turn>,
 }
@@ -52,6 +54,7 @@ pub struct Detector {
     family: Family,
     least_score: f64,
     same_face_iou: f64,
+    least_size: f32,
     turns: Vec<Turn>,
     /// Side of the square input, where it is fixed.
     side: Option<usize>,
@@ -101,6 +104,7 @@ impl Detector {
             family: Family::of(card, contract)?,
             least_score: settings.least_score.unwrap_or(contract.least_score),
             same_face_iou: contract.same_face_iou,
+            least_size: settings.least_size.unwrap_or(0) as f32,
             turns: settings.turns.clone(),
             side: side_of(card, picture.layout)?,
             planes: [0, 1, 2].map(|plane| (order[plane], picture.mean[plane], scale[plane])),
@@ -120,6 +124,9 @@ impl Detector {
         for turn in self.turns.clone() {
             found.extend(self.look(&YuvRef { turn: picture.turn.then(turn), ..*picture })?);
         }
+        let is_large =
+            |bounds: &Bounds| (bounds.right - bounds.left).max(bounds.bottom - bounds.top) >= self.least_size;
+        found.retain(|face| is_large(&face.bounds));
         Ok(surest(found, self.same_face_iou))
     }
 
@@ -444,6 +451,16 @@ mod tests {
             let strict = DetectorSettings { least_score: Some(0.95), ..settings };
             let mut detector = Detector::load(&catalog, &strict, &Execution::default()).unwrap();
             assert_eq!(detector.detect(&picture.view()).unwrap(), [], "{id}");
+            // The box is 60 pixels wide and 76 high.
+            for (least_size, expected) in [(76, 1), (77, 0)] {
+                let sized = DetectorSettings {
+                    id: Some(id.to_owned()),
+                    least_size: Some(least_size),
+                    ..DetectorSettings::default()
+                };
+                let mut detector = Detector::load(&catalog, &sized, &Execution::default()).unwrap();
+                assert_eq!(detector.detect(&picture.view()).unwrap().len(), expected, "{id}, {least_size}");
+            }
         }
         let other = DetectorSettings { id: Some("sface_2021dec".to_owned()), ..DetectorSettings::default() };
         assert!(matches!(Detector::load(&catalog, &other, &Execution::default()), Err(VisionError::Role { .. })));

@@ -18,6 +18,12 @@ impl Affine {
         self.0.map(|[a, b, c]| a * x + b * y + c)
     }
 
+    /// The map of a square with `times` the sides, as many pixels, and the same middle: `middle` is where that lies along either axis.
+    pub fn enlarged(&self, times: f64, middle: f64) -> Affine {
+        let shift = middle * (1.0 - times);
+        Affine(self.0.map(|[a, b, c]| [a * times, b * times, (a + b) * shift + c]))
+    }
+
     /// The map back, or `None` for one that folds the plane.
     pub fn inverse(&self) -> Option<Affine> {
         let [[a, b, c], [d, e, f]] = self.0;

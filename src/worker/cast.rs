@@ -1,7 +1,7 @@
 //! Which face of a frame gets whose: decided by likeness to a photo or by its place in the frame, from that frame alone, so that where a
 //! chunk begins changes nothing.
 
-use crate::contract::Faces;
+use crate::contract::{FaceOrder, Faces};
 use crate::frame::{Turn, YuvRef};
 use crate::vision::recogniser::{Recogniser, cosine};
 use crate::vision::{Face, VisionError};
@@ -10,7 +10,7 @@ use crate::vision::{Face, VisionError};
 pub enum Part {
     /// Those that the job's `faces` names.
     Anyone(Faces),
-    /// The one at this place, from the left, from 0.
+    /// The one at this place in the cast's order, from 0.
     Position(usize),
     /// The one whose embedding has at least this cosine with that of a photo.
     Like {
@@ -24,14 +24,15 @@ pub enum Part {
 /// All who are looked for, by the numbers of the people whose faces they get.
 pub struct Cast {
     parts: Vec<Part>,
+    order: FaceOrder,
     /// There where somebody is to be like a photo.
     recogniser: Option<Recogniser>,
 }
 
 impl Cast {
-    /// `recogniser` made the embeddings of the parts.
-    pub fn new(parts: Vec<Part>, recogniser: Option<Recogniser>) -> Self {
-        Self { parts, recogniser }
+    /// `order` is that of positions; `recogniser` made the embeddings of the parts.
+    pub fn new(parts: Vec<Part>, order: FaceOrder, recogniser: Option<Recogniser>) -> Self {
+        Self { parts, order, recogniser }
     }
 
     /// The faces that are changed: number of the face, number of the person, in the order of the faces. `faces` are ordered from the left of
@@ -40,7 +41,7 @@ impl Cast {
     /// # Errors
     /// [`VisionError::Network`].
     pub fn assign(&mut self, picture: &YuvRef<'_>, faces: &[Face]) -> Result<Vec<(usize, usize)>, VisionError> {
-        let from_left = from_left(faces, picture.turn, (picture.width(), picture.height()));
+        let in_order = ordered(faces, self.order, picture.turn, (picture.width(), picture.height()));
         let mut taken = Vec::new();
         let mut likenesses = Vec::new();
         let embeddings = match &mut self.recogniser {
@@ -54,7 +55,7 @@ impl Cast {
             match part {
                 Part::Anyone(Faces::All) => taken.extend((0..faces.len()).map(|face| (face, person))),
                 Part::Anyone(Faces::Largest) => taken.extend(largest(faces).map(|face| (face, person))),
-                Part::Position(place) => taken.extend(from_left.get(*place).map(|&face| (face, person))),
+                Part::Position(place) => taken.extend(in_order.get(*place).map(|&face| (face, person))),
                 Part::Like { embedding, least } => {
                     let alike = embeddings.iter().map(|other| cosine(embedding, other)).enumerate();
                     likenesses.extend(alike.filter(|(_, cosine)| cosine >= least).map(|(face, c)| (c, face, person)));
@@ -80,17 +81,27 @@ fn largest(faces: &[Face]) -> Option<usize> {
     (0..faces.len()).rev().max_by(|a, b| area(a).total_cmp(&area(b)))
 }
 
-/// The faces by their places in the picture as it is shown; `size` is the stored one's.
-fn from_left(faces: &[Face], turn: Turn, size: (usize, usize)) -> Vec<usize> {
-    // Where one pixel to the right of the shown picture leads in the stored one.
-    let (origin, right) = (turn.to_stored([0.0, 0.0], size), turn.to_stored([1.0, 0.0], size));
-    let across = |face: &usize| {
-        let [x, y] = faces[*face].mesh.centre();
-        (x - origin[0]) * (right[0] - origin[0]) + (y - origin[1]) * (right[1] - origin[1])
+/// The faces in `order`, as the picture is shown; `size` is the stored one's.
+fn ordered(faces: &[Face], order: FaceOrder, turn: Turn, size: (usize, usize)) -> Vec<usize> {
+    // Where one pixel to the right of the shown picture, or down, leads in the stored one.
+    let origin = turn.to_stored([0.0, 0.0], size);
+    let along = |face: usize, direction: [f64; 2]| {
+        let ([x, y], to) = (faces[face].mesh.centre(), turn.to_stored(direction, size));
+        (x - origin[0]) * (to[0] - origin[0]) + (y - origin[1]) * (to[1] - origin[1])
     };
-    let mut order: Vec<usize> = (0..faces.len()).collect();
-    order.sort_by(|a, b| across(a).total_cmp(&across(b)));
-    order
+    let (across, down) = (|face| along(face, [1.0, 0.0]), |face| along(face, [0.0, 1.0]));
+    let area = |face: usize| faces[face].mesh.bounds().area();
+    let place = |face: usize| match order {
+        FaceOrder::LeftRight => across(face),
+        FaceOrder::RightLeft => -across(face),
+        FaceOrder::TopBottom => down(face),
+        FaceOrder::BottomTop => -down(face),
+        FaceOrder::SmallLarge => area(face),
+        FaceOrder::LargeSmall => -area(face),
+    };
+    let mut numbers: Vec<usize> = (0..faces.len()).collect();
+    numbers.sort_by(|&a, &b| place(a).total_cmp(&place(b)).then(across(a).total_cmp(&across(b))));
+    numbers
 }
 
 #[cfg(test)]
@@ -109,8 +120,12 @@ mod tests {
     }
 
     fn assign(parts: Vec<Part>, faces: &[Face], turn: Turn) -> Vec<(usize, usize)> {
+        assign_by(FaceOrder::default(), parts, faces, turn)
+    }
+
+    fn assign_by(order: FaceOrder, parts: Vec<Part>, faces: &[Face], turn: Turn) -> Vec<(usize, usize)> {
         let frame = Frame::<u8>::grey(400, 200, Color::sdr(Matrix::Bt709, false)).shown_turned(turn);
-        Cast::new(parts, None).assign(&frame.view(), faces).unwrap()
+        Cast::new(parts, order, None).assign(&frame.view(), faces).unwrap()
     }
 
     #[test]
@@ -130,5 +145,25 @@ mod tests {
         let quarter: Vec<_> =
             (0..3).map(|place| assign(vec![Part::Position(place)], &faces, Turn::Quarter)[0].0).collect();
         assert!(quarter == [1, 0, 2] || quarter == [2, 0, 1], "{quarter:?}");
+    }
+
+    #[test]
+    fn faces_are_counted_in_any_order() {
+        let faces = [face(50.0, 60.0, 20.0), face(200.0, 20.0, 40.0), face(300.0, 150.0, 30.0)];
+        let count = |order: FaceOrder, turn: Turn| {
+            [0, 1, 2].map(|place| assign_by(order, vec![Part::Position(place)], &faces, turn)[0].0)
+        };
+        for (order, expected) in
+            FaceOrder::ALL.into_iter().zip([[0, 1, 2], [2, 1, 0], [1, 0, 2], [2, 0, 1], [0, 2, 1], [1, 2, 0]])
+        {
+            assert_eq!(count(order, Turn::None), expected, "{order}");
+            // Shown upside down, left is right and the top is the bottom; sizes stay.
+            let is_size = matches!(order, FaceOrder::SmallLarge | FaceOrder::LargeSmall);
+            let turned = if is_size { expected } else { [expected[2], expected[1], expected[0]] };
+            assert_eq!(count(order, Turn::Half), turned, "{order}");
+        }
+        let twins = [face(300.0, 60.0, 20.0), face(50.0, 60.0, 20.0)];
+        let first = assign_by(FaceOrder::LargeSmall, vec![Part::Position(0)], &twins, Turn::None);
+        assert_eq!(first, [(1, 0)], "of equals the one at the left");
     }
 }

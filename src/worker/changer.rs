@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use crate::contract::{ChunkSpec, Digest, PersonSpec, Swap, Swapper, WhoSpec};
 use crate::frame::Pixels;
-use crate::media::Decoded;
 use crate::photo;
 use crate::toolchain;
 use crate::vision::chain::{Chain, Scene};
@@ -13,10 +12,10 @@ use crate::vision::detect::DetectorSettings;
 use crate::vision::recogniser::Recogniser;
 use crate::vision::source::Source;
 use crate::vision::swap::{EyeNet, MeshSwapper, Portrait, Reference, TurnNet};
-use crate::vision::{self, Catalog, Face, TrackNets, VisionError};
+use crate::vision::{self, Catalog, TrackNets, VisionError};
 
 use super::cast::{Cast, Part};
-use super::lane::{LaneOrder, Means, WorkError};
+use super::lane::{LaneOrder, Means, Tracked, WorkError};
 use super::shelf::Shelf;
 
 /// What changes faces: `mesh` (of each person), a chain of networks, or both; and who gets whose.
@@ -35,12 +34,12 @@ impl Changer {
     /// Changes the faces of some frames that are to be; how many there were in each.
     pub fn change(
         &mut self,
-        frames: &mut [(Decoded, Vec<Face>)],
+        frames: &mut [Tracked],
         blend_ratio: f32,
         reference: Option<&Reference>,
     ) -> Result<Vec<u64>, VisionError> {
         let (mut counts, mut scenes) = (Vec::with_capacity(frames.len()), Vec::with_capacity(frames.len()));
-        for (frame, faces) in frames {
+        for Tracked { number, frame, faces } in frames {
             let chosen = self.cast.assign(&frame.view(), faces)?;
             for &(face, person) in &chosen {
                 if let Some(mesh) = self.meshes.get_mut(person) {
@@ -49,7 +48,7 @@ impl Changer {
             }
             counts.push(chosen.len() as u64);
             let faces = chosen.iter().map(|&(face, person)| (&faces[face], person)).collect();
-            scenes.push(Scene { frame: frame.view_mut(), faces });
+            scenes.push(Scene { number: *number, frame: frame.view_mut(), faces });
         }
         if let Some(chain) = &mut self.chain {
             chain.change(&mut scenes, blend_ratio)?;
@@ -188,7 +187,7 @@ impl Kept {
         if let Some(chain) = &mut chain {
             chain.set_lent(lent);
         }
-        Ok(Changer { cast: Cast::new(parts, recogniser), meshes, chain })
+        Ok(Changer { cast: Cast::new(parts, swap.face_order, recogniser), meshes, chain })
     }
 }
 

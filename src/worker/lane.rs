@@ -131,10 +131,10 @@ impl Classify for WorkError {
 const FRAMES_BETWEEN_STAGES: usize = 3;
 
 /// A frame on its way, with the faces in it.
-struct Tracked {
-    number: FrameIndex,
-    frame: Decoded,
-    faces: Vec<Face>,
+pub(super) struct Tracked {
+    pub number: FrameIndex,
+    pub frame: Decoded,
+    pub faces: Vec<Face>,
 }
 
 /// A lane and what it keeps from one chunk to the next; none of it changes a result.
@@ -372,16 +372,16 @@ fn swap_frames(
     let blend_ratio = order.spec.swap.blend_ratio as f32;
     let batch = changer.batch() as u64;
     let mut clock = Clock::default();
-    let (mut numbers, mut together) = (Vec::new(), Vec::new());
-    for Tracked { number, frame, faces } in frames {
-        numbers.push(number);
-        together.push((frame, faces));
+    let mut together = Vec::new();
+    for tracked in frames {
+        let next = tracked.number + 1;
+        together.push(tracked);
         // Batches begin at frames that do not depend on where the chunk does.
-        if !(number + 1).is_multiple_of(batch) && number + 1 < order.spec.span.end {
+        if !next.is_multiple_of(batch) && next < order.spec.span.end {
             continue;
         }
         let counts = clock.spend(Stage::Swap, || changer.change(&mut together, blend_ratio, reference))?;
-        for ((number, (frame, _)), changed) in numbers.drain(..).zip(together.drain(..)).zip(counts) {
+        for (Tracked { number, frame, .. }, changed) in together.drain(..).zip(counts) {
             if swapped.send((number, frame, Some(changed))).is_err() {
                 return Ok(clock); // the encoder has failed and says why
             }

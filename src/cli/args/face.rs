@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::blend_ratio;
-use crate::contract::{FaceDetector, FaceRegion, Faces, Masks, NetworkId};
+use crate::contract::{
+    ColourMatch, FaceDetector, FaceLandmarks, FaceOrder, FaceRegion, Faces, Masks, NetworkId, Restorer,
+};
 
 /// How faces of the clip are found.
 #[derive(Debug, Args)]
@@ -16,6 +18,9 @@ pub struct DetectorArgs {
     /// Faces with a lower score are none [default: as the network's card says; 0.6 for the built-in one]
     #[arg(long, value_name = "0.0..1.0", value_parser = blend_ratio, help_heading = "Face")]
     pub detector_score: Option<f64>,
+    /// Faces whose boxes are smaller than this on the longer side, in pixels of the clip, are left alone [default: none are]
+    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(1..=16384), help_heading = "Face")]
+    pub detector_min_size: Option<u32>,
     /// Degrees by which frames are turned, beside upright, to be looked at again: 90, 180, 270; for faces that lie or stand on their heads
     #[arg(long, value_name = "DEGREES,…", value_delimiter = ',', help_heading = "Face")]
     pub detector_angles: Vec<u16>,
@@ -23,8 +28,62 @@ pub struct DetectorArgs {
 
 impl From<&DetectorArgs> for FaceDetector {
     fn from(args: &DetectorArgs) -> Self {
-        Self { model: args.detector_model.clone(), score: args.detector_score, angles: args.detector_angles.clone() }
+        Self {
+            model: args.detector_model.clone(),
+            score: args.detector_score,
+            min_size: args.detector_min_size,
+            angles: args.detector_angles.clone(),
+        }
     }
+}
+
+/// Whose points bring a face to the swapper's template.
+#[derive(Debug, Args)]
+pub struct LandmarkerArgs {
+    /// The network whose points bring a face to the swapper's template (facemill models list --role landmarks) [default: the mesh]
+    #[arg(long, value_name = "MODEL", help_heading = "Face")]
+    pub landmarker_model: Option<NetworkId>,
+    /// A face of which it is less sure is left as it is
+    #[arg(long, default_value_t = 0.5, value_name = "0.0..1.0", value_parser = blend_ratio, help_heading = "Face")]
+    pub landmarker_score: f64,
+}
+
+impl From<&LandmarkerArgs> for Option<FaceLandmarks> {
+    fn from(args: &LandmarkerArgs) -> Self {
+        args.landmarker_model.clone().map(|model| FaceLandmarks { model, score: args.landmarker_score })
+    }
+}
+
+/// What makes the new face finer.
+#[derive(Debug, Args)]
+pub struct RestorerArgs {
+    /// A network that makes the new face finer (facemill models list --role restorer)
+    #[arg(long, value_name = "MODEL", help_heading = "Face")]
+    pub restorer: Option<NetworkId>,
+    /// Share of the finer face in the result
+    #[arg(long, default_value_t = 0.8, value_name = "0.0..1.0", value_parser = blend_ratio, help_heading = "Face")]
+    pub restorer_blend: f64,
+    /// How faithful the finer face is to the one it is made of, where the network lets one choose
+    #[arg(long, default_value_t = 0.5, value_name = "0.0..1.0", value_parser = blend_ratio, help_heading = "Face")]
+    pub restorer_weight: f64,
+}
+
+impl From<&RestorerArgs> for Option<Restorer> {
+    fn from(args: &RestorerArgs) -> Self {
+        let RestorerArgs { restorer, restorer_blend: blend, restorer_weight: weight } = args;
+        restorer.clone().map(|model| Restorer { model, blend: *blend, weight: *weight })
+    }
+}
+
+/// How a network's new face is made to look as the target did; mesh does that by itself.
+#[derive(Debug, Args)]
+pub struct BlendingArgs {
+    /// How it takes on the colours of the target: none, lab (mean and contrast in L*a*b*), relight (its light only)
+    #[arg(long, default_value = "none", value_name = "none|lab|relight", value_parser = colour_match, help_heading = "Face")]
+    pub colour_match: ColourMatch,
+    /// It is made as sharp and as grainy as the target was
+    #[arg(long, help_heading = "Face")]
+    pub texture_match: bool,
 }
 
 /// What limits the place of a network's new face; mesh has its own.
@@ -39,7 +98,8 @@ pub struct MaskArgs {
     /// Only within the hull of the face's mesh
     #[arg(long, help_heading = "Face")]
     pub mask_hull: bool,
-    /// The network that keeps what lies before the face (facemill models list --role occluder)
+    /// The network that keeps what lies before the face, or around it (facemill models list --role occluder); selfie_segmentation, which is
+    /// built in, keeps the background only
     #[arg(long, value_name = "MODEL", help_heading = "Face")]
     pub mask_occluder: Option<NetworkId>,
     /// The network that knows the parts of a face (facemill models list --role parser)
@@ -79,12 +139,21 @@ fn region(name: &str) -> Result<FaceRegion, String> {
         .map_err(|_| "expected one of: skin, brows, eyes, glasses, nose, mouth, lips".to_owned())
 }
 
+pub(super) fn face_order(name: &str) -> Result<FaceOrder, String> {
+    let names = || FaceOrder::ALL.map(|order| order.to_string()).join(", ");
+    serde_json::from_value(name.into()).map_err(|_| format!("expected one of: {}", names()))
+}
+
+fn colour_match(name: &str) -> Result<ColourMatch, String> {
+    serde_json::from_value(name.into()).map_err(|_| "expected one of: none, lab, relight".to_owned())
+}
+
 /// Which faces of the clip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FacesArg {
     /// By a job's `swap.faces`.
     Any(Faces),
-    /// The one at this place from the left.
+    /// The one at this place in the order of faces.
     Position(u32),
 }
 
@@ -110,7 +179,7 @@ pub struct Pair {
 /// Who of the clip.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PairWho {
-    /// From the left.
+    /// In the order of faces.
     Position(u32),
     /// Who looks like this photo.
     Photo(PathBuf),
@@ -155,6 +224,9 @@ mod tests {
             assert!(padding(text).is_err(), "{text}");
         }
         assert!(region("lips").is_ok() && region("ear").is_err());
+        assert_eq!(face_order("small-large"), Ok(FaceOrder::SmallLarge));
+        assert!(face_order("middle").is_err_and(|expected| expected.ends_with("small-large, large-small")));
+        assert!(colour_match("lab") == Ok(ColourMatch::Lab) && colour_match("rgb").is_err());
         assert!(distance("0.6").is_ok() && distance("2.1").is_err());
     }
 }

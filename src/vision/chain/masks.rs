@@ -9,6 +9,7 @@ use crate::vision::catalog::{Catalog, Model};
 use crate::vision::contract::Contract;
 use crate::vision::error::VisionError;
 use crate::vision::feed::Feed;
+use crate::vision::geometry::Affine;
 use crate::vision::model::{Execution, Network, Tensor};
 
 use super::swapper::NewFace;
@@ -31,6 +32,8 @@ struct MaskNet {
     network: Network,
     feed: Feed,
     output: usize,
+    /// What it looks at, if not at the swapper's crop: a template, and how many times its side.
+    own: Option<(Template, f64)>,
 }
 
 impl Masks {
@@ -74,19 +77,41 @@ impl Masks {
         }
         if let Some(occluder) = &mut self.occluder {
             let own = occluder.side();
-            occluder.run(scenes, places, template, 1, &mut |number, seen| {
-                mask::combine(&mut drawn[number], &mask::resize(&mask::occlusion(seen, own), own, side));
+            let own_template = occluder.own.is_some();
+            occluder.run(scenes, places, template, 1, &mut |number, seen, to_picture| {
+                let seen = mask::occlusion(seen, own);
+                let seen = match own_template {
+                    true => placed(&seen, (own, to_picture), &new[number].face),
+                    false => mask::resize(&seen, own, side),
+                };
+                mask::combine(&mut drawn[number], &seen);
             })?;
         }
         if let Some((parser, regions)) = &mut self.parser {
             let own = parser.side();
-            parser.run(scenes, places, template, CLASSES, &mut |number, scores| {
+            parser.run(scenes, places, template, CLASSES, &mut |number, scores, _| {
                 let parts = mask::regions(&most_likely(scores, own * own), regions, own);
                 mask::combine(&mut drawn[number], &mask::resize(&parts, own, side));
             })?;
         }
         Ok(drawn)
     }
+}
+
+/// A mask of another crop, of `side` and with its way to the picture, as one of `new`: bilinear; beyond its border, what is there.
+fn placed(mask: &[f32], (side, to_picture): (usize, &Affine), new: &Aligned) -> Vec<f32> {
+    let Some(from_picture) = to_picture.inverse() else { return vec![0.0; new.side * new.side] };
+    let last = side as f64 - 1.0;
+    let at = |pixel: usize| {
+        let place = [(pixel % new.side) as f64, (pixel / new.side) as f64];
+        let [x, y] = from_picture.apply(new.to_picture.apply(place)).map(|value| value.clamp(0.0, last));
+        let (left, top) = (x as usize, y as usize);
+        let (right, bottom) = ((left + 1).min(side - 1), (top + 1).min(side - 1));
+        let (fx, fy) = (x.fract() as f32, y.fract() as f32);
+        let row = |y: usize| mask[y * side + left] + (mask[y * side + right] - mask[y * side + left]) * fx;
+        row(top) + (row(bottom) - row(top)) * fy
+    };
+    (0..new.side * new.side).map(at).collect()
 }
 
 /// The class of each pixel with the highest score.
@@ -108,40 +133,52 @@ fn hull(face: &Face, new: &Aligned) -> Vec<f32> {
 impl MaskNet {
     fn load(model: &Model, execution: &Execution) -> Result<Self, VisionError> {
         let card = &model.card;
+        let template = card.template.as_deref().and_then(Template::from_name);
         let Some(Contract::Mask(contract)) = &card.contract else {
             return Err(card.refuse("has no [contract.mask]".to_owned()));
         };
         let feed = Feed::of(card, card.picture()?, 0)?;
-        Ok(Self { feed, output: card.output_index(&contract.output)?, network: Network::load(model, execution)? })
+        Ok(Self {
+            feed,
+            output: card.output_index(&contract.output)?,
+            own: template.zip(contract.around),
+            network: Network::load(model, execution)?,
+        })
     }
 
     fn side(&self) -> usize {
         self.feed.side()
     }
 
-    /// Of each face so many numbers for each pixel of the network's own crop, plane by plane: `each` gets them with the face's number.
+    /// Of each face so many numbers for each pixel of the network's own crop, plane by plane: `each` gets them with the face's number, and
+    /// the way from the crop's pixels to the picture's.
     fn run(
         &mut self,
         scenes: &[Scene<'_, '_>],
         places: &[Place<'_>],
         template: Template,
         planes: usize,
-        each: &mut dyn FnMut(usize, &[f32]),
+        each: &mut dyn FnMut(usize, &[f32], &Affine),
     ) -> Result<(), VisionError> {
         let side = self.side();
         for run in self.network.runs(places.len()) {
             let crop = |place: &Place<'_>| {
-                Aligned::sample(&place.picture(scenes), template.to_picture(side as f64, &place.points), side).rgb
+                let to_picture = match self.own {
+                    Some((own, around)) => {
+                        own.to_picture(side as f64, &place.points).enlarged(around, (side as f64 - 1.0) / 2.0)
+                    }
+                    None => template.to_picture(side as f64, &place.points),
+                };
+                Aligned::sample(&place.picture(scenes), to_picture, side)
             };
-            let crops: Vec<Vec<f32>> = places[run.rows.clone()].iter().map(crop).collect();
-            let rows: Vec<&[f32]> = run.places().map(|row| &crops[row - run.rows.start][..]).collect();
+            let crops: Vec<Aligned> = places[run.rows.clone()].iter().map(crop).collect();
+            let rows: Vec<&[f32]> = run.places().map(|row| &crops[row - run.rows.start].rgb[..]).collect();
             let (shape, data) = self.feed.pictures(&rows);
             let outputs = self.network.run(&[Tensor { shape: &shape, data }])?;
             let numbers = outputs.finite(self.output, run.size * planes * side * side)?;
-            run.rows
-                .clone()
-                .zip(numbers.chunks_exact(planes * side * side))
-                .for_each(|(number, row)| each(number, row));
+            for ((number, crop), row) in run.rows.clone().zip(&crops).zip(numbers.chunks_exact(planes * side * side)) {
+                each(number, row, &crop.to_picture);
+            }
         }
         Ok(())
     }

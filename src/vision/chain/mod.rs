@@ -3,6 +3,7 @@
 //! A face is found and followed as for `mesh` ([`crate::vision::track`]); five points of its mesh bring it to each network's template. What
 //! a frame becomes depends on the frame, its mesh and the sources only.
 
+mod blending;
 mod landmarks;
 mod masks;
 mod restorer;
@@ -11,11 +12,11 @@ mod swapper;
 #[cfg(test)]
 mod tests;
 
-use crate::frame::{YuvMut, YuvRef};
+use crate::frame::{FrameIndex, YuvMut, YuvRef};
 
 use super::Face;
 use super::aligned::crop::Aligned;
-use super::aligned::paste;
+use super::aligned::{paste, texture};
 use super::card::Role;
 use super::catalog::Catalog;
 use super::error::VisionError;
@@ -23,12 +24,14 @@ use super::geometry::Point;
 use super::model::Execution;
 use super::source::Source;
 
+use blending::Blending;
 use landmarks::Landmarker;
 use masks::Masks;
 use restorer::FaceRestorer;
 use swapper::FaceSwapper;
 
 pub use crate::vision::aligned::mask::Region;
+pub use blending::{BlendingSettings, Colour};
 
 /// What a chain does.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +44,8 @@ pub struct ChainSettings {
     pub landmarks: Option<LandmarkSettings>,
     /// What limits the new face's place, beside the swapper's own mask.
     pub masks: MaskSettings,
+    /// What is taken over from the target.
+    pub blending: BlendingSettings,
     /// What makes the new face finer.
     pub restorer: Option<RestorerSettings>,
 }
@@ -82,6 +87,8 @@ pub struct RestorerSettings {
 
 /// A frame, and its faces that are to be changed: each with the number of the person whose face it gets.
 pub struct Scene<'a, 'f> {
+    /// Its number in the clip: grain hangs on it.
+    pub number: FrameIndex,
     /// The frame.
     pub frame: YuvMut<'f>,
     /// The faces.
@@ -109,6 +116,7 @@ impl Place<'_> {
 pub struct Chain {
     landmarker: Option<Landmarker>,
     swapper: Option<(FaceSwapper, Masks)>,
+    blending: Blending,
     restorer: Option<FaceRestorer>,
 }
 
@@ -155,7 +163,7 @@ impl Chain {
             Some(landmarks) => Some(Landmarker::load(catalog, landmarks, execution)?),
             None => None,
         };
-        Ok(Self { landmarker, swapper, restorer })
+        Ok(Self { landmarker, swapper, blending: Blending(settings.blending), restorer })
     }
 
     /// What its swapper gets of one person's photos; nothing, if it has none.
@@ -191,9 +199,20 @@ impl Chain {
         }
         let blend_ratio = blend_ratio.min(1.0);
         let places = self.places(scenes)?;
+        // The last network's face gets the target's texture: a restorer takes it off again.
+        let targets: Vec<Aligned> = match &self.restorer {
+            Some(restorer) if self.blending.0.texture => {
+                places.iter().map(|place| restorer.crop(&place.picture(scenes), place)).collect()
+            }
+            _ => Vec::new(),
+        };
         if let Some((swapper, masks)) = &mut self.swapper {
-            let new = swapper.swap(scenes, &places)?;
+            let mut new = swapper.swap(scenes, &places)?;
             let drawn = masks.draw(scenes, &places, &new, swapper.template())?;
+            for ((place, new), mask) in places.iter().zip(&mut new).zip(&drawn) {
+                let number = self.restorer.is_none().then_some(scenes[place.scene].number);
+                self.blending.blend(&place.picture(scenes), &mut new.face, mask, number);
+            }
             for ((place, new), mask) in places.iter().zip(&new).zip(&drawn) {
                 paste::paste(&mut scenes[place.scene].frame, &new.face, mask, blend_ratio);
             }
@@ -202,6 +221,9 @@ impl Chain {
             let mut faces: Vec<Aligned> =
                 places.iter().map(|place| restorer.crop(&place.picture(scenes), place)).collect();
             restorer.restore(&mut faces)?;
+            for (face, (place, target)) in faces.iter_mut().zip(places.iter().zip(&targets)) {
+                texture::match_texture(face, target, restorer.mask(), 1.0, scenes[place.scene].number);
+            }
             for (place, face) in places.iter().zip(&faces) {
                 paste::paste(&mut scenes[place.scene].frame, face, restorer.mask(), restorer.blend() * blend_ratio);
             }

@@ -42,23 +42,30 @@ impl Bench {
         Chain::load(&self.catalog(), settings, &Execution::default())
     }
 
-    /// The frame after its face was changed.
+    /// The frame before and after its face was changed.
     fn swapped(&self, settings: &ChainSettings) -> Result<(Frame, Frame), VisionError> {
+        let before = testing::moving_portrait(0, 480, 270);
+        let after = self.changed(settings, &before, 7)?;
+        Ok((before, after))
+    }
+
+    /// Frame number `number`, which shows `before`, after its face was changed.
+    fn changed(&self, settings: &ChainSettings, before: &Frame, number: u64) -> Result<Frame, VisionError> {
         let mut nets = testing::nets();
         let mut chain = self.load(settings)?;
         let lent = chain.lend(&[Source::find(testing::portrait(), &mut nets, None)?])?;
         chain.set_lent(vec![lent]);
-        let before = testing::moving_portrait(0, 480, 270);
-        let mut frame = testing::moving_portrait(0, 480, 270);
         let face = nets.anchor(&before.view())?.remove(0);
-        chain.change(&mut [Scene { frame: frame.view_mut(), faces: vec![(&face, 0)] }], 1.0)?;
-        Ok((before, frame))
+        let mut frame = before.clone();
+        chain.change(&mut [Scene { number, frame: frame.view_mut(), faces: vec![(&face, 0)] }], 1.0)?;
+        Ok(frame)
     }
 }
 
 fn settings(swapper: &str) -> ChainSettings {
     let masks = MaskSettings { blur: 0.3, padding: [0.0; 4], hull: false, occluder: None, parser: None };
-    ChainSettings { swapper: Some(swapper.to_owned()), face_size: None, landmarks: None, masks, restorer: None }
+    let swapper = Some(swapper.to_owned());
+    ChainSettings { swapper, face_size: None, landmarks: None, masks, blending: Default::default(), restorer: None }
 }
 
 /// Mean luma at the face's middle and in the picture's corner.
@@ -71,6 +78,12 @@ fn luma(frame: &Frame) -> (f64, f64) {
     (mean(plane.width / 2 - 6, plane.height / 2 - 6), mean(0, 0))
 }
 
+/// Mean luma of the picture.
+fn mean(frame: &Frame) -> f64 {
+    let plane = frame.planes()[0];
+    plane.data.iter().map(|&value| f64::from(value)).sum::<f64>() / plane.data.len() as f64
+}
+
 /// Samples that differ.
 fn changed(before: &Frame, after: &Frame) -> usize {
     let planes = before.planes().into_iter().zip(after.planes());
@@ -79,6 +92,53 @@ fn changed(before: &Frame, after: &Frame) -> usize {
             (0..a.height).map(|row| a.row(row).iter().zip(b.row(row)).filter(|(a, b)| a != b).count()).sum::<usize>()
         })
         .sum()
+}
+
+/// Mean of the luma's second differences in the face's middle: how much grain there is.
+fn grain(frame: &Frame) -> f64 {
+    let plane = frame.planes()[0];
+    let (left, top) = (plane.width / 2 - 16, plane.height / 2 - 16);
+    let bend = |row: &[u8], x: usize| f64::from(row[x]) - 2.0 * f64::from(row[x + 1]) + f64::from(row[x + 2]);
+    let rows = (top..top + 32).map(|y| (left..left + 32).map(|x| bend(plane.row(y), x).abs()).sum::<f64>());
+    rows.sum::<f64>() / 1024.0
+}
+
+/// A network's face that is grey all over takes on colours, light and grain of the target.
+#[test]
+fn a_new_face_is_made_to_look_as_the_target_did() {
+    let bench = Bench::new();
+    bench.recogniser();
+    bench.write("hyperswap_1a_256", &[Gives::Everywhere(0.0), Gives::Everywhere(1.0)], None);
+    bench.write("gfpgan_1.4", &[Gives::Everywhere(0.0)], None);
+    let mut before = testing::moving_portrait(0, 480, 270);
+    for (place, sample) in before.planes_mut()[0].data.iter_mut().enumerate() {
+        let bits = (place as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+        *sample = sample.saturating_add_signed((bits % 25) as i8 - 12);
+    }
+    let with = |colour: Option<Colour>, texture: bool, restorer: bool, number: u64| {
+        let blending = BlendingSettings { colour, texture };
+        let restorer = restorer.then(|| RestorerSettings { id: "gfpgan_1.4".to_owned(), blend: 1.0, weight: 0.5 });
+        let settings = ChainSettings { blending, restorer, ..settings("hyperswap_1a_256") };
+        bench.changed(&settings, &before, number).unwrap()
+    };
+    let (old, plain) = (luma(&before), with(None, false, false, 7));
+    // Half of full range is 125.5 of limited range.
+    assert!((luma(&plain).0 - 125.5).abs() < 1.5 && (old.0 - 125.5).abs() > 20.0, "{old:?}");
+    let relit = with(Some(Colour::Relight), false, false, 7);
+    assert!((luma(&relit).0 - old.0).abs() < 0.3 * (125.5 - old.0).abs(), "{:?} of {old:?}", luma(&relit));
+    // Lab gives a face without contrast the mean of what it hides.
+    let matched = with(Some(Colour::Lab), false, false, 7);
+    let moved = |frame: &Frame| (mean(frame) - mean(&before)).abs();
+    assert!(moved(&matched) < 0.3 * moved(&plain), "{} and {}", moved(&matched), moved(&plain));
+    assert_eq!((luma(&relit).1, luma(&matched).1), (old.1, old.1));
+    assert!(grain(&before) > 10.0 && grain(&plain) < 1.0, "{} and {}", grain(&before), grain(&plain));
+    for restorer in [false, true] {
+        let textured = with(None, true, restorer, 7);
+        let share = grain(&textured) / grain(&before);
+        assert!((0.6..1.5).contains(&share), "{share} of the grain, restorer: {restorer}");
+        assert!(textured == with(None, true, restorer, 7), "the same frame is the same again");
+        assert!(textured != with(None, true, restorer, 8), "grain does not stand still");
+    }
 }
 
 /// Every swapper of the list, each with what it takes: a face that is grey all over comes out.
@@ -172,6 +232,7 @@ fn faces_and_frames_that_go_together_come_out_as_each_alone() {
         let scene = |(frame, faces)| {
             let (frame, faces): (&mut Frame, &Vec<Face>) = (frame, faces);
             Scene {
+                number: 0,
                 frame: frame.view_mut(),
                 faces: faces.iter().enumerate().map(|(person, face)| (face, person)).collect(),
             }
@@ -225,6 +286,30 @@ fn masks_limit_the_new_face() {
     assert!((1000..all).contains(&padded), "{padded} of {all}");
     let (before, after) = bench.swapped(&settings("hyperswap_1b_256")).unwrap();
     assert_eq!(changed(&before, &after), 0, "its own mask lets nothing through");
+}
+
+/// The photo's face fills much of a crop that reaches beyond the head: what is behind the head stays.
+#[test]
+fn the_background_is_kept_by_the_network_that_knows_people() {
+    let bench = Bench::new();
+    bench.recogniser();
+    bench.write("blendswap_256", &[Gives::Everywhere(1.0)], None);
+    let photo = testing::portrait();
+    let before = Frame::from_rgb(512, 512, photo, crate::frame::Matrix::Bt709);
+    let with = |occluder: Option<&str>| {
+        let mut settings = settings("blendswap_256");
+        (settings.masks.blur, settings.masks.occluder) = (0.0, occluder.map(str::to_owned));
+        bench.changed(&settings, &before, 0).unwrap()
+    };
+    let share = |after: &Frame, (x, y): (usize, usize)| {
+        let (before, after) = (before.planes()[0], after.planes()[0]);
+        let rows = (y..y + 10).map(|y| (x..x + 10).filter(|&x| before.row(y)[x] != after.row(y)[x]).count());
+        rows.sum::<usize>() as f64 / 100.0
+    };
+    let (all, kept) = (with(None), with(Some("selfie_segmentation")));
+    let (face, behind) = ((217, 120), (285, 142));
+    assert!(share(&all, face) > 0.9 && share(&all, behind) > 0.9, "{} {}", share(&all, face), share(&all, behind));
+    assert!(share(&kept, face) > 0.9 && share(&kept, behind) == 0.0, "{} {}", share(&kept, face), share(&kept, behind));
 }
 
 #[test]
