@@ -130,7 +130,7 @@ impl Detector {
         Ok(surest(found, self.same_face_iou))
     }
 
-    /// The five points of the surest face that is seen in `crop` alone, of which the network is shown `side` × `side` pixels (a multiple
+    /// The five points of the face that is seen nearest to the middle of `crop`, of which the network is shown `side` × `side` pixels (a multiple
     /// of 32; its own side, if that is fixed). In pixels of the crop. None if there is no face.
     ///
     /// # Errors
@@ -148,7 +148,10 @@ impl Detector {
         self.order(side * side);
         let outputs = self.network.run(&[Tensor { shape: &[1, 3, side, side], data: &self.input }])?;
         let found = self.family.read(&outputs, (side, side), 1.0, self.least_score)?;
-        Ok(surest(found, self.same_face_iou).first().map(|face| face.points))
+        let middle = side as f64 / 2.0;
+        let aside = |face: &Detection| (face.points[2][0] - middle).hypot(face.points[2][1] - middle);
+        let faces = surest(found, self.same_face_iou).into_iter();
+        Ok(faces.min_by(|a, b| aside(a).total_cmp(&aside(b))).map(|face| face.points))
     }
 
     /// The faces that are seen in the picture as it is turned; in stored pixels.

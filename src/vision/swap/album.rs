@@ -37,6 +37,8 @@ pub struct Album {
 }
 
 impl Album {
+    /// Of one person's photos.
+    ///
     /// # Errors
     /// [`VisionError::NoFace`] without photos.
     pub fn new(mut photos: Vec<Portrait>) -> Result<Self, VisionError> {

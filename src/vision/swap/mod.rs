@@ -76,7 +76,8 @@ pub struct MeshSwapper {
 }
 
 impl MeshSwapper {
-    /// A swapper that lends from one person's `portraits`: each place of the face from the one that shows it best.
+    /// A swapper that lends from one person's `portraits`: each place of the face from the best one that shows it. `turn` sees how
+    /// heads are turned.
     ///
     /// # Errors
     /// [`VisionError::NoFace`] without portraits.

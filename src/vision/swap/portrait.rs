@@ -173,6 +173,7 @@ impl Portrait {
         &self.baked[index].1
     }
 
+    /// What tells the planes for such a target from others.
     pub(super) fn key(&self, target_width: f32, matrix: Matrix, chroma_shift: u8) -> BakeKey {
         BakeKey { level: self.level(target_width), matrix, chroma_shift }
     }

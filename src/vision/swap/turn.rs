@@ -62,6 +62,7 @@ fn mesh_turn(points: &Points) -> f32 {
     (depth / face_width(points)).clamp(-1.0, 1.0).asin().to_degrees()
 }
 
+/// What the five points say, degrees.
 fn turn(points: &[Point; 5]) -> f32 {
     let [left_eye, right_eye, nose, left_mouth, right_mouth] = *points;
     let mean = |a: Point, b: Point| [(a[0] + b[0]) / 2.0, (a[1] + b[1]) / 2.0];
