@@ -3,7 +3,9 @@
 pub mod attempts;
 mod cast;
 mod chunk;
+mod clock;
 mod endings;
+mod enlarge;
 pub mod lane;
 pub mod lanes;
 mod process;

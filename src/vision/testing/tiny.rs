@@ -15,6 +15,18 @@ pub enum Gives {
     Everywhere(f32),
     /// Input of this name, of the same shape.
     Input(&'static str),
+    /// For each window of the first input (planar), as many pixels to a side, the sum of its products with each pattern (3 · size²), and a
+    /// number added; the windows a step apart (and one over the end), or one only.
+    Patterns {
+        /// Side of a window.
+        size: usize,
+        /// From one to the next; none: there is one window, and no plane of them.
+        stride: Option<usize>,
+        /// For each channel that comes out.
+        patterns: Vec<(Vec<f32>, f32)>,
+    },
+    /// Input of this name (planar), each pixel the mean of so many around it either way, then repeated so many times either way.
+    Larger(&'static str, u64, usize),
 }
 
 /// A dimension that a card leaves free.
@@ -56,6 +68,34 @@ pub fn network(card: &Card, gives: &[Gives], last: Option<(usize, &[f32])>) -> V
         let (held, spoken) = (format!("held{number}"), format!("spoken{number}"));
         match gives {
             Gives::Input(name) => graph.message(1, &node("Cast", &[name], &held, &[int("to", 1)])),
+            Gives::Larger(name, size, factor) => {
+                let (own, mean, scales) = (format!("own{number}"), format!("of{number}"), format!("scales{number}"));
+                graph.message(1, &node("Cast", &[name], &own, &[int("to", 1)]));
+                let pool = [ints("kernel_shape", &[*size; 2]), ints("pads", &[size / 2; 4])];
+                graph.message(1, &node("AveragePool", &[&own], &mean, &pool));
+                initializers.message(5, &tensor(&scales, &[4], &[1.0, 1.0, *factor as f32, *factor as f32]));
+                graph.message(1, &node("Resize", &[&mean, "", &scales], &held, &[text("mode", "nearest")]));
+            }
+            Gives::Patterns { size, stride, patterns } => {
+                let (own, weights, biases) = (format!("own{number}"), format!("of{number}"), format!("bias{number}"));
+                let summed = format!("summed{number}");
+                graph.message(1, &node("Cast", &[&card.inputs[0].name], &own, &[int("to", 1)]));
+                let all: Vec<f32> = patterns.iter().flat_map(|(pattern, _)| pattern.iter().copied()).collect();
+                let added: Vec<f32> = patterns.iter().map(|(_, bias)| *bias).collect();
+                initializers.message(5, &tensor(&weights, &[patterns.len(), 3, *size, *size], &all));
+                initializers.message(5, &tensor(&biases, &[patterns.len()], &added));
+                let over = u64::from(stride.is_some());
+                let convolution = [
+                    ints("kernel_shape", &[*size as u64; 2]),
+                    ints("strides", &[stride.unwrap_or(1) as u64; 2]),
+                    ints("pads", &[0, 0, over, over]),
+                ];
+                let result = if stride.is_some() { &held } else { &summed };
+                graph.message(1, &node("Conv", &[&own, &weights, &biases], result, &convolution));
+                if stride.is_none() {
+                    graph.message(1, &node("Flatten", &[&summed], &held, &[int("axis", 1)]));
+                }
+            }
             Gives::Values(values) => {
                 assert_eq!(values.len(), count, "{}: {} has so many elements", card.id, output.name);
                 initializers.message(5, &tensor(&held, &sizes, values));
@@ -134,6 +174,22 @@ fn int(name: &str, value: u64) -> Message {
     attribute.text(1, name);
     attribute.number(3, value);
     attribute.number(20, 2);
+    attribute
+}
+
+fn ints(name: &str, values: &[u64]) -> Message {
+    let mut attribute = Message::default();
+    attribute.text(1, name);
+    values.iter().for_each(|value| attribute.number(8, *value));
+    attribute.number(20, 7);
+    attribute
+}
+
+fn text(name: &str, value: &str) -> Message {
+    let mut attribute = Message::default();
+    attribute.text(1, name);
+    attribute.text(4, value);
+    attribute.number(20, 3);
     attribute
 }
 
