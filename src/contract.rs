@@ -30,6 +30,7 @@ pub use run::{Cancellation, CutId, CutRule, Layout, Manifest, OpenMarker, Output
 pub use sealed::{FrameCounts, ResultFooter};
 pub use swap::{
     ColourMatch, FACE_SIZES, FaceDetector, FaceLandmarks, FaceRegion, Faces, Masks, NetworkId, Restorer, Swap, Swapper,
+    Upscaler,
 };
 
 use std::collections::BTreeMap;

@@ -193,6 +193,8 @@ label! {
         Track = "track",
         /// Faces are swapped.
         Swap = "swap",
+        /// Frames are made larger.
+        Upscale = "upscale",
         /// Frames become packets.
         Encode = "encode",
         /// A slice or result goes to the store.

@@ -13,6 +13,7 @@ use crate::vision::chain::{
     BlendingSettings, Chain, ChainSettings, Colour, LandmarkSettings, MaskSettings, Region, RestorerSettings,
 };
 use crate::vision::detect::DetectorSettings;
+use crate::vision::upscale::UpscalerSettings;
 use crate::vision::{Catalog, VisionError};
 
 /// Card of the detector that is built in.
@@ -58,11 +59,16 @@ pub fn models(job: &Job, catalog: &Catalog) -> Result<BTreeMap<String, Digest>, 
         // Photos are always looked at by the built-in one.
         ids.insert(DETECTOR.to_owned());
         if let Some(id) = detector(swap).id {
-            ids.insert(catalog.of(Role::Detector, &id)?.card.id);
+            let card = catalog.of(Role::Detector, &id)?.card;
+            ids.extend(card.contract.iter().flat_map(|contract| contract.other_cards()).map(str::to_owned));
+            ids.insert(card.id);
         }
     }
     if let Some(chain) = chain(swap) {
         ids.extend(Chain::models(catalog, &chain)?);
+    }
+    if let Some(upscaler) = upscaler(swap) {
+        ids.insert(catalog.of(Role::Upscaler, &upscaler.id)?.card.id);
     }
     let digest = |id: String| {
         let hex = catalog.any(&id)?.digest()?;
@@ -117,6 +123,12 @@ pub fn chain(swap: &Swap) -> Option<ChainSettings> {
     };
     let blending = BlendingSettings { colour, texture: swap.texture_match };
     Some(ChainSettings { swapper, face_size: swap.face_size, landmarks, masks, blending, restorer })
+}
+
+/// What makes a swap's frames larger; none if nothing does.
+pub fn upscaler(swap: &Swap) -> Option<UpscalerSettings> {
+    let upscaler = swap.upscaler.as_ref()?;
+    Some(UpscalerSettings { id: upscaler.model.as_str().to_owned(), blend: upscaler.blend as f32 })
 }
 
 fn region_of(region: FaceRegion) -> Region {

@@ -18,7 +18,7 @@ mod models;
 
 pub use execution::LaneArgs;
 use execution::{order, providers};
-pub use face::{BlendingArgs, DetectorArgs, FacesArg, LandmarkerArgs, MaskArgs, Pair, PairWho, RestorerArgs};
+pub use face::{DetectorArgs, FacesArg, MaskArgs, NetworkArgs, Pair, PairWho};
 use face::{distance, face_order, faces, pair};
 pub use models::ModelsCommand;
 
@@ -132,15 +132,9 @@ pub struct Swap {
     /// How faces of the clip are found
     #[command(flatten)]
     pub detector: DetectorArgs,
-    /// Whose points bring a face to the swapper's template
+    /// What comes before and after a swapper
     #[command(flatten)]
-    pub landmarker: LandmarkerArgs,
-    /// How a network's new face is made to look as the target did
-    #[command(flatten)]
-    pub blending: BlendingArgs,
-    /// What makes the new face finer
-    #[command(flatten)]
-    pub restorer: RestorerArgs,
+    pub networks: NetworkArgs,
     /// Which face of a photo that shows several, counted from the left, from 0
     #[arg(long, value_name = "N", help_heading = "Face")]
     pub source_face: Option<u32>,

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::config::Config;
-use crate::contract::{self, Clip, Digest, Keep, Plan};
+use crate::contract::{self, Clip, Digest, Keep, Plan, Swapper};
 use crate::ingest;
 use crate::media::{self, Appearance, Limits, OtherStream};
 use crate::seal;
@@ -109,8 +109,9 @@ fn look(args: &Probe, limits: &Limits) -> Result<Report> {
     let plan = ingest::planned(probe, sha256, rule, swapper)?;
     let wanted = contract::Video { encoder: args.output_video_encoder.clone(), ..contract::Video::default() };
     let output = output_path.to_string_lossy();
-    let chosen = ingest::check_pixels(&plan, swapper)
-        .and_then(|()| ingest::choose_encoder(&wanted, &output, &plan, swapper, &media::HardwareEncoders::Tried));
+    let looked_at = *swapper != Swapper::None;
+    let chosen = ingest::check_pixels(&plan, looked_at)
+        .and_then(|()| ingest::choose_encoder(&wanted, &output, &plan, looked_at, &media::HardwareEncoders::Tried));
     let (encoder, warning, refused) = match chosen {
         Ok(chosen) => (Some(chosen.name), chosen.warning, None),
         Err(refusal) => (None, None, Some(refusal.to_string())),

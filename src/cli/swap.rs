@@ -32,7 +32,7 @@ pub async fn run(args: Swap, config: Config, stop: CancellationToken) -> Result<
     if args.face_size.is_some() && swapper == Swapper::Mesh {
         eprintln!("note: --face-size has no effect: mesh has no network and works at the face's own size");
     }
-    if swapper != Swapper::None {
+    if swapper != Swapper::None || args.networks.upscaler.upscaler.is_some() {
         vision::model::init(&config.onnxruntime_library())?;
     }
     let mut progress = Progress::new(args.json, started);
@@ -175,11 +175,12 @@ fn build_job(args: &Swap) -> Result<Job, Refusal> {
             source_face: args.source_face,
             face_size: args.face_size.filter(|_| matches!(swapper, Swapper::Network(_))),
             masks: (&args.masks).into(),
-            colour_match: args.blending.colour_match,
-            texture_match: args.blending.texture_match,
+            colour_match: args.networks.blending.colour_match,
+            texture_match: args.networks.blending.texture_match,
             detector: (&args.detector).into(),
-            landmarks: (&args.landmarker).into(),
-            restorer: (&args.restorer).into(),
+            landmarks: (&args.networks.landmarker).into(),
+            restorer: (&args.networks.restorer).into(),
+            upscaler: (&args.networks.upscaler).into(),
         },
         video: Video {
             encoder: args.output_video_encoder.clone(),

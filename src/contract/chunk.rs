@@ -9,7 +9,8 @@ use super::{CutId, Digest, Hdr, JobId, PersonSpec, Ratio, Swap, Video};
 use crate::frame::{FrameIndex, Turn};
 
 /// Raised whenever the pixels of a result change for the same [`ChunkSpec`], so that old results are not taken for new ones: 2 works on
-/// samples of more than 8 bits as they are, and on clips that are stored turned.
+/// samples of more than 8 bits as they are, and on clips that are stored turned; 4 fades faces that turn away, and looks for all faces of a
+/// frame before it changes the first.
 pub const PIPELINE: u32 = 4;
 
 /// The encoder of results whose output is a picture: they lose nothing, and are no user's choice.

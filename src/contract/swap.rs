@@ -53,6 +53,9 @@ pub struct Swap {
     /// How faces of the clip are found.
     #[serde(skip_serializing_if = "FaceDetector::is_default")]
     pub detector: FaceDetector,
+    /// A network that makes the whole frame larger, after its faces; also with swapper `none`. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upscaler: Option<Upscaler>,
 }
 
 impl Default for Swap {
@@ -70,6 +73,7 @@ impl Default for Swap {
             restorer: None,
             landmarks: None,
             detector: FaceDetector::default(),
+            upscaler: None,
         }
     }
 }
@@ -196,6 +200,24 @@ impl Restorer {
     }
 }
 
+/// A network that makes frames larger.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Upscaler {
+    /// Its id (`real_esrgan_x2`): the result has as many times the sides as it enlarges.
+    pub model: NetworkId,
+    /// Share of what it makes in the result, 0.0..=1.0; the rest is the frame, interpolated. Default: 0.8.
+    #[serde(default = "Upscaler::usual_blend")]
+    pub blend: f64,
+}
+
+impl Upscaler {
+    /// Share of an upscaler's frame, if nobody says.
+    pub fn usual_blend() -> f64 {
+        0.8
+    }
+}
+
 /// A network's second opinion of where a face lies.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -271,6 +293,11 @@ pub enum Faces {
 }
 
 impl Swap {
+    /// Whether somebody looks at the samples of frames, or they pass from decoder to encoder.
+    pub fn looks_at_frames(&self) -> bool {
+        self.swapper != Swapper::None || self.upscaler.is_some()
+    }
+
     /// Refuses what can be seen to be wrong from the record alone.
     pub(super) fn validate(&self) -> Result<(), Refusal> {
         let share = |field: &str, value: f64| match (0.0..=1.0).contains(&value) {
@@ -293,6 +320,9 @@ impl Swap {
         if let Some(restorer) = &self.restorer {
             share("swap.restorer.blend", restorer.blend)?;
             share("swap.restorer.weight", restorer.weight)?;
+        }
+        if let Some(upscaler) = &self.upscaler {
+            share("swap.upscaler.blend", upscaler.blend)?;
         }
         self.detector.validate()?;
         let is_network = matches!(self.swapper, Swapper::Network(_));
@@ -451,6 +481,7 @@ mod tests {
     fn each_refusal_names_its_field() {
         let network = || Swap { swapper: "inswapper_128".parse().unwrap(), ..Swap::default() };
         let restorer = |blend| Some(Restorer { model: "gfpgan_1.4".parse().unwrap(), blend, weight: 0.5 });
+        let upscaler = |blend| Some(Upscaler { model: "real_esrgan_x2".parse().unwrap(), blend });
         let masks = |change: fn(&mut Masks)| {
             let mut masks = Masks::default();
             change(&mut masks);
@@ -482,12 +513,14 @@ mod tests {
                 Swap { detector: FaceDetector { angles: vec![90, 90], ..FaceDetector::default() }, ..Swap::default() },
             ),
             ("swap.restorer", Swap { restorer: restorer(0.8), swapper: Swapper::None, ..Swap::default() }),
+            ("swap.upscaler.blend", Swap { upscaler: upscaler(-0.1), ..Swap::default() }),
         ] {
             assert_eq!(swap.validate().expect_err(field).field, field);
         }
         let blended = Swap { colour_match: ColourMatch::Relight, texture_match: true, ..network() };
         Swap { masks: masks(|m| m.hull = true), restorer: restorer(0.8), ..blended }.validate().unwrap();
         Swap { restorer: restorer(0.8), ..Swap::default() }.validate().unwrap();
+        Swap { upscaler: upscaler(1.0), swapper: Swapper::None, ..Swap::default() }.validate().unwrap();
     }
 
     #[test]

@@ -4,14 +4,15 @@ use std::path::{Path, PathBuf};
 
 use tracing::warn;
 
-use crate::contract::{CutRule, Digest, Job, Keep, LOSSLESS, Plan, Swapper, VERSION, Video, keys};
+use crate::contract::{CutRule, Digest, Job, Keep, LOSSLESS, Plan, Swap, Swapper, VERSION, Video, keys};
 use crate::error::{Classify, Kind, Refusal};
 use crate::media::{self, ChosenEncoder, EncoderWish, HardwareEncoders, Probe};
 use crate::plan;
 use crate::seal;
 use crate::site::{Site, SiteError};
 use crate::store::Location;
-use crate::vision::{smooth, track};
+use crate::toolchain;
+use crate::vision::{self, Catalog, smooth, track};
 
 use super::IngestError;
 
@@ -129,12 +130,12 @@ fn check_output(plan: &Plan, container: media::Container) -> Result<(), Refusal>
     Ok(())
 }
 
-/// Which encoder the clip gets; `output` names the container.
+/// Which encoder the clip gets; `output` names the container. `looked_at`: see [`crate::contract::Swap::looks_at_frames`].
 pub fn choose_encoder(
     video: &Video,
     output: &str,
     plan: &Plan,
-    swapper: &Swapper,
+    looked_at: bool,
     hardware: &HardwareEncoders,
 ) -> Result<ChosenEncoder, Refusal> {
     if plan.clip.is_folder() {
@@ -153,23 +154,44 @@ pub fn choose_encoder(
         codec: &plan.clip.codec,
         // What `Decoded::pictured` makes of it.
         pixel_format: if is_picture { "yuv420p" } else { &plan.clip.pixel_format },
-        looked_at: *swapper != Swapper::None,
+        looked_at,
         container,
         hardware,
     };
     media::choose_encoder(&wish).map_err(|error| Refusal::new("video.encoder", error.to_string(), error.expected()))
 }
 
-/// Refuses clips whose pixels the swapper cannot work on.
-pub fn check_pixels(plan: &Plan, swapper: &Swapper) -> Result<(), Refusal> {
+/// Refuses clips whose pixels cannot be worked on, if somebody looks at them.
+pub fn check_pixels(plan: &Plan, looked_at: bool) -> Result<(), Refusal> {
     let expected = "YUV or grey of 8 to 16 bits, or RGB; not Bayer, XYZ, float or one bit per pixel";
     let of_stills = plan.clip.stills.iter().map(|still| (format!("{}: ", still.name), &still.clip.pixel_format));
     let of_clip = (!plan.clip.is_folder()).then_some((String::new(), &plan.clip.pixel_format));
     let mut unviewable = of_stills.chain(of_clip).filter(|(_, found)| !media::pixels_viewable(found));
-    match unviewable.next().filter(|_| *swapper != Swapper::None) {
+    match unviewable.next().filter(|_| looked_at) {
         Some((of, found)) => Err(Refusal::new("target", format!("{of}pixel format {found}"), expected)),
         None => Ok(()),
     }
+}
+
+/// Refuses clips that would be too large when they have been made larger.
+pub fn check_larger(plan: &Plan, swap: &Swap, catalog: &Catalog, limits: &media::Limits) -> Result<(), Refusal> {
+    let Some(upscaler) = toolchain::upscaler(swap) else { return Ok(()) };
+    let factor = vision::upscale::factor(catalog, &upscaler.id).map_err(|error| {
+        Refusal::new("swap.upscaler.model", error.to_string(), "an upscaler that is here (facemill models list)")
+    })?;
+    let clips = plan.clip.stills.iter().map(|still| (format!("{}: ", still.name), &still.clip));
+    let whole = (!plan.clip.is_folder()).then_some((String::new(), &plan.clip));
+    for (of, clip) in clips.chain(whole) {
+        let [width, height] = [clip.width, clip.height].map(|side| u64::from(side) * factor as u64);
+        let is_small = width <= limits.max_width.into() && height <= limits.max_height.into();
+        if !is_small || width * height > limits.max_pixels {
+            let found = format!("{of}{}x{} pixels become {width}x{height}", clip.width, clip.height);
+            let media::Limits { max_width, max_height, max_pixels, .. } = limits;
+            let expected = format!("at most {max_width}x{max_height}, and {max_pixels} in all, by [limits]");
+            return Err(Refusal::new("swap.upscaler", found, expected));
+        }
+    }
+    Ok(())
 }
 
 /// What a failure to read the clip means: the job's own fault, or this machine's.

@@ -306,8 +306,10 @@ impl Node {
 
         let scratch = self.site.scratch("ingest")?;
         let Planned { target, plan, mut warnings } = self.plan(job, scratch.path(), &mut seconds).await?;
-        clip::check_pixels(&plan, &job.swap.swapper)?;
-        let chosen = clip::choose_encoder(&job.video, &job.output, &plan, &job.swap.swapper, &self.settings.hardware)?;
+        let looked_at = job.swap.looks_at_frames();
+        clip::check_pixels(&plan, looked_at)?;
+        clip::check_larger(&plan, &job.swap, &self.settings.catalog, &self.settings.limits)?;
+        let chosen = clip::choose_encoder(&job.video, &job.output, &plan, looked_at, &self.settings.hardware)?;
         chosen.warning.iter().for_each(|warning| warn!(warning, "the output is not quite what was asked for"));
         crash::point("ingest.planned");
         let toolchain: Toolchain = toolchain::of(job, &chosen.name, &self.settings.provider, &self.settings.catalog)?;

@@ -51,6 +51,11 @@ impl Decoded {
         Self { frame, pts, properties: Arc::clone(&self.properties), turn: self.turn, no_colour: None, shown: None }
     }
 
+    /// `frame` in place of this one's picture.
+    pub(super) fn with_picture(&self, frame: frame::Video, properties: Arc<PictureProperties>) -> Self {
+        Self { frame, pts: self.pts, properties, turn: self.turn, no_colour: None, shown: None }
+    }
+
     /// When the frame is shown: ticks of the clip's time base after the cut's `base_pts`.
     pub fn pts(&self) -> i64 {
         self.pts

@@ -334,6 +334,8 @@ fn add_video(
     clip: &Clip,
 ) -> Result<(), ffmpeg::Error> {
     let is_hevc = parameters.id() == codec::Id::HEVC;
+    // SAFETY: both are valid.
+    let larger = unsafe { times((*(*source.as_ptr()).codecpar).width, (*parameters.as_ptr()).width) };
     let mut stream = output.add_stream(ffmpeg::encoder::find(codec::Id::None))?;
     stream.set_parameters(parameters);
     stream.set_time_base((clip.time_base.num, clip.time_base.den));
@@ -344,9 +346,12 @@ fn add_video(
         let target = stream.as_mut_ptr();
         // Players of Apple's know HEVC by this tag only.
         (*(*target).codecpar).codec_tag = if is_hevc { u32::from_le_bytes(*b"hvc1") } else { 0 };
-        PictureProperties::of_stream(source.as_ptr())
-            .or_coded(PictureProperties::of_stream(target))
-            .mark_stream(target);
+        let coded = PictureProperties::of_stream(target);
+        let mut properties = PictureProperties::of_stream(source.as_ptr()).or_coded(coded);
+        if larger > 1 {
+            properties.field_order = coded.field_order; // what is made larger has no fields any more
+        }
+        properties.mark_stream(target);
         streams::copy_stream_facts(target, source.as_ptr());
     }
     for data in source.side_data().filter(|data| describes_pictures(data.kind())) {
@@ -356,6 +361,9 @@ fn add_video(
             let room = ffi::av_stream_new_side_data(stream.as_mut_ptr(), data.kind().into(), bytes.len() as _);
             if !room.is_null() {
                 std::ptr::copy_nonoverlapping(bytes.as_ptr(), room, bytes.len());
+                if data.kind() == side_data::Type::DisplayMatrix && bytes.len() >= MATRIX_BYTES {
+                    move_shown(std::slice::from_raw_parts_mut(room, MATRIX_BYTES), larger);
+                }
             }
         }
     }
@@ -364,6 +372,21 @@ fn add_video(
         unsafe { hdr::mark_stream(hdr, stream.as_mut_ptr()) };
     }
     Ok(())
+}
+
+/// Bytes of a display matrix: nine numbers.
+const MATRIX_BYTES: usize = 36;
+
+/// How many times as large a side has become; 1 where it was at most padded.
+fn times(before: i32, after: i32) -> i32 {
+    if before > 0 { ((f64::from(after) / f64::from(before)).round() as i32).max(1) } else { 1 }
+}
+
+/// A display matrix also says by how many pixels the turned picture is moved back into view.
+fn move_shown(matrix: &mut [u8], times: i32) {
+    for number in matrix.as_chunks_mut::<4>().0[6..8].iter_mut() {
+        *number = i32::from_ne_bytes(*number).saturating_mul(times).to_ne_bytes();
+    }
 }
 
 /// Rotation, HDR, 3D: holds for the new pictures as for the old. Others (buffer sizes, Dolby Vision) describe the old
@@ -378,4 +401,25 @@ fn describes_pictures(kind: side_data::Type) -> bool {
             | Type::MasteringDisplayMetadata
             | Type::ContentLightLevel
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_larger_is_moved_back_further() {
+        let check = |(before, after): (i32, i32), expected: i32| assert_eq!(times(before, after), expected);
+        check((320, 320), 1);
+        check((321, 322), 1); // padded to an even side
+        check((320, 640), 2);
+        check((1, 2), 2);
+        check((0, 640), 1);
+        // A quarter turn of a picture that is 320 pixels wide when it is shown.
+        let numbers = |back: i32| [0, 65_536, 0, -65_536, 0, 0, back << 16, 0, 1 << 30];
+        let bytes = |back: i32| numbers(back).iter().flat_map(|number| number.to_ne_bytes()).collect::<Vec<_>>();
+        let mut matrix = bytes(320);
+        move_shown(&mut matrix, 2);
+        assert_eq!(matrix, bytes(640));
+    }
 }

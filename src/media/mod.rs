@@ -20,6 +20,7 @@ mod hdr;
 mod input;
 mod integrity;
 mod join;
+mod larger;
 mod log;
 mod memory;
 mod missing;

@@ -181,6 +181,32 @@ pub(super) fn settle(frame: &mut frame::Video, changed: &Frame<u16>, color: Colo
     }
 }
 
+/// Gives `larger`, of the same format and `factor` times the sides, the transparency of `frame`, interpolated; nothing where that has none.
+pub(super) fn enlarge_alpha(frame: &frame::Video, larger: &mut frame::Video, factor: usize) {
+    const ALPHA: usize = 3;
+    let Some(kind) = Kind::of(frame.format()).filter(|kind| kind.is_rgb() && kind.components.len() > ALPHA) else {
+        return;
+    };
+    let size = (frame.width() as usize, frame.height() as usize);
+    let place = |pixel: usize, size: usize| {
+        let at = ((pixel as f32 + 0.5) / factor as f32 - 0.5).clamp(0.0, (size - 1) as f32);
+        (at as usize, (at as usize + 1).min(size - 1), at.fract())
+    };
+    let [mut above, mut below] = [(); 2].map(|()| vec![0u16; size.0]);
+    let mut line = vec![0u16; factor * size.0];
+    for row in 0..factor * size.1 {
+        let (upper, lower, down) = place(row, size.1);
+        read_line(frame, &kind, ALPHA, upper, &mut above);
+        read_line(frame, &kind, ALPHA, lower, &mut below);
+        for (column, value) in line.iter_mut().enumerate() {
+            let (left, right, across) = place(column, size.0);
+            let of = |line: &[u16]| f32::from(line[left]) * (1.0 - across) + f32::from(line[right]) * across;
+            *value = (of(&above) * (1.0 - down) + of(&below) * down).round() as u16;
+        }
+        overwrite_line(larger, &kind, ALPHA, row, &line);
+    }
+}
+
 /// Replaces a row of a component, whatever lies beside it in the same bytes (FFmpeg's own writer wants zeros there).
 fn overwrite_line(frame: &mut frame::Video, source: &Kind, component: usize, row: usize, line: &[u16]) {
     let described = &source.components[component];

@@ -38,6 +38,9 @@ pub struct Detector {
     pub least_score: f64,
     /// Of two boxes that overlap by more than this (intersection over union) the less sure one goes, 0..=1.
     pub same_face_iou: f64,
+    /// Cards of the networks that come after it, in order; of [`DetectorFamily::Mtcnn`] two.
+    #[serde(default)]
+    pub then: Vec<String>,
 }
 
 /// Forms of a detector's outputs.
@@ -52,6 +55,13 @@ pub enum DetectorFamily {
     Anchors,
     /// `output` [1, 20, boxes]: centre x, centre y, width, height, score, five times (x, y, visible), input pixels.
     YoloV8,
+    /// MTCNN's first network (Zhang et al. 2016), for windows of 12 pixels at steps of 2 (poolings round up): `bbox` [1, 4, rows, columns]
+    /// (by which shares of its size left, top, right and bottom are moved), `prob` [1, 2, rows, columns] (of no face, of a face). The
+    /// picture is not mirrored along its diagonal, as in the first Matlab version.
+    Mtcnn,
+    /// MTCNN's second and third network, which are named by the first and find nothing by themselves: `bbox` [windows, 4], `prob`
+    /// [windows, 2]; of the third `points` [windows, 10]: five x, then five y, shares of the window.
+    MtcnnStage,
     /// `output` [1, boxes, 16]: centre x, centre y, width, height, score, five times (x, y), class score; input pixels.
     YoloV5,
 }
@@ -249,6 +259,7 @@ impl Contract {
                 }
                 EmbeddingForm::Normalised | EmbeddingForm::Projected => vec![recogniser],
             },
+            Self::Detector(Detector { then, .. }) => then.iter().map(String::as_str).collect(),
             _ => Vec::new(),
         }
     }
@@ -280,6 +291,11 @@ impl Contract {
             false => Err(format!("{name} is {value} (expected 0.0..=1.0)")),
         };
         match self {
+            Self::Detector(Detector { family, then, .. })
+                if then.len() != if *family == DetectorFamily::Mtcnn { 2 } else { 0 } =>
+            {
+                Err(format!("names {} networks that come after it (expected 2 of mtcnn, else none)", then.len()))
+            }
             Self::Detector(Detector { least_score, same_face_iou, .. }) => {
                 share("least_score", *least_score).and_then(|()| share("same_face_iou", *same_face_iou))
             }
@@ -293,10 +309,10 @@ impl Contract {
                 }
             }
             Self::Upscaler(Upscaler { factor, tile, overlap, .. }) => {
-                match (1..=8).contains(factor) && (16..=4096).contains(tile) && 2 * overlap < *tile {
+                match (1..=8).contains(factor) && (16..=4096).contains(tile) && 3 * overlap <= *tile {
                     true => Ok(()),
                     false => Err(format!(
-                        "enlarges {factor} times in tiles of {tile} with {overlap} around (expected 1 to 8, 16 to 4096, less than half)"
+                        "enlarges {factor} times in tiles of {tile} with {overlap} around (expected 1 to 8, 16 to 4096, at most a third)"
                     )),
                 }
             }

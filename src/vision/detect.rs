@@ -17,6 +17,7 @@ use super::resample::{self, Axis};
 use super::rgb::ToRgb;
 
 mod family;
+mod mtcnn;
 
 use family::Family;
 
@@ -101,7 +102,7 @@ impl Detector {
         };
         let scale = picture.scale.each();
         Ok(Self {
-            family: Family::of(card, contract)?,
+            family: Family::of(catalog, card, contract, execution)?,
             least_score: settings.least_score.unwrap_or(contract.least_score),
             same_face_iou: contract.same_face_iou,
             least_size: settings.least_size.unwrap_or(0) as f32,
@@ -156,11 +157,16 @@ impl Detector {
 
     /// The faces that are seen in the picture as it is turned; in stored pixels.
     fn look(&mut self, picture: &YuvRef<'_>) -> Result<Vec<Detection>, VisionError> {
+        let size = (picture.width(), picture.height());
+        if let Family::Mtcnn(cascade) = &mut self.family {
+            let least = (self.least_score, f64::from(self.least_size));
+            let found = cascade.look(&mut self.network, &self.planes, picture, least)?;
+            return Ok(found.into_iter().map(|shown| shown.stored(picture.turn, size)).collect());
+        }
         let (padded, scale) = self.fill(picture);
         let input = Tensor { shape: &[1, 3, padded.1, padded.0], data: &self.input };
         let outputs = self.network.run(&[input])?;
         let found = self.family.read(&outputs, padded, scale, self.least_score)?;
-        let size = (picture.width(), picture.height());
         Ok(found.into_iter().map(|shown| shown.stored(picture.turn, size)).collect())
     }
 

@@ -32,6 +32,7 @@ pub mod smooth;
 pub mod source;
 pub mod swap;
 pub mod track;
+pub mod upscale;
 
 #[cfg(test)]
 pub(crate) mod testing;

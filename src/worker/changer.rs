@@ -279,7 +279,7 @@ fn load_chain(means: &Means, swap: &Swap) -> Result<Option<Chain>, VisionError> 
 }
 
 /// The networks that are here must be those by which the result is named.
-fn check_models(means: &Means, spec: &ChunkSpec) -> Result<(), VisionError> {
+pub fn check_models(means: &Means, spec: &ChunkSpec) -> Result<(), VisionError> {
     let catalog = Catalog::open(&means.models)?;
     for (id, digest) in &spec.toolchain.models {
         let model = catalog.any(id)?;

@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +22,9 @@ use crate::vision::swap::Reference;
 use crate::vision::track::Tracker;
 use crate::vision::{Execution, Face, TrackNets, VisionError};
 
-use super::changer::{Changer, Kept};
+use super::changer::{Changer, Kept, check_models};
+use super::clock::Clock;
+use super::enlarge::Enlarger;
 
 /// How a lane works; none of it changes a result.
 #[derive(Clone, Debug)]
@@ -141,12 +142,13 @@ pub(super) struct Tracked {
 pub struct Lane {
     means: Means,
     kept: Kept,
+    enlarger: Enlarger,
 }
 
 impl Lane {
     /// A lane that has loaded nothing yet.
     pub fn new(means: Means) -> Self {
-        Self { means, kept: Kept::default() }
+        Self { means, kept: Kept::default(), enlarger: Enlarger::default() }
     }
 
     /// Loads the networks that it is going to need.
@@ -163,6 +165,10 @@ impl Lane {
         stop: &AtomicBool,
         encoded: &mut dyn FnMut(u64),
     ) -> Result<LaneReport, WorkError> {
+        if order.spec.swap.upscaler.is_some() {
+            check_models(&self.means, &order.spec)?;
+        }
+        self.enlarger.prepare(&order.spec.swap, &self.means)?;
         let encoded = match order.spec.swap.swapper {
             Swapper::None => self.pass(order, stop, encoded)?,
             Swapper::Mesh | Swapper::Network(_) => self.swap(order, stop, encoded)?,
@@ -212,7 +218,7 @@ impl Lane {
 
     /// The last stage: on the lane's own thread. Each frame comes with how many faces were swapped in it, if any were looked for.
     fn encode(
-        &self,
+        &mut self,
         order: &LaneOrder,
         frames: impl Iterator<Item = (FrameIndex, Decoded, Option<u64>)>,
         encoded: &mut dyn FnMut(u64),
@@ -232,6 +238,10 @@ impl Lane {
         let mut next = span.start;
         for (number, frame, faces) in frames {
             debug_assert_eq!(number, next, "stages keep the order of frames");
+            let frame = match self.enlarger.is_asked() {
+                true => clock.spend(Stage::Upscale, || self.enlarger.enlarge(frame))?,
+                false => frame,
+            };
             clock.spend(Stage::Encode, || {
                 let frame = frame.pictured(&video.encoder).encodable(&video.encoder)?;
                 let (encoder, start) = match &mut encoder {
@@ -327,9 +337,9 @@ fn decode(decoding: &Decoding<'_>, frames: &SyncSender<(FrameIndex, Decoded)>) -
         if (span.start..span.end).contains(&number) {
             noted(damage).count(number, next.shows != Shows::Own, next.shows == Shows::Nothing);
         }
-        let frame = match swap.swapper {
-            Swapper::None => next.frame,
-            Swapper::Mesh | Swapper::Network(_) => next.frame.viewable()?.shown_turned(*turn),
+        let frame = match swap.looks_at_frames() {
+            false => next.frame,
+            true => next.frame.viewable()?.shown_turned(*turn),
         };
         if frames.send((number, frame)).is_err() {
             return Ok(clock); // a later stage has failed and says why
@@ -388,34 +398,4 @@ fn swap_frames(
         }
     }
     Ok(clock)
-}
-
-/// Busy time by stage.
-#[derive(Debug, Default)]
-struct Clock(Vec<(Stage, Duration)>);
-
-impl Clock {
-    fn spend<T>(&mut self, stage: Stage, work: impl FnOnce() -> T) -> T {
-        let started = Instant::now();
-        let result = work();
-        self.note(stage, started.elapsed());
-        result
-    }
-
-    fn note(&mut self, stage: Stage, spent: Duration) {
-        match self.0.iter_mut().find(|(known, _)| *known == stage) {
-            Some((_, sum)) => *sum += spent,
-            None => self.0.push((stage, spent)),
-        }
-    }
-
-    fn add(&mut self, other: &Clock) {
-        for (stage, spent) in &other.0 {
-            self.note(*stage, *spent);
-        }
-    }
-
-    fn seconds(&self) -> StageSeconds {
-        self.0.iter().map(|(stage, spent)| (stage.as_str().to_owned(), spent.as_secs_f64())).collect()
-    }
 }

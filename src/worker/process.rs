@@ -28,6 +28,8 @@ use super::words::{self, LastWords};
 
 /// How long a lane may take to leave a chunk when it is asked to; a frame of 4K takes a tenth of that.
 pub const STOP_GRACE: Duration = Duration::from_secs(2);
+/// A frame that is made larger may take so many times as long: Real-ESRGAN takes some minutes for one of 720p on a processor.
+const LARGER_TIMES: u32 = 300;
 /// How long a process that has said its last word may take to be gone.
 const EXIT_GRACE: Duration = Duration::from_secs(1);
 /// What loading networks may take beside, where a provider builds engines of them: TensorRT takes minutes for a large one, once.
@@ -66,7 +68,9 @@ impl LaneSettings {
     /// When a lane that begins with `order` now is too late.
     fn deadline(&self, order: &LaneOrder) -> Duration {
         let frames = order.spec.span.hi.saturating_sub(order.spec.span.lo);
+        let times = if order.spec.swap.upscaler.is_some() { LARGER_TIMES } else { 1 };
         let for_frames = self.frame_time.saturating_mul(u32::try_from(frames).unwrap_or(u32::MAX));
+        let for_frames = for_frames.saturating_mul(times);
         self.chunk_time.saturating_add(for_frames)
     }
 

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::blend_ratio;
 use crate::contract::{
-    ColourMatch, FaceDetector, FaceLandmarks, FaceOrder, FaceRegion, Faces, Masks, NetworkId, Restorer,
+    ColourMatch, FaceDetector, FaceLandmarks, FaceOrder, FaceRegion, Faces, Masks, NetworkId, Restorer, Upscaler,
 };
 
 /// How faces of the clip are found.
@@ -35,6 +35,23 @@ impl From<&DetectorArgs> for FaceDetector {
             angles: args.detector_angles.clone(),
         }
     }
+}
+
+/// What comes before and after a swapper.
+#[derive(Debug, Args)]
+pub struct NetworkArgs {
+    /// Whose points bring a face to the swapper's template
+    #[command(flatten)]
+    pub landmarker: LandmarkerArgs,
+    /// How a network's new face is made to look as the target did
+    #[command(flatten)]
+    pub blending: BlendingArgs,
+    /// What makes the new face finer
+    #[command(flatten)]
+    pub restorer: RestorerArgs,
+    /// What makes whole frames larger
+    #[command(flatten)]
+    pub upscaler: UpscalerArgs,
 }
 
 /// Whose points bring a face to the swapper's template.
@@ -72,6 +89,23 @@ impl From<&RestorerArgs> for Option<Restorer> {
     fn from(args: &RestorerArgs) -> Self {
         let RestorerArgs { restorer, restorer_blend: blend, restorer_weight: weight } = args;
         restorer.clone().map(|model| Restorer { model, blend: *blend, weight: *weight })
+    }
+}
+
+/// What makes whole frames larger.
+#[derive(Debug, Args)]
+pub struct UpscalerArgs {
+    /// A network that makes whole frames larger, after their faces; also with --swapper none (facemill models list --role upscaler)
+    #[arg(long, value_name = "MODEL", help_heading = "Face")]
+    pub upscaler: Option<NetworkId>,
+    /// Share of the network's frame in the result; the rest is interpolated
+    #[arg(long, default_value_t = 0.8, value_name = "0.0..1.0", value_parser = blend_ratio, help_heading = "Face")]
+    pub upscaler_blend: f64,
+}
+
+impl From<&UpscalerArgs> for Option<Upscaler> {
+    fn from(args: &UpscalerArgs) -> Self {
+        args.upscaler.clone().map(|model| Upscaler { model, blend: args.upscaler_blend })
     }
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::cli::args::Probe;
 use crate::cli::swap::entries;
-use crate::contract::{Digest, Keep, Moment, Plan, Still};
+use crate::contract::{Digest, Keep, Moment, Plan, Still, Swapper};
 use crate::error::Refusal;
 use crate::ingest;
 use crate::media::Limits;
@@ -68,7 +68,7 @@ fn look(args: &Probe, limits: &Limits) -> Result<Report> {
     let swapper = &args.swapper;
     let rule = ingest::cut_rule(swapper, args.chunk_frames.0, keep, args.tolerate_damage);
     let (plan, warnings) = survey.planned(rule)?;
-    ingest::check_pixels(&plan, swapper)?;
+    ingest::check_pixels(&plan, *swapper != Swapper::None)?;
     let Plan { source, clip, chunks, .. } = plan;
     let stills = clip.stills.into_iter().map(Found::from).collect();
     Ok(Report { folder: args.clip.clone(), sha256: source, stills, chunks: chunks.len(), warnings })

@@ -43,6 +43,8 @@ pub(in super::super) fn join(request: JoinRequest<'_>, format: Format) -> Result
                 return Err(MediaError::Cancelled);
             }
             let original = originals.as_mut().and_then(Iterator::next).transpose()?;
+            // What has been made larger has no pixel of the source's any more.
+            let original = original.filter(|original| picture.width() == original.width());
             writer.push(as_source(picture, header.as_ref()), original.as_ref())?;
         }
         next_frame = file.end;

@@ -14,7 +14,7 @@ pub mod boost;
 pub mod colour;
 pub mod crop;
 mod embedding;
-mod grid;
+pub(in crate::vision) mod grid;
 mod lab;
 pub mod mask;
 pub mod paste;

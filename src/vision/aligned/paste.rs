@@ -209,7 +209,7 @@ impl Way {
 }
 
 /// R'G'B' 0..=255 → sample values (ITU-T H.273, equations 20 to 43): the inverse of [`crate::vision::rgb::ToRgb`].
-struct ToYuv {
+pub struct ToYuv {
     kr: f32,
     kb: f32,
     luma_gain: f32,
@@ -221,7 +221,8 @@ struct ToYuv {
 }
 
 impl ToYuv {
-    fn new(color: Color) -> Self {
+    /// For pictures of `color`.
+    pub fn new(color: Color) -> Self {
         let (kr, kb) = color.matrix.coefficients();
         let unit = color.unit();
         let (luma_floor, luma_gain, chroma_gain) =
@@ -238,8 +239,9 @@ impl ToYuv {
         }
     }
 
+    /// Y, Cb and Cr of red, green and blue, 0..=255.
     #[inline(always)]
-    fn yuv(&self, rgb: [f32; 3]) -> [f32; 3] {
+    pub fn yuv(&self, rgb: [f32; 3]) -> [f32; 3] {
         let [r, g, b] = match self.shown {
             None => rgb.map(|value| value.clamp(0.0, 255.0)),
             Some(shown) => rgb.map(|value| shown.signal(value)),

@@ -2,12 +2,14 @@
 
 use crate::vision::Bounds;
 use crate::vision::card::{Card, Dimension};
+use crate::vision::catalog::Catalog;
 use crate::vision::contract::{self, DetectorFamily};
 use crate::vision::error::VisionError;
 use crate::vision::geometry::Point;
-use crate::vision::model::Outputs;
+use crate::vision::model::{Execution, Outputs};
 
 use super::Detection;
+use super::mtcnn::Cascade;
 
 /// Distances of the network's cells, input pixels.
 const STRIDES: [usize; 3] = [8, 16, 32];
@@ -24,10 +26,17 @@ pub(super) enum Family {
     YoloV8(usize, usize),
     /// The same.
     YoloV5(usize, usize),
+    /// Looks at the picture by itself.
+    Mtcnn(Box<Cascade>),
 }
 
 impl Family {
-    pub(super) fn of(card: &Card, contract: &contract::Detector) -> Result<Self, VisionError> {
+    pub(super) fn of(
+        catalog: &Catalog,
+        card: &Card,
+        contract: &contract::Detector,
+        execution: &Execution,
+    ) -> Result<Self, VisionError> {
         let of_stride = |kind: &str, stride: usize| card.output_index(&format!("{kind}_{stride}"));
         let boxes = |dimension: usize| {
             let size = card.outputs[0].shape.get(dimension).and_then(Dimension::fixed);
@@ -51,6 +60,10 @@ impl Family {
                     }
                 }
                 Self::Anchors(outputs)
+            }
+            DetectorFamily::Mtcnn => Self::Mtcnn(Box::new(Cascade::load(catalog, card, contract, execution)?)),
+            DetectorFamily::MtcnnStage => {
+                return Err(card.refuse("is a later network of MTCNN (expected its first, mtcnn)".to_owned()));
             }
             DetectorFamily::YoloV8 => Self::YoloV8(card.output_index("output")?, boxes(2)?),
             DetectorFamily::YoloV5 => Self::YoloV5(card.output_index("output")?, boxes(1)?),
@@ -97,6 +110,7 @@ impl Family {
                     }
                 }
             }
+            Self::Mtcnn(_) => {} // reads its networks itself
             Self::YoloV8(output, boxes) => {
                 let values = outputs.finite(*output, 20 * boxes)?;
                 for place in 0..*boxes {

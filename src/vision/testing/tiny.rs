@@ -15,6 +15,18 @@ pub enum Gives {
     Everywhere(f32),
     /// Input of this name, of the same shape.
     Input(&'static str),
+    /// For each window of the first input (planar), as many pixels to a side, the sum of its products with each pattern (3 · size²), and a
+    /// number added; the windows a step apart (and one over the end), or one only.
+    Patterns {
+        /// Side of a window.
+        size: usize,
+        /// From one to the next; none: there is one window, and no plane of them.
+        stride: Option<usize>,
+        /// For each channel that comes out.
+        patterns: Vec<(Vec<f32>, f32)>,
+    },
+    /// Input of this name (planar), each pixel the mean of so many around it either way, then repeated so many times either way.
+    Larger(&'static str, u64, usize),
 }
 
 /// A dimension that a card leaves free: an output whose first one is gives so many rows as the first input has.
@@ -56,6 +68,34 @@ pub fn network(card: &Card, gives: &[Gives], last: Option<(usize, &[f32])>) -> V
         let (held, spoken) = (format!("held{number}"), format!("spoken{number}"));
         match gives {
             Gives::Input(name) => graph.message(1, &node("Cast", &[name], &held, &[int("to", 1)])),
+            Gives::Larger(name, size, factor) => {
+                let (own, mean, scales) = (format!("own{number}"), format!("of{number}"), format!("scales{number}"));
+                graph.message(1, &node("Cast", &[name], &own, &[int("to", 1)]));
+                let pool = [ints("kernel_shape", &[*size; 2]), ints("pads", &[size / 2; 4])];
+                graph.message(1, &node("AveragePool", &[&own], &mean, &pool));
+                initializers.message(5, &tensor(&scales, &[4], &[1.0, 1.0, *factor as f32, *factor as f32]));
+                graph.message(1, &node("Resize", &[&mean, "", &scales], &held, &[text("mode", "nearest")]));
+            }
+            Gives::Patterns { size, stride, patterns } => {
+                let (own, weights, biases) = (format!("own{number}"), format!("of{number}"), format!("bias{number}"));
+                let summed = format!("summed{number}");
+                graph.message(1, &node("Cast", &[&card.inputs[0].name], &own, &[int("to", 1)]));
+                let all: Vec<f32> = patterns.iter().flat_map(|(pattern, _)| pattern.iter().copied()).collect();
+                let added: Vec<f32> = patterns.iter().map(|(_, bias)| *bias).collect();
+                initializers.message(5, &tensor(&weights, &[patterns.len(), 3, *size, *size], &all));
+                initializers.message(5, &tensor(&biases, &[patterns.len()], &added));
+                let over = u64::from(stride.is_some());
+                let convolution = [
+                    ints("kernel_shape", &[*size as u64; 2]),
+                    ints("strides", &[stride.unwrap_or(1) as u64; 2]),
+                    ints("pads", &[0, 0, over, over]),
+                ];
+                let result = if stride.is_some() { &held } else { &summed };
+                graph.message(1, &node("Conv", &[&own, &weights, &biases], result, &convolution));
+                if stride.is_none() {
+                    graph.message(1, &node("Flatten", &[&summed], &held, &[int("axis", 1)]));
+                }
+            }
             Gives::Values(values) => {
                 assert_eq!(values.len(), count, "{}: {} has so many elements", card.id, output.name);
                 initializers.message(5, &tensor(&held, &sizes, values));
@@ -65,7 +105,8 @@ pub fn network(card: &Card, gives: &[Gives], last: Option<(usize, &[f32])>) -> V
         let mut quiet = silence.clone();
         if output.shape.len() > 1 && output.shape[0].fixed().is_none() && card.inputs[0].shape[0].fixed().is_none() {
             let (rows, none, shape) = (format!("rows{number}"), format!("none{number}"), format!("shape{number}"));
-            let rest = ints("axes", 1..card.inputs[0].shape.len() as u64);
+            let axes: Vec<u64> = (1..card.inputs[0].shape.len() as u64).collect();
+            let rest = ints("axes", &axes);
             graph.message(1, &node("ReduceMean", &["float0"], &rows, &[rest, int("keepdims", 0)]));
             graph.message(1, &node("Mul", &[&rows, "zero"], &none, &[]));
             quiet = format!("quiet{number}");
@@ -148,10 +189,10 @@ fn int(name: &str, value: u64) -> Message {
     attribute
 }
 
-fn ints(name: &str, values: std::ops::Range<u64>) -> Message {
+fn ints(name: &str, values: &[u64]) -> Message {
     let mut attribute = Message::default();
     attribute.text(1, name);
-    values.for_each(|value| attribute.number(8, value));
+    values.iter().for_each(|value| attribute.number(8, *value));
     attribute.number(20, 7);
     attribute
 }
@@ -164,6 +205,14 @@ fn numbers(name: &str, values: &[i64]) -> Message {
     let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
     tensor.bytes(9, &bytes);
     tensor
+}
+
+fn text(name: &str, value: &str) -> Message {
+    let mut attribute = Message::default();
+    attribute.text(1, name);
+    attribute.text(4, value);
+    attribute.number(20, 3);
+    attribute
 }
 
 fn tensor(name: &str, sizes: &[usize], values: &[f32]) -> Message {
