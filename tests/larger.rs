@@ -112,10 +112,8 @@ fn deep_turned_and_interlaced_clips_stay_what_they_are() {
     let larger = run(&turned, "turned-2.mp4", &[]);
     assert_eq!(told(&larger, "width,height"), told(&turned, "width,height").replace("160,96", "320,192"));
     let larger = run(&fields, "fields-2.mkv", &[]);
-    assert_eq!(
-        (told(&fields, "field_order").as_str(), told(&larger, "width,field_order").as_str()),
-        ("tt", "320,progressive")
-    );
+    assert_eq!(told(&fields, "field_order"), "tb", "top field first");
+    assert_eq!(told(&larger, "width,field_order"), "320,progressive");
 }
 
 #[test]

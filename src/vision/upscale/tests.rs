@@ -1,3 +1,5 @@
+//! Larger pictures, by networks that repeat pixels or take means of them, on cards of the field.
+
 use super::*;
 use crate::frame::{Frame, Matrix, Pixels, Planes};
 use crate::vision::testing::tiny::{self, Gives};
