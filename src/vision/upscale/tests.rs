@@ -40,6 +40,8 @@ fn tiles_leave_no_seam() {
         ("real_esrgan_x2_fp16", (17, 239)),
         ("real_esrgan_x4", (300, 40)),
         ("real_esrgan_x8", (233, 9)),
+        ("real_esrgan_x4_fp16", (20, 12)),
+        ("real_esrgan_x8_fp16", (12, 20)),
     ] {
         let mut upscaler = upscaler(id, 3, 1.0);
         let factor = upscaler.factor();
