@@ -26,8 +26,6 @@ const SHRINK: f64 = 0.709;
 const LEAST: [f64; 2] = [0.6, 0.7];
 /// Windows that overlap by more are one: within a picture of the pyramid, and after each network.
 const SAME: [f64; 2] = [0.5, 0.7];
-/// Windows that the later networks look at at once.
-const BATCH: usize = 64;
 
 /// The second and the third network, and what is read of the first.
 pub(in crate::vision) struct Cascade {
@@ -179,7 +177,8 @@ impl Stage {
         least: f64,
     ) -> Result<Vec<Window>, VisionError> {
         let mut kept = Vec::new();
-        for windows in windows.chunks(BATCH) {
+        for run in self.network.runs(windows.len()) {
+            let windows = &windows[run.rows.clone()];
             let squares: Vec<[f64; 3]> = windows.iter().map(|window| square(window.sides)).collect();
             let crops: Vec<Aligned> = squares
                 .iter()
@@ -190,10 +189,10 @@ impl Stage {
                     Aligned::sample(picture, chain(&to_shown, to_stored), self.feed.side())
                 })
                 .collect();
-            let pictures: Vec<&[f32]> = crops.iter().map(|crop| crop.rgb.as_slice()).collect();
+            let pictures: Vec<&[f32]> = run.places().map(|row| &crops[row - run.rows.start].rgb[..]).collect();
             let (shape, data) = self.feed.pictures(&pictures);
             let outputs = self.network.run(&[Tensor { shape: &shape, data }])?;
-            let count = windows.len();
+            let count = run.size;
             let (boxes, scores) = (outputs.finite(self.boxes, 4 * count)?, outputs.finite(self.scores, 2 * count)?);
             let points = self.points.map(|output| outputs.finite(output, 10 * count)).transpose()?;
             for (number, &[left, top, side]) in squares.iter().enumerate() {

@@ -55,12 +55,13 @@ fn dispatch(
     let device = provider.device_number();
     let fp16 = provider.precision == Precision::Fp16;
     let int8 = provider.precision == Precision::Int8;
-    let engines = engines.map(|folder| folder.join(provider.kind.name()));
-    if let Some(folder) = &engines {
-        std::fs::create_dir_all(folder)
-            .map_err(|error| ort::Error::new(format!("make folder {}: {error}", folder.display())))?;
-    }
-    let engines = engines.map(|folder| folder.display().to_string());
+    // Where it keeps what it builds.
+    let engines = || -> ort::Result<Option<String>> {
+        let Some(folder) = engines.map(|folder| folder.join(provider.kind.name())) else { return Ok(None) };
+        let refused = |error| ort::Error::new(format!("make folder {}: {error}", folder.display()));
+        std::fs::create_dir_all(&folder).map_err(refused)?;
+        Ok(Some(folder.display().to_string()))
+    };
     Ok(Some(match provider.kind {
         ProviderKind::Cpu => return Ok(None),
         ProviderKind::Cuda => {
@@ -74,7 +75,7 @@ fn dispatch(
             checked::<ep::TensorRT>()?;
             load_cuda()?;
             let tensorrt = ep::TensorRT::default().with_device_id(device).with_fp16(fp16).with_int8(int8);
-            match engines {
+            match engines()? {
                 Some(folder) => tensorrt
                     .with_engine_cache(true)
                     .with_engine_cache_path(&folder)
@@ -93,7 +94,7 @@ fn dispatch(
                 .with_device_type(device)
                 .with_precision(precision)
                 .with_num_threads(threads.max(1));
-            match engines {
+            match engines()? {
                 Some(folder) => openvino.with_cache_dir(folder).build(),
                 None => openvino.build(),
             }
@@ -101,7 +102,7 @@ fn dispatch(
         ProviderKind::Coreml => {
             checked::<ep::CoreML>()?;
             let coreml = ep::CoreML::default().with_model_format(ep::coreml::ModelFormat::MLProgram);
-            match engines {
+            match engines()? {
                 Some(folder) => coreml.with_model_cache_dir(folder).build(),
                 None => coreml.build(),
             }
