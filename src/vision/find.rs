@@ -7,6 +7,7 @@ use super::detect::{Detector, DetectorSettings};
 use super::error::VisionError;
 use super::mesh::{ANCHOR_PASSES, MeshNet, PORTRAIT_PASSES};
 use super::model::Execution;
+use super::turn::TurnNet;
 use super::{Bounds, Face};
 
 /// Two meshes of one frame whose rectangles overlap by more than this (IoU) are one face.
@@ -18,6 +19,8 @@ pub struct TrackNets {
     pub detector: Detector,
     /// 468 points.
     pub mesh: MeshNet,
+    /// How heads are turned, where somebody asks.
+    pub turn: Option<TurnNet>,
 }
 
 /// A face of a portrait.
@@ -50,7 +53,7 @@ impl TrackNets {
         execution: &Execution,
     ) -> Result<Self, VisionError> {
         let detector = Detector::load(catalog, detector, execution)?;
-        Ok(Self { detector, mesh: MeshNet::load(catalog, execution)? })
+        Ok(Self { detector, mesh: MeshNet::load(catalog, execution)?, turn: None })
     }
 
     /// The faces of a frame, the surest first.
@@ -60,6 +63,17 @@ impl TrackNets {
     pub fn anchor(&mut self, picture: &YuvRef<'_>) -> Result<Vec<Face>, VisionError> {
         let found = self.find(picture, ANCHOR_PASSES)?;
         Ok(found.into_iter().map(|found| found.face).collect())
+    }
+
+    /// The face with its turn, if that is asked for.
+    ///
+    /// # Errors
+    /// [`VisionError::Network`].
+    pub fn turned(&mut self, picture: &YuvRef<'_>, face: Face) -> Result<Face, VisionError> {
+        match &mut self.turn {
+            Some(net) => Ok(Face { turn: net.degrees(picture, &face.mesh)?, ..face }),
+            None => Ok(face),
+        }
     }
 
     /// Faces with their boxes, the surest first.

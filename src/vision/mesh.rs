@@ -120,7 +120,7 @@ impl MeshNet {
             *point = [x as f32, y as f32, (f64::from(values[2]) * depth_step) as f32];
         }
         let is_face = presence >= LEAST_PRESENCE && is_sane(&mesh, picture);
-        Ok(is_face.then_some(Face { mesh, presence }))
+        Ok(is_face.then_some(Face { mesh, presence, turn: 0.0 }))
     }
 }
 

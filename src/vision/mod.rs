@@ -32,6 +32,7 @@ pub mod smooth;
 pub mod source;
 pub mod swap;
 pub mod track;
+pub mod turn;
 pub mod upscale;
 
 #[cfg(test)]
@@ -57,6 +58,9 @@ pub struct Face {
     pub mesh: Mesh,
     /// How sure the mesh network is that a face is there, 0..=1. It says little about whether the mesh sits right.
     pub presence: f32,
+    /// How far the head is turned away, degrees, positive towards the picture's right as the face stands upright; 0 where nobody has looked
+    /// ([`turn`]).
+    pub turn: f32,
 }
 
 /// A rectangle along the picture's axes, pixels.

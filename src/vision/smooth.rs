@@ -99,6 +99,15 @@ pub fn smooth(window: &[(i64, &Posed)]) -> Mesh {
     Posed { pose, shape }.put_together()
 }
 
+/// The mean of a number over a window, the nearer in time the more.
+pub fn smooth_value(window: impl Iterator<Item = (i64, f32)>) -> f32 {
+    let weighed = |(time, value): (i64, f32)| ((-0.5 * (time as f64 / SHAPE_SIGMA).powi(2)).exp(), f64::from(value));
+    let (sum, weights) = window
+        .map(weighed)
+        .fold((0.0, 0.0), |(sum, weights), (weight, value)| (sum + weight * value, weights + weight));
+    if weights > 0.0 { (sum / weights) as f32 } else { 0.0 }
+}
+
 fn smooth_pose(own: &Posed, window: &[(i64, &Posed)], weights: &[f64]) -> [f64; 4] {
     let mut change = [0.0; 4]; // fit − own
     for ((_, posed), weight) in window.iter().zip(weights) {
@@ -204,6 +213,15 @@ fn distance(a: [f64; 2], b: [f64; 2]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_that_shakes_is_calmed_and_one_that_moves_keeps_its_way() {
+        let around = |value: &dyn Fn(i64) -> f32| smooth_value((-3..=3).map(|time| (time, value(time))));
+        let shaking = |time: i64| if time % 2 == 0 { 51.5 } else { 48.5 };
+        assert!((around(&shaking) - 50.0).abs() < 0.4, "{}", around(&shaking));
+        assert!((around(&|time| 50.0 + 3.0 * time as f32) - 50.0).abs() < 1e-4);
+        assert_eq!(smooth_value([(0, 12.0)].into_iter()), 12.0);
+    }
 
     /// The reference shape, with depth, at a pose.
     fn at(x: f64, y: f64, scale: f64, angle: f64) -> Mesh {

@@ -13,7 +13,7 @@ use crate::frame::{FrameIndex, Pixels};
 use super::error::VisionError;
 use super::find::{TrackNets, is_among};
 use super::scene::Thumbnail;
-use super::smooth::{Posed, RADIUS, smooth};
+use super::smooth::{Posed, RADIUS, smooth, smooth_value};
 use super::{Face, MESH_POINTS, Mesh};
 
 /// Frames from one anchor to the next.
@@ -104,6 +104,7 @@ impl<F: Pixels> Tracker<F> {
         let is_anchor = index.is_multiple_of(SEGMENT);
         let faces =
             if is_anchor || is_cut { nets.anchor(&picture)? } else { follow_all(nets, &frame, &self.followed)? };
+        let faces = faces.into_iter().map(|face| nets.turned(&picture, face)).collect::<Result<Vec<_>, _>>()?;
         if is_anchor {
             if !is_cut {
                 self.follow_back(nets, &faces)?;
@@ -155,6 +156,7 @@ impl<F: Pixels> Tracker<F> {
                 if is_reached(&found, seen) {
                     break;
                 }
+                let found = nets.turned(&picture, found)?;
                 seen.faces.push(Tracked::new(found.clone()));
                 current = found;
                 if seen.is_cut {
@@ -199,7 +201,10 @@ impl<F: Pixels> Tracker<F> {
     fn final_faces(&self, slot: usize) -> Vec<Face> {
         let smoothed = |face: usize| {
             let Tracked { face: raw, .. } = &self.seen[slot].faces[face];
-            Face { mesh: smooth(&self.around(slot, face)), presence: raw.presence }
+            let around = self.around(slot, face);
+            let posed: Vec<(i64, &Posed)> = around.iter().map(|(time, tracked)| (*time, &tracked.posed)).collect();
+            let turns = around.iter().map(|(time, tracked)| (*time, tracked.face.turn));
+            Face { mesh: smooth(&posed), presence: raw.presence, turn: smooth_value(turns) }
         };
         let mut faces: Vec<Face> = (0..self.seen[slot].faces.len()).map(smoothed).collect();
         faces.sort_by(|a, b| {
@@ -210,20 +215,20 @@ impl<F: Pixels> Tracker<F> {
     }
 
     /// The face in the frames around, by time: up to [`RADIUS`] before and after, as far as it can be followed.
-    fn around(&self, slot: usize, face: usize) -> Vec<(i64, &Posed)> {
-        let mut around = vec![(0, &self.seen[slot].faces[face].posed)];
+    fn around(&self, slot: usize, face: usize) -> Vec<(i64, &Tracked)> {
+        let mut around = vec![(0, &self.seen[slot].faces[face])];
         let mut current = face;
         for back in 1..=(RADIUS as usize).min(slot) {
             let seen = &self.seen[slot - back];
             let Some(before) = seen.onward.iter().position(|onward| *onward == Some(current)) else { break };
-            around.push((-(back as i64), &seen.faces[before].posed));
+            around.push((-(back as i64), &seen.faces[before]));
             current = before;
         }
         around.reverse();
         current = face;
         for ahead in 1..=RADIUS as usize {
             let Some(Some(after)) = self.seen[slot + ahead - 1].onward.get(current).copied() else { break };
-            around.push((ahead as i64, &self.seen[slot + ahead].faces[after].posed));
+            around.push((ahead as i64, &self.seen[slot + ahead].faces[after]));
             current = after;
         }
         around

@@ -116,7 +116,7 @@ mod tests {
             let t = point as f32 / (MESH_POINTS - 1) as f32 - 0.5;
             [x + t * width, y + t * width, 0.0]
         });
-        Face { mesh: Mesh(points), presence: 1.0 }
+        Face { mesh: Mesh(points), presence: 1.0, turn: 0.0 }
     }
 
     fn assign(parts: Vec<Part>, faces: &[Face], turn: Turn) -> Vec<(usize, usize)> {

@@ -11,7 +11,8 @@ use crate::vision::chain::{Chain, Scene};
 use crate::vision::detect::DetectorSettings;
 use crate::vision::recogniser::Recogniser;
 use crate::vision::source::Source;
-use crate::vision::swap::{EyeNet, MeshSwapper, Portrait, Reference, TurnNet};
+use crate::vision::swap::{EyeNet, MeshSwapper, Portrait, Reference};
+use crate::vision::turn::TurnNet;
 use crate::vision::{self, Catalog, TrackNets, VisionError};
 
 use super::cast::{Cast, Part};
@@ -99,6 +100,12 @@ impl Kept {
             Some((known, nets)) if known == detector => nets,
             _ => load_track_nets(means, &detector)?,
         };
+        // Only `mesh` asks how heads are turned.
+        track_nets.turn = match (&order.spec.swap.swapper, track_nets.turn.take()) {
+            (Swapper::Mesh, None) => Some(TurnNet::load(&Catalog::builtin()?, &means.execution)?),
+            (Swapper::Mesh, loaded) => loaded,
+            _ => None,
+        };
         let changer = match self.changer.take() {
             Some((last, changer)) if last == lender(&order.spec) => Some(changer),
             // Other photos, or another swap: networks of the same swap go on.
@@ -177,8 +184,7 @@ impl Kept {
                     };
                     let portrait = |photo| photos.portrait(photo, person.source_face, &mut eyes);
                     let portraits = person.portraits.iter().map(portrait).collect::<Result<Vec<_>, _>>()?;
-                    let turn = TurnNet::load(&Catalog::builtin()?, &means.execution)?;
-                    meshes.push(MeshSwapper::new(portraits, eyes, turn)?);
+                    meshes.push(MeshSwapper::new(portraits, eyes)?);
                 }
                 (_, Some(chain)) => lent.push(photos.lent(person, chain)?),
                 (_, None) => {}

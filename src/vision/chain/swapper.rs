@@ -27,6 +27,12 @@ pub(super) struct NewFace {
     pub mask: Option<Vec<f32>>,
 }
 
+/// What the network makes of one crop of its own side.
+struct Made {
+    rgb: Vec<f32>,
+    mask: Option<Vec<f32>>,
+}
+
 pub(super) struct FaceSwapper {
     network: Network,
     contract: contract::Swapper,
@@ -130,24 +136,26 @@ impl FaceSwapper {
             people.resize(parts.len(), place.person);
             faces.push(face);
         }
-        let (new, masks) = self.run(&parts, &people)?;
-        let of_face = self.multiple * self.multiple;
-        let joined = new.chunks_exact(of_face).enumerate().zip(faces).map(|((number, parts), mut face)| {
-            face.rgb = match parts {
-                [whole] => whole.clone(),
-                parts => boost::join(parts, own, self.multiple),
-            };
+        let mut made = self.run(&parts, &people)?.into_iter();
+        let joined = faces.into_iter().map(|mut face| {
+            let parts: Vec<Made> = made.by_ref().take(self.multiple * self.multiple).collect();
             // Each part shows the whole face, a pixel's share apart.
-            let mask = masks.get(number * of_face).map(|mask| aligned::mask::resize(mask, own, side));
+            let mask =
+                parts.first().and_then(|part| part.mask.as_ref()).map(|mask| aligned::mask::resize(mask, own, side));
+            let mut rgb: Vec<Vec<f32>> = parts.into_iter().map(|part| part.rgb).collect();
+            face.rgb = match self.multiple {
+                1 => rgb.swap_remove(0),
+                multiple => boost::join(&rgb, own, multiple),
+            };
             NewFace { face, mask }
         });
         Ok(joined.collect())
     }
 
-    /// New faces, and the network's own masks if it has some, of crops of the network's side, each with the number of the person whose it becomes.
-    fn run(&mut self, parts: &[Vec<f32>], people: &[usize]) -> Result<(Vec<Vec<f32>>, Vec<Vec<f32>>), VisionError> {
-        let (mut new, mut masks) = (Vec::with_capacity(parts.len()), Vec::new());
+    /// What the network makes of crops of its own side, each with the number of the person whose it becomes.
+    fn run(&mut self, parts: &[Vec<f32>], people: &[usize]) -> Result<Vec<Made>, VisionError> {
         let own = self.target.side();
+        let mut made: Vec<Made> = Vec::with_capacity(parts.len());
         for run in self.network.runs(parts.len()) {
             let rows: Vec<&[f32]> = run.places().map(|row| &parts[row][..]).collect();
             let (shape, data) = self.target.pictures(&rows);
@@ -160,14 +168,16 @@ impl FaceSwapper {
             let contract::Pixels { gain, shift, .. } = self.contract.face;
             let pixels = outputs.finite(self.face_output, run.size * 3 * own * own)?;
             let to_rgb = |row: &[f32]| row.iter().map(|element| (element * gain + shift).clamp(0.0, 255.0)).collect();
-            new.extend(pixels.chunks_exact(3 * own * own).take(run.rows.len()).map(to_rgb));
+            let of_row = |row: &[f32]| Made { rgb: to_rgb(row), mask: None };
+            made.extend(pixels.chunks_exact(3 * own * own).take(run.rows.len()).map(of_row));
             if let Some(output) = self.mask_output {
                 let shares = outputs.finite(output, run.size * own * own)?;
-                let mask = |row: &[f32]| row.iter().map(|share| share.clamp(0.0, 1.0)).collect::<Vec<f32>>();
-                masks.extend(shares.chunks_exact(own * own).take(run.rows.len()).map(mask));
+                for (made, row) in made[run.rows].iter_mut().zip(shares.chunks_exact(own * own)) {
+                    made.mask = Some(row.iter().map(|share| share.clamp(0.0, 1.0)).collect());
+                }
             }
         }
-        Ok((new, masks))
+        Ok(made)
     }
 }
 

@@ -15,7 +15,7 @@ mod bake;
 mod beyond;
 mod blend;
 mod blur;
-mod canonical;
+pub(super) mod canonical;
 mod eyes;
 mod features;
 mod fine;
@@ -26,7 +26,7 @@ mod occlusion;
 mod plane;
 pub(super) mod polygon;
 mod portrait;
-mod turn;
+mod profile;
 mod warp;
 
 #[cfg(test)]
@@ -35,7 +35,6 @@ mod tests;
 pub use eyes::EyeNet;
 pub use occlusion::{Reference, ReferenceBuilder};
 pub use portrait::Portrait;
-pub use turn::TurnNet;
 
 use crate::frame::{ChromaSite, YuvMut, YuvRef};
 use crate::vision::Face;
@@ -59,7 +58,6 @@ const TINT_GAIN: (f32, f32) = (0.25, 1.25);
 pub struct MeshSwapper {
     album: Album,
     eyes: EyeNet,
-    turn: TurnNet,
     tools: Tools,
     observer: Observer,
     face: Analysis,
@@ -76,16 +74,14 @@ pub struct MeshSwapper {
 }
 
 impl MeshSwapper {
-    /// A swapper that lends from one person's `portraits`: each place of the face from the best one that shows it. `turn` sees how
-    /// heads are turned.
+    /// A swapper that lends from one person's `portraits`: each place of the face from the best one that shows it.
     ///
     /// # Errors
     /// [`VisionError::NoFace`] without portraits.
-    pub fn new(portraits: Vec<Portrait>, eyes: EyeNet, turn: TurnNet) -> Result<Self, VisionError> {
+    pub fn new(portraits: Vec<Portrait>, eyes: EyeNet) -> Result<Self, VisionError> {
         Ok(Self {
             album: Album::new(portraits)?,
             eyes,
-            turn,
             tools: Tools::default(),
             observer: Observer::default(),
             face: Analysis::default(),
@@ -121,9 +117,7 @@ impl MeshSwapper {
         let is_untouched = blend_ratio.is_nan() || blend_ratio <= 0.0;
         let region = Region::around(points, picture.width(), picture.height());
         let (Some(region), false) = (region, is_untouched) else { return Ok(()) };
-        // In profile the mesh no longer lies on the face.
-        let turn = self.turn.degrees(&picture, face)?;
-        let visible = turn::fade(turn);
+        let visible = profile::fade(face.turn);
         if visible <= 0.0 {
             return Ok(());
         }
@@ -142,7 +136,7 @@ impl MeshSwapper {
         let mut covered = reference.map(|usual| usual.covered(&self.face.log, &on_mask, &mut self.observer));
         let eyelids = covered.as_ref().map_or(eyelids, |covered| eyes::before_a_hand(eyelids, covered));
         let mut blend_ratio = blend_ratio.min(1.0) * visible;
-        if let Some(beyond) = beyond(&self.face, &on_mask, turn) {
+        if let Some(beyond) = beyond(&self.face, &on_mask, face.turn) {
             blend_ratio *= beyond.visible;
             let covered = covered.get_or_insert([0.0; 468]);
             covered.iter_mut().zip(beyond.vertices).for_each(|(covered, beyond)| *covered = covered.max(beyond));

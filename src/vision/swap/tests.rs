@@ -15,16 +15,19 @@ use crate::vision::model::Execution;
 use crate::vision::{Face, Mesh, testing};
 
 use super::canonical::{Points, canonical};
-use super::{EyeNet, MeshSwapper, Portrait, Reference, ReferenceBuilder, TurnNet};
+use super::{EyeNet, MeshSwapper, Portrait, Reference, ReferenceBuilder};
+use crate::vision::turn::TurnNet;
 
 fn eyes() -> EyeNet {
     testing::init();
     EyeNet::load(&Catalog::builtin().unwrap(), &Execution::default()).unwrap()
 }
 
-fn turn() -> TurnNet {
+/// How far a head is turned, as the tracker looks.
+fn turn_of(frame: &impl Pixels, mesh: &Mesh) -> f32 {
     testing::init();
-    TurnNet::load(&Catalog::builtin().unwrap(), &Execution::default()).unwrap()
+    let mut net = TurnNet::load(&Catalog::builtin().unwrap(), &Execution::default()).unwrap();
+    net.degrees(&frame.view(), mesh).unwrap()
 }
 
 /// A portrait unlike the made-up clip's face: mirrored, and of another colour.
@@ -40,7 +43,7 @@ fn other_portrait() -> RgbImage {
 fn swapper(photo: &RgbImage) -> MeshSwapper {
     let mut eyes = eyes();
     let portrait = Portrait::analyse(photo, &mut testing::nets(), &mut eyes, None).unwrap();
-    MeshSwapper::new(vec![portrait], eyes, turn()).unwrap()
+    MeshSwapper::new(vec![portrait], eyes).unwrap()
 }
 
 fn target(index: u64) -> (Frame, Face) {
@@ -54,7 +57,8 @@ fn target_of(index: u64, width: usize, height: usize) -> (Frame, Face) {
 }
 
 fn face_of(nets: &mut TrackNets, frame: &impl Pixels) -> Face {
-    detect_and_mesh(nets, &frame.view()).unwrap().swap_remove(0).face
+    let face = detect_and_mesh(nets, &frame.view()).unwrap().swap_remove(0).face;
+    Face { turn: turn_of(frame, &face.mesh), ..face }
 }
 
 fn swapped(swapper: &mut MeshSwapper, (frame, face): &(Frame, Face), blend_ratio: f32) -> Frame {
@@ -248,7 +252,7 @@ fn unusable_meshes_leave_the_frame_alone_and_odd_ones_do_not_panic() {
         })
         .collect();
     for points in &spread {
-        swapped(&mut swapper, &(frame.clone(), Face { mesh: Mesh(*points), presence: 1.0 }), 1.0);
+        swapped(&mut swapper, &(frame.clone(), Face { mesh: Mesh(*points), presence: 1.0, turn: 0.0 }), 1.0);
     }
     let unusable: [Points; 5] = [
         [[f32::NAN; 3]; 468],
@@ -258,7 +262,7 @@ fn unusable_meshes_leave_the_frame_alone_and_odd_ones_do_not_panic() {
         face.mesh.0.map(|[x, y, z]| [x * 0.01, y * 0.01, z * 0.01]),
     ];
     for points in unusable {
-        let target = (frame.clone(), Face { mesh: Mesh(points), presence: 1.0 });
+        let target = (frame.clone(), Face { mesh: Mesh(points), presence: 1.0, turn: 0.0 });
         assert_eq!(swapped(&mut swapper, &target, 1.0), frame);
     }
     for (width, height) in [(1, 1), (2, 1), (3, 5), (17, 2), (63, 65)] {
@@ -275,7 +279,7 @@ fn a_face_partly_outside_the_picture_is_swapped_to_the_border() {
     let shifted = face.mesh.0.map(|[x, y, z]| [x - cut as f32, y, z]);
     let mut half = Planar::from_column(&frame, cut);
     let before = half.clone();
-    swapper.swap(&mut half.view_mut(), &Face { mesh: Mesh(shifted), presence: 1.0 }, 1.0, None).unwrap();
+    swapper.swap(&mut half.view_mut(), &Face { mesh: Mesh(shifted), presence: 1.0, turn: 0.0 }, 1.0, None).unwrap();
     let nose = face.mesh.0[1][1] as usize;
     let rows = nose - 10..nose + 10;
     let changed = rows.filter(|y| half.planes[0][y * half.width] != before.planes[0][y * half.width]).count();
@@ -341,9 +345,9 @@ fn of_several_photos_the_frontal_one_is_best() {
     assert!(small.merit() < merit, "{} {merit}", small.merit());
     let turned = frontal.turned(0.6);
     assert!(turned.merit() < merit, "{} {merit}", turned.merit());
-    let swapper = MeshSwapper::new(vec![small, turned, frontal], eyes, turn()).unwrap();
+    let swapper = MeshSwapper::new(vec![small, turned, frontal], eyes).unwrap();
     assert_eq!((swapper.album.best().merit(), swapper.album.best().face_width()), (merit, width));
-    assert!(matches!(MeshSwapper::new(Vec::new(), super::tests::eyes(), turn()), Err(VisionError::NoFace)));
+    assert!(matches!(MeshSwapper::new(Vec::new(), super::tests::eyes()), Err(VisionError::NoFace)));
 }
 
 fn detect_photo(nets: &mut TrackNets, photo: &RgbImage) -> Points {

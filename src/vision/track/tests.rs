@@ -3,6 +3,8 @@
 use super::*;
 use crate::frame::{Frame, Turn};
 use crate::vision::testing::{self, Place, portrait_at, sway};
+use crate::vision::turn::TurnNet;
+use crate::vision::{Catalog, Execution};
 
 const WIDTH: usize = 320;
 const HEIGHT: usize = 180;
@@ -68,8 +70,10 @@ fn windows_reach_to_anchors() {
 #[test]
 fn faces_do_not_depend_on_the_span() {
     let (clip, mut nets) = (eventful_clip(), testing::nets());
+    nets.turn = Some(TurnNet::load(&Catalog::builtin().unwrap(), &Execution::default()).unwrap());
     let frames = clip.len() as u64;
     let whole = track(&mut nets, &clip, 0..frames);
+    assert!(whole.iter().flat_map(|(_, faces)| faces).any(|face| face.turn != 0.0), "turns are measured");
     assert_eq!(whole.len(), clip.len());
     let chunked = |length: usize, offset: u64| {
         let inner = (offset..frames).step_by(length).filter(|&start| start > 0);

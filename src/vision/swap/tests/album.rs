@@ -5,7 +5,7 @@ use crate::vision::testing;
 
 use super::super::{MeshSwapper, Portrait};
 use super::profile::turned_photo;
-use super::{changes, detect_photo, eyes, swapped, target, turn};
+use super::{changes, detect_photo, eyes, swapped, target};
 
 const OPEN: [f32; 2] = [0.25; 2];
 
@@ -17,7 +17,7 @@ fn album(degrees: &[f32]) -> MeshSwapper {
         let (photo, points) = turned_photo(&photo, &points, *degrees);
         Portrait::cut_out(&photo, &points, OPEN).unwrap()
     };
-    MeshSwapper::new(degrees.iter().map(portrait).collect(), eyes(), turn()).unwrap()
+    MeshSwapper::new(degrees.iter().map(portrait).collect(), eyes()).unwrap()
 }
 
 /// Root mean square of what luma differs by, in the face.

@@ -116,7 +116,7 @@ fn pixels_of_a_still_that_are_not_the_faces_keep_their_bits() {
     let photo = testing::portrait();
     let (width, height) = (photo.width() as usize, photo.height() as usize);
     let points = detect_photo(&mut testing::nets(), photo);
-    let face = Face { mesh: crate::vision::Mesh(points), presence: 1.0 };
+    let face = Face { mesh: crate::vision::Mesh(points), presence: 1.0, turn: 0.0 };
     let oval: Vec<[f32; 2]> = OVAL.iter().map(|&i| [0, 1].map(|axis| points[i][axis])).collect();
     let words: Vec<u16> = photo.iter().map(|&byte| u16::from(byte) * 257).collect();
 

@@ -8,7 +8,7 @@ use crate::vision::{Face, Mesh, testing};
 use super::super::canonical::Points;
 use super::super::plane::{Lattice, Plane};
 use super::super::warp::{Sampler, Visible, draw, visible_triangles};
-use super::{changes, detect_photo, face_of, other_portrait, swapped, swapper};
+use super::{changes, detect_photo, face_of, other_portrait, swapped, swapper, turn_of};
 
 const GROUND: Rgb<u8> = Rgb([40, 60, 150]);
 
@@ -83,7 +83,9 @@ fn a_profile_stays_as_it_is() {
     let points = detect_photo(&mut nets, testing::portrait());
     let changed = |degrees| {
         let (photo, points) = turned_photo(testing::portrait(), &points, degrees);
-        let target = (frame_of(&photo), Face { mesh: Mesh(points), presence: 1.0 });
+        let (frame, mesh) = (frame_of(&photo), Mesh(points));
+        let turn = turn_of(&frame, &mesh);
+        let target = (frame, Face { mesh, presence: 1.0, turn });
         changes(&target.0, &swapped(&mut swapper(&other_portrait()), &target, 1.0), 0).len()
     };
     for degrees in [-70.0, 70.0] {

@@ -2,14 +2,13 @@
 //! cheek into the background, so five points of the detector are measured instead, afresh in each frame.
 
 use crate::frame::YuvRef;
-use crate::vision::Face;
-use crate::vision::catalog::Catalog;
-use crate::vision::detect::{Detector, DetectorSettings};
-use crate::vision::error::VisionError;
-use crate::vision::geometry::{Crop, Point};
-use crate::vision::model::Execution;
 
-use super::canonical::{Points, face_width, smoothstep};
+use super::Mesh;
+use super::catalog::Catalog;
+use super::detect::{Detector, DetectorSettings};
+use super::error::VisionError;
+use super::geometry::{Crop, Point};
+use super::model::Execution;
 
 /// Side of the detector's crop, pixels: the face is about 60 of them wide.
 const SIDE: usize = 96;
@@ -23,9 +22,6 @@ const NOSE: f64 = 0.504;
 const SPAN: f64 = 0.806;
 /// The mesh shows about this share of a turn of 15° to 45°; beyond that, any.
 const MESH_GAIN: f32 = 1.0 / 0.6;
-/// Turned by this much the new face begins to fade, and is gone; degrees.
-const FADE: (f32, f32) = (46.0, 66.0);
-
 /// The network that sees how heads are turned.
 pub struct TurnNet {
     detector: Detector,
@@ -46,20 +42,20 @@ impl TurnNet {
     ///
     /// # Errors
     /// [`VisionError::Network`].
-    pub fn degrees(&mut self, picture: &YuvRef<'_>, face: &Face) -> Result<f32, VisionError> {
-        let crop = Crop::from_mesh(&face.mesh);
+    pub fn degrees(&mut self, picture: &YuvRef<'_>, mesh: &Mesh) -> Result<f32, VisionError> {
+        let crop = Crop::from_mesh(mesh);
         let wide = Crop { side: ROOM * crop.side, ..crop };
         let points = self.detector.points_in(picture, &wide, SIDE)?;
         let seen = points.map_or(0.0, |points| turn(&points));
-        let of_mesh = MESH_GAIN * mesh_turn(&face.mesh.0);
+        let of_mesh = MESH_GAIN * mesh_turn(mesh);
         Ok(if of_mesh.abs() > seen.abs() { of_mesh } else { seen })
     }
 }
 
 /// What the mesh says: the slope of the line from ear to ear, degrees.
-fn mesh_turn(points: &Points) -> f32 {
-    let depth = points[454][2] - points[234][2];
-    (depth / face_width(points)).clamp(-1.0, 1.0).asin().to_degrees()
+fn mesh_turn(mesh: &Mesh) -> f32 {
+    let depth = mesh.0[454][2] - mesh.0[234][2];
+    (depth / mesh.face_width()).clamp(-1.0, 1.0).asin().to_degrees()
 }
 
 /// What the five points say, degrees.
@@ -73,11 +69,6 @@ fn turn(points: &[Point; 5]) -> f32 {
     let aside = across(mean(eyes, mouth), nose) / NOSE;
     let span = (across(left_eye, right_eye) + across(left_mouth, right_mouth)) / 2.0 / SPAN;
     aside.atan2(span).to_degrees() as f32
-}
-
-/// How much of a new face may show on a head that is turned by `degrees`: 1 from the front, 0 in profile.
-pub fn fade(degrees: f32) -> f32 {
-    1.0 - smoothstep(FADE.0, FADE.1, degrees.abs())
 }
 
 #[cfg(test)]
@@ -101,13 +92,6 @@ mod tests {
             };
             let found = turn(&Mesh(canonical().points.map(turned)).five_points());
             assert!((f64::from(found) - yaw).abs() < 6.0, "{yaw} {pitch} {roll}: {found}");
-        }
-    }
-
-    #[test]
-    fn the_new_face_fades_towards_profile() {
-        for (turn, expected) in [(0.0, 1.0), (-46.0, 1.0), (56.0, 0.5), (-56.0, 0.5), (66.0, 0.0), (-120.0, 0.0)] {
-            assert_eq!(fade(turn), expected, "{turn}");
         }
     }
 }
