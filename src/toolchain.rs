@@ -60,6 +60,11 @@ pub fn models(job: &Job, catalog: &Catalog) -> Result<BTreeMap<String, Digest>, 
         ids.insert(DETECTOR.to_owned());
         if let Some(id) = detector(swap).id {
             let card = catalog.of(Role::Detector, &id)?.card;
+            if card.contract.as_ref().is_some_and(|contract| contract.is_part()) {
+                return Err(
+                    card.refuse("works as a part of another only (expected the first network of MTCNN)".to_owned())
+                );
+            }
             ids.extend(card.contract.iter().flat_map(|contract| contract.other_cards()).map(str::to_owned));
             ids.insert(card.id);
         }

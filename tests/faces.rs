@@ -184,7 +184,7 @@ fn a_network_of_the_models_folder_swaps() {
     swap("blended-short.mp4", &[&blended[..], &["--chunk-frames", "7..9"]].concat()).done();
     assert_eq!(frames("blended-short.mp4"), frames("blended.mp4"), "grain hangs on the frame's number, not on chunks");
 
-    // The occluder takes the faces of eight frames at once.
+    // With another network beside the swapper, too.
     let occluder = ["--swapper", "hyperswap_1a_256", "--mask-occluder", "xseg_1"];
     swap("occluder.mp4", &occluder).done();
     swap("occluder-short.mp4", &[&occluder[..], &["--chunk-frames", "7..9"]].concat()).done();

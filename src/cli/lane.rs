@@ -36,6 +36,7 @@ fn serve(args: LaneArgs) -> Result<()> {
         engines: args.made.as_ref().map(|made| made.join("engines")),
     };
     if args.trial {
+        worker::limit_memory(args.memory_mb.saturating_mul(MB))?;
         return trial(&args.onnxruntime, &execution);
     }
     media::init();
@@ -56,7 +57,7 @@ fn trial(onnxruntime: &Path, execution: &Execution) -> Result<()> {
     vision::model::init(onnxruntime)?;
     for provider in execution.providers.all() {
         let told = vision::model::try_provider(provider, execution).err().unwrap_or_default();
-        println!("{}", told.replace('\n', " "));
+        println!("{}{}", worker::TOLD, told.replace('\n', " "));
     }
     Ok(())
 }

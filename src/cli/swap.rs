@@ -14,7 +14,7 @@ use crate::ingest::Gate;
 use crate::local::{self, LocalError, Settings, file_url};
 use crate::store::{Entry, EntryKind, entries_of};
 use crate::vision::Catalog;
-use crate::{contract, ingest, media, seal, vision, worker};
+use crate::{contract, ingest, media, seal, toolchain, vision, worker};
 
 use super::Exit;
 use super::args::{FacesArg, Pair, PairWho, Swap};
@@ -63,9 +63,15 @@ pub async fn run(args: Swap, config: Config, stop: CancellationToken) -> Result<
             return Ok(Exit::Refused);
         }
     };
-    let lane = lane::settings(&config, swapper.clone())?;
+    let usual = contract::Swap { swapper: swapper.clone(), ..contract::Swap::default() };
+    let loaded = match &swapper {
+        // Masks and the like come with networks of their own: all are loaded with the first chunk, and not some of them twice.
+        Swapper::Network(_) if toolchain::chain(&job.swap) != toolchain::chain(&usual) => Swapper::Mesh,
+        swapper => swapper.clone(),
+    };
+    let lane = lane::settings(&config, loaded)?;
     let lane = match swapper {
-        Swapper::None => lane,
+        Swapper::None if job.swap.upscaler.is_none() => lane,
         _ => match worker::with_usable_providers(lane).await {
             Ok((lane, aloud)) => {
                 aloud.iter().for_each(|note| eprintln!("note: {note}"));

@@ -213,7 +213,8 @@ pub struct Card {
     /// What its tensors mean, where the role alone does not say.
     #[serde(default)]
     pub contract: Option<Contract>,
-    /// Rows (crops, mostly) of one run, at most, where all inputs leave their first dimension free; 1 to 64. Default: 1, or what the inputs fix.
+    /// Rows (crops, mostly) of one run, at most, where all inputs leave their first dimension free and the network does not run on the processor; 1
+    /// to 64. Default: 1, or what the inputs fix.
     #[serde(default)]
     pub batch: Option<usize>,
     /// The file's inputs.

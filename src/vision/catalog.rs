@@ -309,7 +309,7 @@ impl Catalog {
 }
 
 impl Model {
-    /// sha256 of its ONNX file, hexadecimal. Of a file it is computed once per process, as long as size and time of the file stay.
+    /// sha256 of its ONNX file, hexadecimal. It is computed once per process; of a file, as long as its size and time stay.
     ///
     /// # Errors
     /// [`VisionError::Unreadable`].
@@ -317,7 +317,14 @@ impl Model {
         type Known = HashMap<(PathBuf, u64, Option<SystemTime>), String>;
         static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
         let path = match &self.weights {
-            Weights::Builtin(bytes) => return Ok(hex::encode(Sha256::digest(bytes))),
+            Weights::Builtin(bytes) => {
+                static BUILTIN: LazyLock<Mutex<HashMap<usize, String>>> = LazyLock::new(Mutex::default);
+                let mut known = BUILTIN.lock().unwrap_or_else(PoisonError::into_inner);
+                return Ok(known
+                    .entry(bytes.as_ptr() as usize)
+                    .or_insert_with(|| hex::encode(Sha256::digest(bytes)))
+                    .clone());
+            }
             Weights::File(path) => path,
         };
         let unreadable = |error| VisionError::Unreadable { path: path.clone(), error };

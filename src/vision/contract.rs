@@ -250,6 +250,11 @@ impl Contract {
         self.numbers()
     }
 
+    /// Whether the network works as a part of another only.
+    pub fn is_part(&self) -> bool {
+        matches!(self, Self::Detector(detector) if detector.family == DetectorFamily::MtcnnStage)
+    }
+
     /// Cards of other networks that it takes.
     pub fn other_cards(&self) -> Vec<&str> {
         match self {

@@ -3,6 +3,7 @@
 //! Level and library version are pinned because they change bits (meshes of two optimisation levels differ by 8e-5
 //! px); the number of threads does not.
 
+mod engines;
 mod session;
 mod trial;
 
@@ -20,6 +21,7 @@ use super::card::{Card, Dimension, Element, TensorSpec};
 use super::catalog::{Model, Weights};
 use super::error::VisionError;
 use super::execution::ProviderKind;
+use engines::Engines;
 
 pub use super::execution::Execution;
 pub use trial::try_provider;
@@ -124,10 +126,19 @@ impl Network {
                 error!("{reason}; it runs on {provider} instead");
             }
             let is_cpu = provider.kind == ProviderKind::Cpu;
-            let loaded = session::open(environment, &model.weights, provider, execution)
-                .map_err(|error| network_error("load", &card.id, &error))
-                .and_then(|session| Self::of(card, session, !is_cpu))
-                .and_then(|mut network| if is_cpu { Ok(network) } else { network.warm_up(card).map(|()| network) });
+            let load = |engines: Option<&Path>| {
+                let session = session::open(environment, &model.weights, provider, execution.threads, engines);
+                let session = session.map_err(|error| network_error("load", &card.id, &error))?;
+                let mut network = Self::of(card, session, is_cpu)?;
+                if !is_cpu {
+                    network.warm_up(card)?;
+                }
+                Ok(network)
+            };
+            let loaded = match (&execution.engines, is_cpu) {
+                (Some(folder), false) => Engines::open(folder, provider, &model.digest()?).load(load),
+                _ => load(None),
+            };
             match loaded {
                 Ok(network) => {
                     debug!(network = card.id, %provider, "loaded");
@@ -142,14 +153,16 @@ impl Network {
         Err(refused.unwrap_or(VisionError::NotInitialised))
     }
 
-    fn of(card: &Card, session: Session, is_filled: bool) -> Result<Self, VisionError> {
+    fn of(card: &Card, session: Session, is_cpu: bool) -> Result<Self, VisionError> {
         let inputs = find_tensors(card, "input", &card.inputs, session.inputs())?;
         let outputs = find_tensors(card, "output", &card.outputs, session.outputs())?;
         let elements = card.inputs.iter().map(|spec| spec.element).collect();
         // Exports of one network differ in whether they leave the number of rows free.
         let in_file = session.inputs().iter().filter_map(outlet_spec).filter_map(|spec| spec.fixed_batch()).max();
-        let batch = in_file.unwrap_or(card.batch());
-        let is_filled = is_filled || in_file.is_some() || !card.has_free_batch();
+        // The processor gains nothing from several rows at once, and may round otherwise.
+        let is_free = in_file.is_none() && card.has_free_batch();
+        let batch = in_file.unwrap_or(if is_cpu && is_free { 1 } else { card.batch() });
+        let is_filled = !is_cpu || !is_free;
         Ok(Self { id: card.id.clone(), inputs, elements, outputs, session, batch, is_filled })
     }
 
@@ -334,6 +347,7 @@ mod tests {
     use super::*;
     use crate::error::{Classify, Kind};
     use crate::vision::catalog::Catalog;
+    use crate::vision::execution::Provider;
     use crate::vision::testing::{self, tiny};
 
     #[test]
@@ -377,7 +391,7 @@ mod tests {
     fn rows_go_together_as_far_as_the_card_allows() {
         testing::init();
         let folder = tempfile::tempdir().unwrap();
-        let runs = |change: &[(&str, &str)], rows: usize| -> Vec<(Range<usize>, usize)> {
+        let runs = |is_cpu: bool, change: &[(&str, &str)], rows: usize| -> Vec<(Range<usize>, usize)> {
             let toml = change.iter().fold(include_str!("../../models/xseg_1.toml").to_owned(), |toml, (from, to)| {
                 assert!(toml.contains(from), "{from}");
                 toml.replace(from, to)
@@ -385,13 +399,20 @@ mod tests {
             let card = Card::parse("xseg", &toml).unwrap();
             let path = folder.path().join("xseg.onnx");
             std::fs::write(&path, tiny::network(&card, &[tiny::Gives::Everywhere(1.0)], None)).unwrap();
-            let network = Network::load(&Model { card, weights: Weights::File(path) }, &Execution::default()).unwrap();
+            let environment = ENVIRONMENT.get().unwrap();
+            let session = session::open(environment, &Weights::File(path), &Provider::default(), 1, None).unwrap();
+            let network = Network::of(&card, session, is_cpu).unwrap();
             network.runs(rows).map(|run| (run.rows, run.size)).collect()
         };
-        assert_eq!(runs(&[("batch = 8\n", "batch = 4\n")], 6), [(0..4, 4), (4..6, 2)]);
-        assert_eq!(runs(&[], 0), []);
-        assert_eq!(runs(&[("batch = 8\n", ""), ("[\"batch\", 256", "[4, 256")], 6), [(0..4, 4), (4..6, 4)]);
-        assert_eq!(runs(&[("batch = 8\n", "")], 2), [(0..1, 1), (1..2, 1)]);
+        let four = [("batch = 8\n", "batch = 4\n")];
+        assert_eq!(runs(false, &four, 6), [(0..4, 4), (4..6, 4)], "every run has the same shape");
+        assert_eq!(runs(false, &four, 0), []);
+        assert_eq!(runs(true, &four, 2), [(0..1, 1), (1..2, 1)], "the processor gains nothing");
+        let fixed = [("batch = 8\n", ""), ("[\"batch\", 256", "[4, 256")];
+        for is_cpu in [true, false] {
+            assert_eq!(runs(is_cpu, &fixed, 6), [(0..4, 4), (4..6, 4)]);
+            assert_eq!(runs(is_cpu, &[("batch = 8\n", "")], 2), [(0..1, 1), (1..2, 1)]);
+        }
         // A file that takes one row at a time, whatever the card would allow.
         let card = Card::parse("xseg", include_str!("../../models/xseg_1.toml")).unwrap();
         let fixed = Card::parse(

@@ -7,7 +7,7 @@ use crate::contract::{ChunkSpec, Digest, PersonSpec, Swap, Swapper, WhoSpec};
 use crate::frame::Pixels;
 use crate::photo;
 use crate::toolchain;
-use crate::vision::chain::{Chain, Scene};
+use crate::vision::chain::{Chain, ChainSettings, Scene};
 use crate::vision::detect::DetectorSettings;
 use crate::vision::recogniser::Recogniser;
 use crate::vision::source::Source;
@@ -58,19 +58,24 @@ impl Changer {
     }
 }
 
-/// Digests of photos, and what is done with them.
-type Lender = (Vec<Digest>, Vec<PersonSpec>, Swap);
+/// Digests of networks: what is kept of others is not used.
+type Models = BTreeMap<String, Digest>;
+
+/// Digests of photos, what is done with them, and by which networks.
+type Lender = (Vec<Digest>, Vec<PersonSpec>, Swap, Models);
 
 /// What a lane keeps from one chunk to the next; none of it changes a result.
 #[derive(Default)]
 pub struct Kept {
+    /// The networks that a job named, of all that is kept here; none before the first.
+    models: Option<Models>,
     /// The networks that follow faces, and which detector is among them.
     track_nets: Option<(DetectorSettings, TrackNets)>,
     /// The built-in ones, for photos, where clips have another detector.
     photo_nets: Option<TrackNets>,
     eyes: Option<EyeNet>,
-    /// A chain that nobody uses at the moment, and of which swap.
-    chain: Option<(Swap, Chain)>,
+    /// A chain that nobody uses at the moment, and what it does.
+    chain: Option<(ChainSettings, Chain)>,
     /// The changer of the last chunk, and what it does.
     changer: Option<(Lender, Changer)>,
 }
@@ -87,7 +92,9 @@ impl Kept {
             Swapper::Mesh => self.eyes = Some(load_eyes(means)?),
             Swapper::Network(_) => {
                 let swap = Swap { swapper: means.swapper.clone(), ..Swap::default() };
-                self.chain = load_chain(means, &swap)?.map(|chain| (swap, chain));
+                if let Some(settings) = toolchain::chain(&swap) {
+                    self.chain = Some((settings.clone(), load_chain(means, &settings)?));
+                }
             }
         }
         Ok(())
@@ -95,6 +102,17 @@ impl Kept {
 
     /// What follows and what changes the faces of an order's frames; [`Kept::put_back`] takes them when the chunk is done.
     pub fn take(&mut self, means: &Means, order: &LaneOrder) -> Result<(TrackNets, Changer), WorkError> {
+        // Files of the models folder may have been replaced since: then everything is loaded anew, and checked.
+        let models = &order.spec.toolchain.models;
+        if self
+            .models
+            .as_ref()
+            .is_some_and(|known| known.iter().any(|(id, digest)| models.get(id).is_some_and(|now| now != digest)))
+        {
+            *self = Self::default();
+        }
+        check_models(means, &order.spec)?;
+        self.models.get_or_insert_default().extend(models.clone());
         let detector = toolchain::detector(&order.spec.swap);
         let mut track_nets = match self.track_nets.take() {
             Some((known, nets)) if known == detector => nets,
@@ -108,9 +126,9 @@ impl Kept {
         };
         let changer = match self.changer.take() {
             Some((last, changer)) if last == lender(&order.spec) => Some(changer),
-            // Other photos, or another swap: networks of the same swap go on.
-            Some(((_, _, swap), Changer { chain: Some(chain), .. })) => {
-                self.chain = Some((swap, chain));
+            // Other photos, or another swap: networks that do the same go on.
+            Some(((_, _, swap, _), Changer { chain: Some(chain), .. })) => {
+                self.chain = toolchain::chain(&swap).map(|settings| (settings, chain));
                 None
             }
             _ => None,
@@ -145,10 +163,10 @@ impl Kept {
         track_nets: &mut TrackNets,
     ) -> Result<Changer, WorkError> {
         let swap = &order.spec.swap;
-        check_models(means, &order.spec)?;
-        let mut chain = match self.chain.take() {
-            Some((known, chain)) if known == *swap => Some(chain),
-            _ => load_chain(means, swap)?,
+        let mut chain = match (self.chain.take(), toolchain::chain(swap)) {
+            (Some((known, chain)), Some(wanted)) if known == wanted => Some(chain),
+            (_, Some(wanted)) => Some(load_chain(means, &wanted)?),
+            (_, None) => None,
         };
         let mut photos =
             Photos { spec: &order.spec, files: &order.photos, track_nets, shelf: Shelf::new(means.shelf()) };
@@ -198,7 +216,7 @@ impl Kept {
 }
 
 fn lender(spec: &ChunkSpec) -> Lender {
-    (spec.portraits.clone(), spec.people.clone(), spec.swap.clone())
+    (spec.portraits.clone(), spec.people.clone(), spec.swap.clone(), spec.toolchain.models.clone())
 }
 
 /// The photos of a chunk, and what is known of them.
@@ -277,11 +295,10 @@ impl Photos<'_> {
     }
 }
 
-/// The networks of a swap that are not built in; none if it has none.
-fn load_chain(means: &Means, swap: &Swap) -> Result<Option<Chain>, VisionError> {
-    let Some(settings) = toolchain::chain(swap) else { return Ok(None) };
+/// The networks of a swap that are not built in.
+fn load_chain(means: &Means, settings: &ChainSettings) -> Result<Chain, VisionError> {
     vision::model::init(&means.onnxruntime)?;
-    Chain::load(&Catalog::open(&means.models)?, &settings, &means.execution).map(Some)
+    Chain::load(&Catalog::open(&means.models)?, settings, &means.execution)
 }
 
 /// The networks that are here must be those by which the result is named.

@@ -1,6 +1,6 @@
 //! The network that makes frames larger, and what a lane keeps of it from one chunk to the next.
 
-use crate::contract::Swap;
+use crate::contract::{ChunkSpec, Digest};
 use crate::frame::Pixels;
 use crate::media::Decoded;
 use crate::toolchain;
@@ -12,17 +12,20 @@ use super::lane::{Means, WorkError};
 /// Makes frames larger, if their job asks for it.
 #[derive(Default)]
 pub struct Enlarger {
-    loaded: Option<(UpscalerSettings, Upscaler)>,
+    /// With what it was asked to do, and its file's digest.
+    loaded: Option<(UpscalerSettings, Option<Digest>, Upscaler)>,
 }
 
 impl Enlarger {
-    /// Loads what `swap` asks for; forgets what it does not.
+    /// Loads what a chunk asks for; forgets what it does not.
     ///
     /// # Errors
     /// As [`Upscaler::load`].
-    pub fn prepare(&mut self, swap: &Swap, means: &Means) -> Result<(), VisionError> {
-        let wanted = toolchain::upscaler(swap);
-        let is_ready = self.loaded.as_ref().map(|(known, _)| known) == wanted.as_ref();
+    pub fn prepare(&mut self, spec: &ChunkSpec, means: &Means) -> Result<(), VisionError> {
+        let wanted = toolchain::upscaler(&spec.swap);
+        let digest = wanted.as_ref().and_then(|wanted| spec.toolchain.models.get(&wanted.id)).copied();
+        let known = self.loaded.as_ref().map(|(settings, digest, _)| (settings, *digest));
+        let is_ready = known == wanted.as_ref().map(|wanted| (wanted, digest));
         let Some(settings) = wanted.filter(|_| !is_ready) else {
             self.loaded = self.loaded.take().filter(|_| is_ready);
             return Ok(());
@@ -30,7 +33,7 @@ impl Enlarger {
         self.loaded = None;
         vision::model::init(&means.onnxruntime)?;
         let upscaler = Upscaler::load(&Catalog::open(&means.models)?, &settings, &means.execution)?;
-        self.loaded = Some((settings, upscaler));
+        self.loaded = Some((settings, digest, upscaler));
         Ok(())
     }
 
@@ -44,7 +47,7 @@ impl Enlarger {
     /// # Errors
     /// [`VisionError::Network`]; [`crate::media::MediaError`] if there is no such picture.
     pub fn enlarge(&mut self, frame: Decoded) -> Result<Decoded, WorkError> {
-        let Some((_, upscaler)) = &mut self.loaded else { return Ok(frame) };
+        let Some((_, _, upscaler)) = &mut self.loaded else { return Ok(frame) };
         let mut larger = frame.larger(upscaler.factor())?;
         upscaler.enlarge(&frame.view(), &mut larger.view_mut())?;
         Ok(larger)

@@ -168,7 +168,7 @@ impl Lane {
         if order.spec.swap.upscaler.is_some() {
             check_models(&self.means, &order.spec)?;
         }
-        self.enlarger.prepare(&order.spec.swap, &self.means)?;
+        self.enlarger.prepare(&order.spec, &self.means)?;
         let encoded = match order.spec.swap.swapper {
             Swapper::None => self.pass(order, stop, encoded)?,
             Swapper::Mesh | Swapper::Network(_) => self.swap(order, stop, encoded)?,

@@ -36,8 +36,8 @@ pub use lane::Means;
 use lanes::Lanes;
 pub use lanes::Meter;
 pub use process::{LaneError, LaneSettings};
-pub use serve::{ServeError, serve};
-pub use trial::{try_provider, with_usable_providers};
+pub use serve::{ServeError, limit_memory, serve};
+pub use trial::{TOLD, try_provider, with_usable_providers};
 
 /// How a worker works.
 #[derive(Clone, Debug)]

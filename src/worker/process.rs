@@ -75,7 +75,7 @@ impl LaneSettings {
     }
 
     /// What loading networks may take beyond a chunk's or a start's own time.
-    fn loading(&self) -> Duration {
+    pub(super) fn loading(&self) -> Duration {
         if self.execution.providers.build_engines() { ENGINE_TIME } else { Duration::ZERO }
     }
 

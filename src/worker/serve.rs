@@ -111,10 +111,11 @@ fn work(lane: &mut Lane, inbox: &Receiver<Order>, shared: &Shared) -> Result<(),
         match outcome {
             Ok(report) => tell(&Tell::Done(report))?,
             Err(WorkError::Stopped) => tell(&Tell::Stopped)?,
-            // A network that cannot be loaded or run, or gives what is no picture: what it leaves in a device's memory is not to be used.
-            Err(WorkError::Vision(error @ (VisionError::Network { .. } | VisionError::OnProvider { .. }))) => {
-                return Err(ServeError::Spent(error.to_string()));
-            }
+            // A network that cannot be run, or is not what its card says, or gives what is no picture: what it leaves in a device's memory is
+            // not to be used, and no other node would do better. (That a provider fails here says nothing of the others.)
+            Err(WorkError::Vision(
+                error @ (VisionError::Network { .. } | VisionError::Tensor { .. } | VisionError::Card { .. }),
+            )) => return Err(ServeError::Spent(error.to_string())),
             Err(error) => fail(&error)?,
         }
     }
@@ -147,7 +148,7 @@ fn tell(message: &Tell) -> io::Result<()> {
 /// encoder take. Mapped files and the program itself do not count. Measured with one thread a lane and x264's `veryfast`: at 720p
 /// 180 MB without networks and 280 MB with them, at 4K 770 MB and 1,100 MB; it grows with the pixels of a frame, with threads, and
 /// with the frames that a slower preset looks ahead.
-fn limit_memory(bytes: u64) -> Result<(), ServeError> {
+pub fn limit_memory(bytes: u64) -> Result<(), ServeError> {
     let hard = getrlimit(Resource::Data).maximum;
     let limit = hard.map_or(bytes, |hard| hard.min(bytes));
     let limit = Rlimit { current: Some(limit), maximum: Some(limit) };

@@ -9,6 +9,9 @@ use crate::vision::execution::{Execution, Provider, ProviderError, ProviderKind}
 
 use super::process::LaneSettings;
 
+/// How the line begins in which a trial's process tells why a provider cannot be used, or nothing more.
+pub const TOLD: &str = "trial: ";
+
 /// The settings without the providers that do not work here, and what is to be told aloud of the choice. The processor is not tried.
 ///
 /// # Errors
@@ -52,20 +55,22 @@ pub async fn try_provider(settings: &LaneSettings, provider: &Provider) -> Resul
     let execution = Execution { providers: only, ..settings.execution.clone() };
     let mut command = LaneSettings { execution, ..settings.clone() }.command();
     command.arg("--trial").stdin(Stdio::null());
-    let within = settings.chunk_time;
+    let within = settings.chunk_time + settings.loading();
     let output = tokio::time::timeout(within, command.output()).await;
     let output = output.map_err(|_| format!("it gave no answer within {} s", within.as_secs()))?;
     let Output { status, stdout, stderr } = output.map_err(|error| format!("the trial cannot be run: {error}"))?;
     let (told, words) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
     debug!(%provider, words = words.trim(), "tried");
-    match (status.success(), told.trim()) {
-        (true, "") => Ok(()),
+    // Libraries, too, write to standard output.
+    let told = told.lines().find_map(|line| line.strip_prefix(TOLD));
+    match (status.success(), told.map(str::trim)) {
+        (true, Some("")) => Ok(()),
         // ONNX Runtime leaves to its log why it does not load OpenVINO.
-        (true, reason) if reason.starts_with("Failed to load provider") => {
+        (true, Some(reason)) if reason.starts_with("Failed to load provider") => {
             Err(last_line(&words).unwrap_or(reason.to_owned()))
         }
-        (true, reason) => Err(short(reason).to_owned()),
-        (false, _) => Err(format!("its trial died: {status}; {}", last_line(&words).unwrap_or_default())),
+        (true, Some(reason)) => Err(short(reason).to_owned()),
+        _ => Err(format!("its trial died: {status}; {}", last_line(&words).unwrap_or_default())),
     }
 }
 

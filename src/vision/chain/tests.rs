@@ -199,7 +199,7 @@ fn a_network_that_gives_back_what_it_gets_changes_next_to_nothing() {
     );
 }
 
-/// Whether rows go one by one, several at once or into runs that are filled up: the frames that come out are the same.
+/// Whether rows go one by one, or several at once into runs that are filled up: the frames that come out are the same.
 #[test]
 fn faces_and_frames_that_go_together_come_out_as_each_alone() {
     let bench = Bench::new();
@@ -217,7 +217,7 @@ fn faces_and_frames_that_go_together_come_out_as_each_alone() {
         std::fs::write(bench.path().join(&card.file), tiny::network(&card, &[Gives::Input("target")], None)).unwrap();
     };
     card("alone", "\"rows\"", "");
-    card("three", "\"rows\"", "batch = 3\n");
+    card("three", "3", "");
     card("filled", "4", "");
     let two = |index: f32| {
         let place = |x: f32| testing::Place { centre: [x, 140.0 + index], scale: 0.8, angle: 0.1 * index };

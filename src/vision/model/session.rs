@@ -11,24 +11,25 @@ use ort::util::preload_dylib;
 
 use super::LIBRARY;
 use crate::vision::catalog::Weights;
-use crate::vision::execution::{Execution, Precision, Provider, ProviderKind};
+use crate::vision::execution::{Precision, Provider, ProviderKind};
 
 /// cuDNN, which loads its parts from beside itself.
 const CUDNN: &str = "libcudnn.so.9";
 
-/// Loads a network.
+/// Loads a network; `engines` is a folder for what the provider makes of it, and of no other network.
 pub(super) fn open(
     environment: &Environment,
     weights: &Weights,
     provider: &Provider,
-    execution: &Execution,
+    threads: usize,
+    engines: Option<&Path>,
 ) -> ort::Result<Session> {
-    let mut builder = builder(environment, execution.threads)?;
+    let mut builder = builder(environment, threads)?;
     if provider.kind == ProviderKind::Directml {
         // DirectML keeps the memory of its tensors itself, and runs one network at a time.
         builder = builder.with_memory_pattern(false)?.with_parallel_execution(false)?;
     }
-    if let Some(dispatch) = dispatch(provider, execution.threads, execution.engines.as_deref())? {
+    if let Some(dispatch) = dispatch(provider, threads, engines)? {
         builder = builder.with_execution_providers([dispatch.error_on_failure()])?;
     }
     match weights {
@@ -55,13 +56,7 @@ fn dispatch(
     let device = provider.device_number();
     let fp16 = provider.precision == Precision::Fp16;
     let int8 = provider.precision == Precision::Int8;
-    // Where it keeps what it builds.
-    let engines = || -> ort::Result<Option<String>> {
-        let Some(folder) = engines.map(|folder| folder.join(provider.kind.name())) else { return Ok(None) };
-        let refused = |error| ort::Error::new(format!("make folder {}: {error}", folder.display()));
-        std::fs::create_dir_all(&folder).map_err(refused)?;
-        Ok(Some(folder.display().to_string()))
-    };
+    let engines = engines.map(|folder| folder.display().to_string());
     Ok(Some(match provider.kind {
         ProviderKind::Cpu => return Ok(None),
         ProviderKind::Cuda => {
@@ -75,7 +70,7 @@ fn dispatch(
             checked::<ep::TensorRT>()?;
             load_cuda()?;
             let tensorrt = ep::TensorRT::default().with_device_id(device).with_fp16(fp16).with_int8(int8);
-            match engines()? {
+            match engines {
                 Some(folder) => tensorrt
                     .with_engine_cache(true)
                     .with_engine_cache_path(&folder)
@@ -94,7 +89,7 @@ fn dispatch(
                 .with_device_type(device)
                 .with_precision(precision)
                 .with_num_threads(threads.max(1));
-            match engines()? {
+            match engines {
                 Some(folder) => openvino.with_cache_dir(folder).build(),
                 None => openvino.build(),
             }
@@ -102,7 +97,7 @@ fn dispatch(
         ProviderKind::Coreml => {
             checked::<ep::CoreML>()?;
             let coreml = ep::CoreML::default().with_model_format(ep::coreml::ModelFormat::MLProgram);
-            match engines()? {
+            match engines {
                 Some(folder) => coreml.with_model_cache_dir(folder).build(),
                 None => coreml.build(),
             }
