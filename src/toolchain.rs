@@ -47,7 +47,7 @@ fn refusal_of(error: &VisionError) -> Refusal {
     Refusal::new("swap", found, expected.strip_suffix(')').unwrap_or(expected))
 }
 
-/// The networks that a job runs: card id → digest of the file.
+/// The networks that a job runs: card id → digest of the file, and of a card that is none of this build ([`crate::vision::Model::identity`]).
 pub fn models(job: &Job, catalog: &Catalog) -> Result<BTreeMap<String, Digest>, VisionError> {
     let swap = &job.swap;
     let mut ids: BTreeSet<String> = BTreeSet::new();
@@ -76,7 +76,7 @@ pub fn models(job: &Job, catalog: &Catalog) -> Result<BTreeMap<String, Digest>, 
         ids.insert(catalog.of(Role::Upscaler, &upscaler.id)?.card.id);
     }
     let digest = |id: String| {
-        let hex = catalog.any(&id)?.digest()?;
+        let hex = catalog.any(&id)?.identity()?;
         Ok((id, hex.parse().expect("a sha256 in hexadecimal is a digest")))
     };
     ids.into_iter().map(digest).collect()

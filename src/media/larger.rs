@@ -7,6 +7,7 @@ use ffmpeg_next as ffmpeg;
 
 use super::decoded::Decoded;
 use super::error::MediaError;
+use super::pixels;
 use super::properties::PictureProperties;
 use super::repack;
 
@@ -26,7 +27,15 @@ impl Decoded {
         // SAFETY: both frames are valid; only properties are copied.
         unsafe { ffi::av_frame_copy_props(frame.as_mut_ptr(), small.as_ptr()) };
         repack::enlarge_alpha(small, &mut frame, factor);
-        let properties = PictureProperties { field_order: 1, ..self.properties() };
+        // Where nobody says, the matrix is guessed by the height: it stays that of the smaller picture.
+        const UNKNOWN: i32 = 2;
+        const SMPTE_170M: i32 = 6;
+        const HD: u32 = 720;
+        let is_rgb = ["rgb", "bgr", "gbr"].iter().any(|order| pixels::name(small.format()).contains(order));
+        let was = self.properties();
+        let is_guessed_otherwise = was.matrix == UNKNOWN && !is_rgb && small.height() < HD;
+        let matrix = if is_guessed_otherwise { SMPTE_170M } else { was.matrix };
+        let properties = PictureProperties { field_order: 1, matrix, ..was };
         self.with_picture(frame, Arc::new(properties)).viewable()
     }
 }

@@ -217,6 +217,9 @@ pub struct Card {
     /// to 64. Default: 1, or what the inputs fix.
     #[serde(default)]
     pub batch: Option<usize>,
+    /// sha256 of the card's text, hexadecimal, where it lies in the models folder and is none of this build.
+    #[serde(skip)]
+    pub own: Option<String>,
     /// The file's inputs.
     pub inputs: Vec<TensorSpec>,
     /// The file's outputs.

@@ -155,7 +155,8 @@ impl Catalog {
         cards.sort();
         for path in cards {
             let text = fs::read_to_string(&path).map_err(failed)?;
-            let card = Card::parse(&path.display().to_string(), &text)?;
+            let mut card = Card::parse(&path.display().to_string(), &text)?;
+            card.own = Some(hex::encode(Sha256::digest(&text)));
             if BUILTIN.iter().any(|(name, _, _)| name.strip_suffix(".toml") == Some(&card.id)) {
                 return Err(card.refuse("is that of a network that is built in (expected another id)".to_owned()));
             }
@@ -345,6 +346,19 @@ impl Model {
         let digest = hex::encode(hasher.finalize());
         KNOWN.lock().unwrap_or_else(PoisonError::into_inner).insert(key, digest.clone());
         Ok(digest)
+    }
+
+    /// What of the network determines what it computes, as a sha256: its file, and the card where that is not of this build (whose cards stand
+    /// for themselves in [`crate::contract::PIPELINE`]).
+    ///
+    /// # Errors
+    /// [`VisionError::Unreadable`].
+    pub fn identity(&self) -> Result<String, VisionError> {
+        let weights = self.digest()?;
+        Ok(match &self.card.own {
+            Some(card) => hex::encode(Sha256::digest(format!("{weights} {card}"))),
+            None => weights,
+        })
     }
 
     /// Bytes of its ONNX file; 0 if it has gone.

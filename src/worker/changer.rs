@@ -42,13 +42,17 @@ impl Changer {
         let (mut counts, mut scenes) = (Vec::with_capacity(frames.len()), Vec::with_capacity(frames.len()));
         for Tracked { number, frame, faces } in frames {
             let chosen = self.cast.assign(&frame.view(), faces)?;
-            for &(face, person) in &chosen {
-                if let Some(mesh) = self.meshes.get_mut(person) {
-                    mesh.swap(&mut frame.view_mut(), &faces[face], blend_ratio, reference)?;
-                }
+            let mut changed = Vec::with_capacity(chosen.len());
+            for (face, person) in chosen {
+                let is_shown = match self.meshes.get_mut(person) {
+                    Some(mesh) => mesh.swap(&mut frame.view_mut(), &faces[face], blend_ratio, reference)?,
+                    None => true,
+                };
+                // What `mesh` leaves alone (a profile) a restorer does not touch either.
+                changed.extend(is_shown.then_some((face, person)));
             }
-            counts.push(chosen.len() as u64);
-            let faces = chosen.iter().map(|&(face, person)| (&faces[face], person)).collect();
+            counts.push(changed.len() as u64);
+            let faces = changed.into_iter().map(|(face, person)| (&faces[face], person)).collect();
             scenes.push(Scene { number: *number, frame: frame.view_mut(), faces });
         }
         if let Some(chain) = &mut self.chain {
@@ -306,7 +310,7 @@ pub fn check_models(means: &Means, spec: &ChunkSpec) -> Result<(), VisionError> 
     let catalog = Catalog::open(&means.models)?;
     for (id, digest) in &spec.toolchain.models {
         let model = catalog.any(id)?;
-        let (found, expected) = (model.digest()?, digest.to_string());
+        let (found, expected) = (model.identity()?, digest.to_string());
         if found != expected {
             return Err(VisionError::Digest { id: id.clone(), file: model.card.file, expected, found });
         }

@@ -98,7 +98,7 @@ impl MeshSwapper {
         })
     }
 
-    /// Swaps `face` in place; samples outside the blending mask stay bit-exact. `blend_ratio` 1.0 is the new face in full,
+    /// Swaps `face` in place, and tells whether the new one shows at all; samples outside the blending mask stay bit-exact. `blend_ratio` 1.0 is the new face in full,
     /// 0.0 leaves the frame untouched, as does a mesh that is not finite, tiny or outside of the picture.
     ///
     /// `reference` is the usual look of this face in its clip; without it nothing before the face is left out.
@@ -111,15 +111,15 @@ impl MeshSwapper {
         face: &Face,
         blend_ratio: f32,
         reference: Option<&Reference>,
-    ) -> Result<(), VisionError> {
+    ) -> Result<bool, VisionError> {
         let points = &face.mesh.0;
         let picture = frame.as_ref();
         let is_untouched = blend_ratio.is_nan() || blend_ratio <= 0.0;
         let region = Region::around(points, picture.width(), picture.height());
-        let (Some(region), false) = (region, is_untouched) else { return Ok(()) };
+        let (Some(region), false) = (region, is_untouched) else { return Ok(false) };
         let visible = profile::fade(face.turn);
         if visible <= 0.0 {
-            return Ok(());
+            return Ok(false);
         }
         let mask_grid = region.mask_grid();
         let on_mask = mask_grid.locate_mesh(points);
@@ -170,7 +170,7 @@ impl MeshSwapper {
         // The mask: soft at its rim; hair, open eyes, closed lids and the mouth's inside stay the target's.
         let keep = alpha::Kept { face: &self.face, points: &on_mask, eyelids, blend_ratio };
         self.opacity.finish(&keep, region.face_width / region.cell as f32, &mut self.tools);
-        let Some(rows) = self.opacity.rows() else { return Ok(()) };
+        let Some(rows) = self.opacity.rows() else { return Ok(false) };
 
         let tint_lattice = chroma_lattice(&picture, &region);
         warp_tint(&tint_lattice, mesh, lent, &mut self.tint);
@@ -188,7 +188,7 @@ impl MeshSwapper {
         };
         self.luma.apply(frame, &new_face);
         self.chroma.apply(frame, &new_face);
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -86,7 +86,7 @@ impl Animation {
                     false => Pixel::Clear,
                     true if original
                         .as_ref()
-                        .is_none_or(|before| before.get_pixel(x, y) == picture.get_pixel(x, y)) =>
+                        .is_some_and(|before| before.get_pixel(x, y) == picture.get_pixel(x, y)) =>
                     {
                         Pixel::Kept([r, g, b])
                     }
