@@ -22,8 +22,8 @@ is_there() {
     command) command -v "$name" >/dev/null ;;
     library) pkg-config --exists "$name" 2>/dev/null ;;
     pip) python3 -m pip --version >/dev/null 2>&1 ;;
-    # bindgen looks where LIBCLANG_PATH says and in these folders.
-    libclang) [[ -n ${LIBCLANG_PATH:-} ]] || compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || compgen -G '/usr/lib*/libclang*.so*' >/dev/null ;;
+    # bindgen looks where LIBCLANG_PATH says and in these folders; libclang-cpp is another library.
+    libclang) [[ -n ${LIBCLANG_PATH:-} ]] || compgen -G '/usr/lib/llvm-*/lib/libclang[-.][!c]*' >/dev/null || compgen -G '/usr/lib*/libclang[-.][!c]*' >/dev/null ;;
     esac
 }
 
