@@ -1,6 +1,7 @@
 //! The command line: one file per command.
 
 mod args;
+mod audit;
 mod cancel;
 mod dead_letters;
 mod doctor;
@@ -15,6 +16,7 @@ mod role;
 mod status;
 mod submit;
 mod swap;
+mod verify;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -97,6 +99,12 @@ pub fn main() -> ExitCode {
                 () = stop.cancelled() => Ok(Exit::Interrupted),
                 outcome = gc::run(args, config) => outcome,
             },
+            // Cancel-safe: nothing is written but what is told.
+            Command::Audit(args) => tokio::select! {
+                () = stop.cancelled() => Ok(Exit::Interrupted),
+                outcome = audit::run(args, config) => outcome,
+            },
+            Command::Verify(args) => verify::run(&args),
             Command::Probe(args) => probe::run(&args, &config),
             Command::Models(args) => models::run(args, &config),
             Command::Doctor => doctor::run(&config).await,

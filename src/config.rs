@@ -15,6 +15,8 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
+use crate::contract::ConsentPolicy;
+use crate::credentials::{Keys, SignerSettings};
 use crate::ingest::GateMode;
 use crate::media;
 use crate::vision::Providers;
@@ -92,6 +94,8 @@ pub struct Config {
     pub worker: Worker,
     /// The role that joins results.
     pub assemble: Assemble,
+    /// What outputs say of themselves.
+    pub credentials: Credentials,
     /// Where a role can be watched.
     pub metrics: Metrics,
     /// What is logged, to standard error.
@@ -240,11 +244,15 @@ pub struct Ingest {
     /// `auto` (where a network of role `gate` is in the models folder: `facemill models fetch open_nsfw`), `required`, `off`. Jobs have no
     /// say in it. Default: `auto`.
     pub gate: GateMode,
+    /// What becomes of the consent that jobs carry (`consent` of a job): `required` refuses a job that lends somebody's face without it, before
+    /// any work; `recorded` puts what there is into the audit, and its digest into the output's credentials; `off` does neither. Jobs have no
+    /// say in it. Default: `recorded`.
+    pub consent: ConsentPolicy,
 }
 
 impl Default for Ingest {
     fn default() -> Self {
-        Self { jobs: 4, outstanding_chunks: 256, gate: GateMode::Auto }
+        Self { jobs: 4, outstanding_chunks: 256, gate: GateMode::Auto, consent: ConsentPolicy::Recorded }
     }
 }
 
@@ -310,6 +318,52 @@ pub struct Assemble {
 impl Default for Assemble {
     fn default() -> Self {
         Self { jobs: 2, repair_after_seconds: 30, grace_seconds: 30 }
+    }
+}
+
+/// `[credentials]`: Content Credentials (C2PA) and labels in metadata.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Credentials {
+    /// Whether outputs are signed, and labelled in their metadata if something of them is synthetic. Default: true.
+    pub sign: bool,
+    /// The operator's certificate and those of its issuers, a PEM file; fit for C2PA (digital signatures; e-mail protection or document
+    /// signing), with `key` or `command`. Default: none, which makes a local identity once, that nobody vouches for.
+    pub certificate: Option<PathBuf>,
+    /// Its private key, a PEM file (PKCS #8) without a password. Default: none.
+    pub key: Option<PathBuf>,
+    /// In place of `key` a program with its arguments, so that the key can stay in a hardware module: takes what is to be signed at its
+    /// standard input, gives the signature at its standard output, within 30 seconds. Default: none.
+    pub command: Vec<String>,
+    /// Who is named as the producer where China's rules ask for one (`ContentProducer` of GB 45438), 1 to 128 bytes. Default: `Facemill`.
+    pub producer: String,
+}
+
+/// Longest name of a producer, bytes.
+const PRODUCER_MAX: usize = 128;
+
+impl Default for Credentials {
+    fn default() -> Self {
+        Self { sign: true, certificate: None, key: None, command: Vec::new(), producer: "Facemill".to_owned() }
+    }
+}
+
+impl Credentials {
+    /// Whose key signs; a message naming what does not go together.
+    pub(crate) fn keys(&self) -> Result<Keys, String> {
+        let command = Some(self.command.clone()).filter(|command| !command.is_empty());
+        match (self.certificate.clone(), self.key.clone(), command) {
+            (None, None, None) => Ok(Keys::Local),
+            (Some(certificate), Some(key), None) => Ok(Keys::File { certificate, key }),
+            (Some(certificate), None, Some(command)) => Ok(Keys::Command { certificate, command }),
+            (Some(_), None, None) => {
+                Err("credentials.key: none (expected the certificate's key, or credentials.command)".to_owned())
+            }
+            (Some(_), Some(_), Some(_)) => {
+                Err("credentials.command: stands beside credentials.key (expected one of them)".to_owned())
+            }
+            (None, _, _) => Err("credentials.certificate: none (expected that of the key)".to_owned()),
+        }
     }
 }
 
@@ -413,10 +467,12 @@ impl Config {
 
     /// Folder with networks that are not built in; may not exist.
     pub fn models_dir(&self) -> PathBuf {
-        self.models.clone().unwrap_or_else(|| {
-            let variable = |name| std::env::var_os(name).map(PathBuf::from);
-            user_dir(variable("XDG_DATA_HOME"), variable("HOME"), ".local/share").join("models")
-        })
+        self.models.clone().unwrap_or_else(|| data_dir().join("models"))
+    }
+
+    /// With what outputs are signed; a message if that does not go together.
+    pub fn signer(&self) -> Result<SignerSettings, String> {
+        Ok(SignerSettings { keys: self.credentials.keys()?, identity: data_dir().join("identity") })
     }
 
     /// Folder for what is made of networks and photos, and can be made again; may not exist yet.
@@ -435,6 +491,12 @@ impl Config {
 pub fn cache_dir() -> PathBuf {
     let variable = |name| std::env::var_os(name).map(PathBuf::from);
     user_dir(variable("XDG_CACHE_HOME"), variable("HOME"), ".cache")
+}
+
+/// Where this user's files that are to stay are kept: `$XDG_DATA_HOME/facemill`, else `~/.local/share/facemill`. May not exist yet.
+fn data_dir() -> PathBuf {
+    let variable = |name| std::env::var_os(name).map(PathBuf::from);
+    user_dir(variable("XDG_DATA_HOME"), variable("HOME"), ".local/share")
 }
 
 /// This program's folder in the one that `xdg` names, else in `usual` of the user's home, else among the temporary files.

@@ -2,9 +2,12 @@
 //!
 //! Pure data. What is validated here is what the record alone can tell; whether a file exists is for its reader to find out.
 
+mod audit;
 mod chunk;
 mod clip;
+mod consent;
 mod damage;
+mod decisions;
 mod event;
 mod hdr;
 mod id;
@@ -14,12 +17,16 @@ mod moment;
 mod person;
 mod run;
 mod sealed;
+mod source_type;
 mod swap;
 pub mod topics;
 
+pub use audit::{AuditRecord, AuditedConsent, AuditedOutput};
 pub use chunk::{ChunkRecord, ChunkSpec, Fingerprint, LOSSLESS, PIPELINE, Span, Toolchain, worker_group};
 pub use clip::{Clip, Cut, PacketInfo, Ratio, Still};
+pub use consent::Consent;
 pub use damage::{Damage, DamageCount};
+pub use decisions::{ClipScores, ConsentPolicy, Decisions, GateDecision, PhotoScore};
 pub use event::{ChunkOutcome, JobEvent, State, Status, StatusChunk};
 pub use hdr::{Hdr, Mastering};
 pub use id::{Digest, JobId, partition_of};
@@ -28,6 +35,7 @@ pub use moment::{Keep, Moment};
 pub use person::{FaceOrder, Person, PersonSpec, Who, WhoSpec, usual_distance};
 pub use run::{Cancellation, CutId, CutRule, Layout, Manifest, OpenMarker, Output, Plan, Run, SliceIndex, Totals};
 pub use sealed::{FrameCounts, ResultFooter};
+pub use source_type::DigitalSourceType;
 pub use swap::{
     ColourMatch, FACE_SIZES, FaceDetector, FaceLandmarks, FaceRegion, Faces, Masks, NetworkId, Restorer, Swap, Swapper,
     Upscaler,

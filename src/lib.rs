@@ -19,6 +19,10 @@ pub mod seal;
 
 pub mod assemble;
 
+pub mod credentials;
+
+pub mod audit;
+
 pub mod gc;
 
 // What is done to pixels.
@@ -35,6 +39,7 @@ pub mod store;
 pub mod toolchain;
 
 // What everything uses.
+pub mod calendar;
 pub mod crash;
 pub mod error;
 pub mod retry;

@@ -14,14 +14,15 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::topics::TopicSpec;
 use crate::broker::{EmbeddedBroker, News, Outgoing, Producer, Reader, StartAt};
 use crate::contract::{Job, Status, topics};
+use crate::credentials::Credentials;
 use crate::ingest;
 use crate::site::{Retention, Site, SiteError, patient};
 use crate::store::{self, Limits, Location, Locations, StoreConfig};
 use crate::toolchain;
 use crate::worker::{self, Meter};
-use crate::{assemble, contract};
+use crate::{assemble, audit, contract};
 use cache::DataDir;
-pub use cache::DataDirError;
+pub use cache::{AUDIT, DataDirError};
 
 /// Partitions of every topic of the embedded broker: one consumer each, so a few are enough to spread a job.
 const PARTITIONS: i32 = 8;
@@ -41,6 +42,8 @@ pub struct Settings {
     pub lanes: usize,
     /// How each lane works.
     pub lane: worker::LaneSettings,
+    /// With whose signature the output is signed; none: it is not.
+    pub credentials: Option<Credentials>,
 }
 
 /// Why a job could not be run to its end.
@@ -109,7 +112,10 @@ pub async fn run(
         patience: PATIENCE,
         // The data folder has a cap and no gc; nothing is ever too old.
         retention: Retention { keep: Duration::MAX, longest_job: Duration::ZERO },
+        audit_file: Some(data_dir.audit()),
     };
+    // All roles are one process here: what would stop one is found before the others begin.
+    audit::ensure_file_writable(&site)?;
 
     // Roles end before the broker does: they leave their groups through it.
     let role_stop = stop.child_token();
@@ -140,8 +146,9 @@ fn spawn_roles(
     let worker = worker::run(site.clone(), worker, meter.clone(), stop.clone());
     roles.spawn(async move { ("worker", worker.await) });
 
-    let assemble =
-        assemble::run(site.clone(), assemble::Settings { joins: 1, repair_after: REPAIR_AFTER, grace }, stop.clone());
+    let credentials = settings.credentials.clone();
+    let assemble = assemble::Settings { joins: 1, repair_after: REPAIR_AFTER, grace, credentials };
+    let assemble = assemble::run(site.clone(), assemble, stop.clone());
     roles.spawn(async move { ("assembler", assemble.await) });
 }
 

@@ -62,6 +62,8 @@ pub struct Site {
     pub patience: Duration,
     /// How long objects are kept.
     pub retention: Retention,
+    /// Where the audit is kept beside its topic, if the broker keeps nothing.
+    pub audit_file: Option<PathBuf>,
 }
 
 /// Why a role could not do something that does not depend on the job.

@@ -14,13 +14,16 @@ const LINES_MAX: usize = 600;
 /// Modules that know nothing of each other.
 const SIBLINGS: [&str; 4] = ["vision", "media", "broker", "store"];
 /// Crates with one owner: what their paths begin with, and the module.
-const OWNERS: [(&str, &str); 6] = [
+const OWNERS: [(&str, &str); 9] = [
     ("rdkafka", "broker"),
     ("rdkafka_sys", "broker"),
     ("ort", "vision"),
     ("ffmpeg_next", "media"),
     ("ffmpeg_sys_next", "media"),
     ("aws_", "store"),
+    ("c2pa", "credentials"),
+    ("rcgen", "credentials"),
+    ("x509_parser", "credentials"),
 ];
 /// Files and folders in which `unsafe` may stand.
 const UNSAFE: [&str; 3] = ["src/media/", "src/vision/model.rs", "src/broker/embedded.rs"];

@@ -3,27 +3,29 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
+use crate::audit;
 use crate::broker::{BrokerError, Delivery};
 use crate::contract::{
     Cancellation, ChunkOutcome, Fingerprint, JobEvent, JobId, Manifest, OpenMarker, Output, State, Status, StatusChunk,
     VERSION, keys, partition_of,
 };
 use crate::crash;
+use crate::credentials::Credentials;
 use crate::dead_letters::Reason;
 use crate::error::{Classify, Kind};
 use crate::ingest::last_ended;
 use crate::site::{Site, SiteError, unix_millis};
 use crate::store::Body;
 
+use super::Settings;
 use super::damage;
-use super::finish::{bare_manifest, finish, marker_of, remove_marker};
-use super::join::{JoinError, Joined, join};
+use super::finish::{bare_manifest, finish, marker_of, remove_marker, settle};
+use super::join::{JoinError, Joined, Work, join};
 use super::ledger::{Counted, Settled};
 use super::open::{Joining, OpenJob};
 use super::repair::{self, Repairs, Survey};
@@ -55,6 +57,8 @@ pub struct Desk {
     pub(super) partitions: BTreeSet<i32>,
     pub(super) repairs: Repairs,
     joins: JoinSet<JoinEnd>,
+    /// With whose signature outputs are signed.
+    credentials: Option<Credentials>,
     /// Permits for joins at once.
     places: Arc<Semaphore>,
 }
@@ -90,11 +94,18 @@ impl Ending {
 }
 
 impl Desk {
-    /// An empty desk that joins `joins` clips at once, and looks after jobs that stand still for `repair_after`.
-    pub fn new(site: Site, joins: usize, repair_after: Duration) -> Self {
-        let places = Arc::new(Semaphore::new(joins));
-        let repairs = Repairs::new(&site, repair_after);
-        Self { site, open: HashMap::new(), partitions: BTreeSet::new(), repairs, joins: JoinSet::new(), places }
+    /// An empty desk.
+    pub fn new(site: Site, settings: &Settings) -> Self {
+        let repairs = Repairs::new(&site, settings.repair_after);
+        Self {
+            site,
+            open: HashMap::new(),
+            partitions: BTreeSet::new(),
+            repairs,
+            joins: JoinSet::new(),
+            credentials: settings.credentials.clone(),
+            places: Arc::new(Semaphore::new(settings.joins)),
+        }
     }
 
     /// Takes over the open jobs of newly assigned partitions: their ledgers are rebuilt from the store.
@@ -175,13 +186,14 @@ impl Desk {
     async fn count(&mut self, event: &JobEvent, at: i64) -> Result<(), SiteError> {
         match event {
             JobEvent::Accepted { job, run } => self.accepted(job, *run).await,
-            JobEvent::Refused { job, run, content, submission, refusal } => {
+            JobEvent::Refused { job, run, content, submission, refusal, decisions } => {
                 let known = self.leave(job, *run);
                 let manifest = Manifest {
                     content: *content,
                     submission: submission.clone(),
                     reason: Some(refusal.to_string()),
                     refused: true,
+                    decisions: Some(decisions.clone()),
                     totals: known.map(|open| open.ledger.totals().clone()).unwrap_or_default(),
                     ..bare_manifest(&self.site, job, *run, State::Failed).await?
                 };
@@ -203,10 +215,22 @@ impl Desk {
     async fn accepted(&mut self, job: &JobId, run: u32) -> Result<(), SiteError> {
         match self.site.read_json::<Manifest>(&keys::manifest(job, run)).await? {
             Some(manifest) => {
+                if self.is_marked(job, run).await? {
+                    // Whoever wrote the manifest may not have come further.
+                    audit::record(&self.site, &manifest).await?;
+                }
                 self.site.announce(&Status::of(&manifest, true)).await?;
                 remove_marker(&self.site, job, run).await
             }
             None => self.open(job, run).await,
+        }
+    }
+
+    async fn is_marked(&self, job: &JobId, run: u32) -> Result<bool, SiteError> {
+        match marker_of(&self.site, job).await {
+            // It cannot be read, and may be this run's.
+            Err(SiteError::BadObject { .. }) => Ok(true),
+            marker => Ok(marker?.is_some_and(|marker| marker.run == run)),
         }
     }
 
@@ -334,12 +358,17 @@ impl Desk {
             return Ok(());
         }
         let stop = Arc::new(AtomicBool::new(false));
-        let (site, run, plan, places) = (self.site.clone(), open.run.clone(), open.plan.clone(), self.places.clone());
-        let flag = stop.clone();
+        let work = Work {
+            site: self.site.clone(),
+            run: open.run.clone(),
+            plan: open.plan.clone(),
+            credentials: self.credentials.clone(),
+        };
+        let (places, flag) = (self.places.clone(), stop.clone());
         let task = self.joins.spawn(async move {
             let _place = places.acquire_owned().await;
-            let result = join(&site, &run, &plan, flag.clone()).await;
-            JoinEnd { job: run.job.job.clone(), run: run.run, stop: flag, result }
+            let result = join(&work, flag.clone()).await;
+            JoinEnd { job: work.run.job.job.clone(), run: work.run.run, stop: flag, result }
         });
         open.joining = Some(Joining { stop, task });
         self.announce(&self.open[job], None).await
@@ -429,6 +458,7 @@ impl Desk {
             state: ending.state,
             reason: ending.reason,
             refused: false,
+            decisions: None,
             output: ending.output,
             totals,
             warnings,
@@ -465,8 +495,7 @@ impl Desk {
     /// A run that had its manifest, but not yet the news of it, when its assembler ended.
     async fn put_away(&self, manifest: &Manifest) -> Result<(), SiteError> {
         info!(job = %manifest.job, run = manifest.run, "the run had ended; telling so");
-        self.site.announce(&Status::of(manifest, false)).await?;
-        remove_marker(&self.site, &manifest.job, manifest.run).await
+        settle(&self.site, manifest).await
     }
 
     pub(super) async fn announce(&self, open: &OpenJob, chunk: Option<StatusChunk>) -> Result<(), SiteError> {

@@ -1,14 +1,15 @@
-//! The end of a run, in the only order that survives a crash between any two steps: manifest, news, marker.
+//! The end of a run, in the only order that survives a crash between any two steps: manifest, audit, news, marker.
 
 use tracing::{info, warn};
 
+use crate::audit;
 use crate::contract::{Digest, Job, JobId, Manifest, OpenMarker, State, Status, Totals, VERSION, keys, partition_of};
 use crate::crash;
 use crate::site::{Site, SiteError, unix_millis};
 use crate::store::{Put, StoreError};
 use crate::telemetry::{self, JobOutcome};
 
-/// Writes the manifest, first writer wins; tells; removes the marker. The output, if there is one, is in its place already.
+/// Writes the manifest, first writer wins; then what follows from it. The output, if there is one, is in its place already.
 pub async fn finish(site: &Site, manifest: Manifest) -> Result<(), SiteError> {
     let key = keys::manifest(&manifest.job, manifest.run);
     let manifest = match site.put_json(&key, &manifest).await? {
@@ -24,7 +25,14 @@ pub async fn finish(site: &Site, manifest: Manifest) -> Result<(), SiteError> {
         },
     };
     crash::point("assemble.manifest.put");
-    site.announce(&Status::of(&manifest, false)).await?;
+    settle(site, &manifest).await
+}
+
+/// What follows from a manifest: the audit, the news, the end of the marker.
+pub async fn settle(site: &Site, manifest: &Manifest) -> Result<(), SiteError> {
+    audit::record(site, manifest).await?;
+    crash::point("assemble.audited");
+    site.announce(&Status::of(manifest, false)).await?;
     crash::point("assemble.announced");
     remove_marker(site, &manifest.job, manifest.run).await?;
     crash::point("assemble.marker.gone");
@@ -75,6 +83,7 @@ pub async fn bare_manifest(site: &Site, job: &JobId, run: u32, state: State) -> 
         state,
         reason: None,
         refused: false,
+        decisions: None,
         output: None,
         totals: Totals::default(),
         warnings: Vec::new(),

@@ -12,19 +12,33 @@ use tracing::warn;
 
 use crate::contract::{Cut, Digest, Fingerprint, FrameCounts, Output, Plan, ResultFooter, Run, StageSeconds, keys};
 use crate::crash;
+use crate::credentials::{Credentials, CredentialsError, Parent};
 use crate::error::{Classify, Kind};
 use crate::media::{self, ChunkFile, JoinRequest, MediaError};
 use crate::seal::{self, SealError};
 use crate::site::{Site, SiteError};
-use crate::store::{Expected, Location, LocationError, StoreError, Version};
+use crate::store::{Location, LocationError, StoreError, Version};
 use crate::telemetry::{self, Stage};
 
 use super::damage;
+use super::deliver::{Made, deliver};
 use super::open::slice_digests;
 use super::stills;
 
 /// Footers read at once.
 const REQUESTS: usize = 16;
+
+/// A run whose results are all there.
+pub struct Work {
+    /// Where they are.
+    pub site: Site,
+    /// The run.
+    pub run: Arc<Run>,
+    /// Its clip and chunks.
+    pub plan: Arc<Plan>,
+    /// With whose signature its output is signed; none: it is not.
+    pub credentials: Option<Credentials>,
+}
 
 /// A clip that is in its place.
 #[derive(Debug)]
@@ -37,6 +51,13 @@ pub struct Joined {
     pub warnings: Vec<String>,
     /// Where the time went.
     pub seconds: StageSeconds,
+}
+
+impl Work {
+    /// Whose signature the output bears.
+    pub(super) fn signer(&self) -> Option<String> {
+        self.credentials.as_ref().map(|credentials| credentials.holder().to_owned())
+    }
 }
 
 /// Why there is no clip.
@@ -65,6 +86,9 @@ pub enum JoinError {
     /// Too many frames of the clip are broken.
     #[error("{0}")]
     Damaged(String),
+    /// It cannot be signed.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
     /// The output cannot be put in its place.
     #[error("output: {0}")]
     Output(LocationError),
@@ -85,6 +109,7 @@ impl Classify for JoinError {
             Self::Site(error) => error.kind(),
             Self::Target(error) | Self::Output(error) => error.kind(),
             Self::Media(error) => error.kind(),
+            Self::Credentials(error) => error.kind(),
             Self::TargetChanged(_) | Self::Result { .. } | Self::Damaged(_) | Self::OutputChanged(_) => Kind::Poison,
             Self::Stopped | Self::Ended => Kind::Retry,
         }
@@ -92,14 +117,15 @@ impl Classify for JoinError {
 }
 
 /// Joins all results of a run; its output is in its place when this returns.
-pub async fn join(site: &Site, run: &Run, plan: &Plan, stop: Arc<AtomicBool>) -> Result<Joined, JoinError> {
-    match plan.clip.is_folder() {
-        true => stills::join(site, run, plan, &stop).await,
-        false => join_clip(site, run, plan, stop).await,
+pub async fn join(work: &Work, stop: Arc<AtomicBool>) -> Result<Joined, JoinError> {
+    match work.plan.clip.is_folder() {
+        true => stills::join(work, &stop).await,
+        false => join_clip(work, stop).await,
     }
 }
 
-async fn join_clip(site: &Site, run: &Run, plan: &Plan, stop: Arc<AtomicBool>) -> Result<Joined, JoinError> {
+async fn join_clip(work: &Work, stop: Arc<AtomicBool>) -> Result<Joined, JoinError> {
+    let Work { site, run, plan, .. } = work;
     let started = Instant::now();
     let stopped = stop.clone();
     crash::point("assemble.join.begun");
@@ -116,7 +142,7 @@ async fn join_clip(site: &Site, run: &Run, plan: &Plan, stop: Arc<AtomicBool>) -
 
     let (ready, mut files) = mpsc::channel::<Result<ChunkFile, JoinError>>(2); // one being joined, one ready
     let joiner = {
-        let (plan, output) = (plan.clone(), output.clone());
+        let (plan, target, output) = (plan.clone(), target.clone(), output.clone());
         let (reorder_depth, keep) = (results.reorder_depth(), run.job.keep());
         tokio::task::spawn_blocking(move || {
             let mut failed = None;
@@ -151,20 +177,30 @@ async fn join_clip(site: &Site, run: &Run, plan: &Plan, stop: Arc<AtomicBool>) -
     let fetching = results.fetch_all(site, plan, scratch.path(), ready);
     let (_, joined) = tokio::join!(fetching, joiner);
     let joined = joined.map_err(SiteError::from)??;
-    let bytes = tokio::fs::metadata(&output).await.map_err(SiteError::from)?.len();
     crash::point("assemble.join.muxed");
-    ensure_wanted(site, run, &stopped).await?;
-    let place = Location::parse(&run.job.output).map_err(JoinError::Output)?;
-    let version = put_in_place(site, &place, run.output_before.as_ref(), &output).await?;
-    crash::point("assemble.output.put");
+    let made = Made {
+        file: &output,
+        format: container.extension(),
+        place: Location::parse(&run.job.output).map_err(JoinError::Output)?,
+        before: run.output_before.as_ref(),
+        parent: Parent {
+            title: place.name().to_owned(),
+            path: target,
+            format: plan.clip.format.clone(),
+            sha256: run.clip,
+        },
+    };
+    let delivered = deliver(work, made, &stopped).await?;
 
     telemetry::stage(Stage::Join, started.elapsed());
     Ok(Joined {
         output: Output {
             location: run.job.output.clone(),
-            version: version.map(|version| version.to_string()),
-            bytes,
+            version: delivered.version.map(|version| version.to_string()),
+            bytes: delivered.bytes,
             stills: BTreeMap::new(),
+            sha256: Some(delivered.sha256),
+            signed_by: work.signer(),
         },
         counts,
         warnings: joined.warnings.into_iter().chain(damage::warning(counts.damage, plan)).collect(),
@@ -332,35 +368,6 @@ async fn reject(site: &Site, key: &str, version: &Version, chunk: usize, reason:
         // Somebody was quicker: what is there now is judged next time.
         Ok(()) | Err(StoreError::Changed { .. }) => JoinError::Result { chunk, reason },
         Err(error) => SiteError::from(error).into(),
-    }
-}
-
-/// Replaces what stood at the output when the job was accepted, and nothing else.
-pub(super) async fn put_in_place(
-    site: &Site,
-    location: &Location,
-    before: Option<&String>,
-    file: &Path,
-) -> Result<Option<Version>, JoinError> {
-    let expected = match before {
-        Some(version) => Expected::Version(Version(version.clone())),
-        None => Expected::Absent,
-    };
-    match site.locations.put(location, file, expected).await {
-        Ok(()) => site.locations.version(location).await.map_err(JoinError::Output),
-        Err(LocationError::Changed { .. }) => {
-            // Before a crash this very run may have put it there.
-            let there = file.with_extension("there");
-            site.locations.fetch(location, &there).await.map_err(JoinError::Output)?;
-            let ours = (seal::digest_file(file), seal::digest_file(&there));
-            match ours {
-                (Ok(made), Ok(found)) if made == found => {
-                    Ok(site.locations.version(location).await.map_err(JoinError::Output)?)
-                }
-                _ => Err(JoinError::OutputChanged(location.to_string())),
-            }
-        }
-        Err(error) => Err(JoinError::Output(error)),
     }
 }
 

@@ -3,6 +3,7 @@
 //! It keeps its ledgers in memory and can always rebuild them from the store. It alone writes final states.
 
 mod damage;
+mod deliver;
 mod desk;
 mod finish;
 mod join;
@@ -16,8 +17,10 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::audit;
 use crate::broker::{Consumer, Event, Options};
 use crate::contract::{JobEvent, topics};
+use crate::credentials::Credentials;
 use crate::site::{Site, SiteError};
 use crate::telemetry;
 use desk::Desk;
@@ -31,6 +34,8 @@ pub struct Settings {
     pub repair_after: Duration,
     /// How long clips that are being joined may take once it is to stop.
     pub grace: Duration,
+    /// With whose signature outputs are signed; none: they are not.
+    pub credentials: Option<Credentials>,
 }
 
 /// Completions that are taken in and not yet counted: they are small, and counted within milliseconds.
@@ -40,7 +45,12 @@ const IN_FLIGHT: usize = 256;
 pub async fn run(site: Site, settings: Settings, stop: CancellationToken) -> Result<(), SiteError> {
     let options = Options { in_flight: IN_FLIGHT };
     let mut events = Consumer::<JobEvent>::start(&site.broker, topics::ASSEMBLE_GROUP, topics::COMPLETIONS, options)?;
-    let mut desk = Desk::new(site, settings.joins, settings.repair_after);
+    // What could not be written down must not be done.
+    if let Err(error) = audit::ensure_writable(&site).await {
+        events.close().await;
+        return Err(error);
+    }
+    let mut desk = Desk::new(site, &settings);
     let mut tick = tokio::time::interval(telemetry::LOOK_EVERY);
     let ended = loop {
         // Cancel-safe: both `next` and `tick` lose nothing when another branch wins.

@@ -7,38 +7,52 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use crate::contract::{Cut, Output, Plan, Run, StageSeconds, Still};
+use crate::contract::{Cut, Output, StageSeconds, Still};
 use crate::crash;
-use crate::ingest::few;
+use crate::credentials::Parent;
+use crate::ingest::{digest_of, few};
 use crate::media::{self, ChunkFile, JoinRequest, MediaError};
-use crate::site::{Site, SiteError};
+use crate::site::SiteError;
 use crate::store::{Location, LocationError};
 use crate::telemetry::{self, Stage};
 
-use super::join::{JoinError, Joined, Results, bring_target, ensure_wanted, fetch, put_in_place};
+use super::deliver::{Made, deliver};
+use super::join::{JoinError, Joined, Results, Work, bring_target, fetch};
 
 /// Makes every still of a run; all are in their places when this returns.
-pub async fn join(site: &Site, run: &Run, plan: &Plan, stop: &AtomicBool) -> Result<Joined, JoinError> {
+pub async fn join(work: &Work, stop: &AtomicBool) -> Result<Joined, JoinError> {
+    let Work { site, run, plan, .. } = work;
     let started = Instant::now();
     crash::point("assemble.join.begun");
     let target = Location::of_folder(&run.job.target).map_err(JoinError::Target)?;
     let output = Location::of_folder(&run.job.output).map_err(JoinError::Output)?;
     let results = Results::of(site, run, plan).await?;
-    let (mut bytes, mut versions) = (0, BTreeMap::new());
+    let (mut bytes, mut versions, mut digests) = (0, BTreeMap::new(), BTreeMap::new());
     for (chunk, (still, key)) in plan.clip.stills.iter().zip(&results.keys).enumerate() {
         // One still's files, gone with it.
         let scratch = site.scratch("join")?;
         let source = bring_target(site, &target.file_in(&still.name), &still.digest, scratch.path()).await?;
         let file = fetch(site, key, chunk, &Cut::STILL, scratch.path().join("result.nut")).await?;
-        let made = make(still.clone(), source, file, scratch.path()).await?;
-        bytes += tokio::fs::metadata(&made).await.map_err(SiteError::from)?.len();
+        let file = make(still.clone(), source.clone(), file, scratch.path()).await?;
         crash::point("assemble.join.muxed");
-        ensure_wanted(site, run, stop).await?;
-        let (place, before) = (output.file_in(&still.name), run.outputs_before.get(&still.name));
-        let version = put_in_place(site, &place, before, &made).await?;
-        crash::point("assemble.output.put");
-        let gone = || JoinError::Output(LocationError::NotFound { location: place.to_string() });
-        versions.insert(still.name.clone(), version.ok_or_else(gone)?.to_string());
+        let place = output.file_in(&still.name);
+        let gone = || JoinError::Output(LocationError::NotFound { location: output.file_in(&still.name).to_string() });
+        let made = Made {
+            file: &file,
+            format: &still.clip.format,
+            place,
+            before: run.outputs_before.get(&still.name),
+            parent: Parent {
+                title: still.name.clone(),
+                path: source,
+                format: still.clip.format.clone(),
+                sha256: still.digest,
+            },
+        };
+        let delivered = deliver(work, made, stop).await?;
+        bytes += delivered.bytes;
+        digests.insert(still.name.as_str(), delivered.sha256);
+        versions.insert(still.name.clone(), delivered.version.ok_or_else(gone)?.to_string());
     }
     let without_face =
         results.footers.iter().zip(&plan.clip.stills).filter(|(footer, _)| footer.counts.without_face > 0);
@@ -47,7 +61,14 @@ pub async fn join(site: &Site, run: &Run, plan: &Plan, stop: &AtomicBool) -> Res
 
     telemetry::stage(Stage::Join, started.elapsed());
     Ok(Joined {
-        output: Output { location: run.job.output.clone(), version: None, bytes, stills: versions },
+        output: Output {
+            location: run.job.output.clone(),
+            version: None,
+            bytes,
+            stills: versions,
+            sha256: Some(digest_of(digests.into_iter())),
+            signed_by: work.signer(),
+        },
         counts: results.counts(),
         warnings: warning.into_iter().collect(),
         seconds: StageSeconds::from([(Stage::Join.as_str().to_owned(), started.elapsed().as_secs_f64())]),
@@ -80,10 +101,15 @@ async fn make(still: Still, source: PathBuf, file: ChunkFile, scratch: &Path) ->
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::contract::{FrameCounts, Job, PIPELINE, ResultFooter, SliceIndex, Toolchain, VERSION, keys};
+    use crate::contract::{
+        Decisions, FrameCounts, Job, PIPELINE, Plan, ResultFooter, Run, SliceIndex, Toolchain, VERSION, keys,
+    };
     use crate::ingest::testing::plan_of_folder;
     use crate::seal;
+    use crate::site::Site;
     use crate::site::testing::site;
     use crate::store::testing::S3Server;
     use crate::store::{Body, Expected, Limits, Locations, StoreConfig};
@@ -135,6 +161,8 @@ mod tests {
                 },
                 video: None,
                 warnings: Vec::new(),
+                digital_source_type: None,
+                decisions: Decisions::default(),
                 output_before: None,
                 outputs_before: BTreeMap::new(),
                 seconds: StageSeconds::new(),
@@ -165,7 +193,13 @@ mod tests {
         }
 
         async fn join(&self) -> Result<Joined, JoinError> {
-            join(&self.site, &self.run, &self.plan, &AtomicBool::new(false)).await
+            let work = Work {
+                site: self.site.clone(),
+                run: Arc::new(self.run.clone()),
+                plan: Arc::new(self.plan.clone()),
+                credentials: None,
+            };
+            join(&work, &AtomicBool::new(false)).await
         }
 
         fn place(&self, name: &str) -> Location {

@@ -27,6 +27,7 @@ pub const BUILTIN: &[(&str, &str)] = &[
     ("chunks.yaml", include_str!("../../topics/chunks.yaml")),
     ("completions.yaml", include_str!("../../topics/completions.yaml")),
     ("status.yaml", include_str!("../../topics/status.yaml")),
+    ("audit.yaml", include_str!("../../topics/audit.yaml")),
     ("dead-letters.yaml", include_str!("../../topics/dead-letters.yaml")),
 ];
 

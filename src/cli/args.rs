@@ -15,12 +15,15 @@ use super::Exit;
 mod execution;
 mod face;
 mod models;
+mod provenance;
 
 pub use execution::LaneArgs;
 use execution::{order, providers};
 pub use face::{DetectorArgs, FacesArg, MaskArgs, NetworkArgs, Pair, PairWho};
 use face::{distance, face_order, faces, pair};
 pub use models::ModelsCommand;
+use provenance::consent;
+pub use provenance::{Audit, AuditCommand, ConsentArg, ExportAudit, Verify};
 
 /// Face-swapping video pipeline: a streaming dataflow over Kafka.
 ///
@@ -69,11 +72,15 @@ pub enum Command {
     Resubmit(Resubmit),
     /// Look at records that could not be done, and publish them again
     DeadLetters(DeadLetters),
+    /// How runs have ended: whose face, with whose consent, made by what
+    Audit(Audit),
+    /// Tell what a file says of itself (Content Credentials, labels), and whether that can be believed
+    Verify(Verify),
     /// Delete what is old and no open job needs from the store
     Gc(Gc),
     /// The networks: what is here, what it is and may be used for, take or fetch another
     Models(Models),
-    /// Tell what this machine has of what the program can use: encoders, ONNX Runtime, networks, the content gate
+    /// Tell what this machine has of what the program can use, what is missing, and what to do about it
     Doctor,
     /// What a worker runs for each lane; speaks JSON lines on standard input and output
     Lane(LaneArgs),
@@ -178,6 +185,11 @@ pub struct Swap {
     /// --execution-provider swapper=cuda,cpu [default: cpu]
     #[arg(long, value_name = "[ROLE=]PROVIDER,…", value_parser = order, help_heading = "Execution")]
     pub execution_provider: Vec<String>,
+
+    /// That the face of the photos may be used: a JSON file {"subject": whose it is, "basis": "consent", "reference": where the document is, "date":
+    /// "2026-11-23"}. It goes into the audit, its digest into the output's credentials; without it the audit says that there was none
+    #[arg(long, value_name = "FILE", value_parser = consent, help_heading = "Output")]
+    pub consent: Option<ConsentArg>,
 
     /// Events as JSON lines on standard output instead of a progress bar; the last one is {"event":"done", …}
     #[arg(long)]
@@ -494,6 +506,7 @@ impl Command {
             }
             Self::Submit(Submit { brokers, .. })
             | Self::Cancel(OfJob { brokers, .. })
+            | Self::Audit(Audit { brokers, .. })
             | Self::DeadLetters(DeadLetters { brokers, .. })
             | Self::Status(StatusOf { job: OfJob { brokers, .. }, .. }) => json!({ "kafka": { "brokers": brokers } }),
             Self::Resubmit(resubmit) => json!({
@@ -501,7 +514,7 @@ impl Command {
                 "store": { "url": resubmit.store, "endpoint_url": resubmit.store_endpoint },
             }),
             Self::Gc(gc) => json!({ "store": { "url": gc.store, "endpoint_url": gc.store_endpoint } }),
-            Self::Probe(_) | Self::Models(_) | Self::Doctor | Self::Lane(_) => json!({}),
+            Self::Probe(_) | Self::Verify(_) | Self::Models(_) | Self::Doctor | Self::Lane(_) => json!({}),
         }
     }
 

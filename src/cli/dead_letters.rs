@@ -8,6 +8,7 @@ use serde::de::IgnoredAny;
 use serde_json::json;
 
 use crate::broker::{BrokerConfig, Delivery, News, Producer, Reader, StartAt};
+use crate::calendar::to_the_second;
 use crate::config::Config;
 use crate::contract::topics;
 use crate::dead_letters::{DeadLetter, Origin, ReplayError};
@@ -73,7 +74,7 @@ async fn list(args: ListLetters, broker: &BrokerConfig) -> Result<Exit> {
     let mut out = std::io::stdout().lock();
     for (found, letter) in letters {
         let DeadLetter { origin, key, reason, .. } = &letter;
-        let (at, when) = (position(&found), found.timestamp.map(utc));
+        let (at, when) = (position(&found), found.timestamp.map(to_the_second));
         let line = if args.json {
             json!({
                 "position": at.to_string(), "when": when, "key": key, "stage": reason.stage, "class": reason.class,
@@ -174,42 +175,4 @@ async fn replay(args: ReplayLetters, broker: &BrokerConfig) -> Result<Exit> {
 
 fn position(found: &Found) -> Position {
     Position { partition: found.partition, offset: found.offset }
-}
-
-/// `2026-11-22T16:40:05Z`, as RFC 3339 has it. Days to dates after Howard Hinnant's `civil_from_days`.
-fn utc(millis: i64) -> String {
-    let seconds = millis.div_euclid(1000);
-    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    let shifted = days + 719_468; // from 1 March of the year 0
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Against `date -u -d @SECONDS +%FT%TZ`.
-    #[test]
-    fn moments_read_as_rfc_3339() {
-        let table = [
-            (0, "1970-01-01T00:00:00Z"),
-            (951_782_399_999, "2000-02-28T23:59:59Z"),
-            (951_782_400_000, "2000-02-29T00:00:00Z"),
-            (1_709_251_199_000, "2024-02-29T23:59:59Z"),
-            (4_107_542_400_000, "2100-03-01T00:00:00Z"),
-            (-1, "1969-12-31T23:59:59Z"),
-        ];
-        for (millis, expected) in table {
-            assert_eq!(utc(millis), expected);
-        }
-    }
 }

@@ -11,6 +11,7 @@ use crate::broker::topics::{TopicSpec, ensure};
 use crate::broker::{BrokerConfig, Producer};
 use crate::config::{Config, Kafka};
 use crate::contract::topics;
+use crate::credentials::Credentials;
 use crate::ingest::Gate;
 use crate::retry::retry;
 use crate::site::{self, Retention, Site, SiteError};
@@ -34,6 +35,7 @@ pub async fn ingest(_args: Role, config: Config, stop: CancellationToken) -> Res
         hardware: media::HardwareEncoders::Listed(config.worker.hardware_encoders.clone()),
         gate: Gate::open(config.ingest.gate, &catalog)
             .map_err(|error| Misconfigured(format!("ingest.gate: {error}")))?,
+        consent: config.ingest.consent,
         catalog,
     };
     // Cancel-safe: nothing has been taken on yet.
@@ -79,7 +81,18 @@ pub async fn assemble(_args: Role, config: Config, stop: CancellationToken) -> R
         joins: config.assemble.jobs,
         repair_after: Duration::from_secs(config.assemble.repair_after_seconds),
         grace: Duration::from_secs(config.assemble.grace_seconds),
+        credentials: credentials(&config)?,
     };
+    match &settings.credentials {
+        Some(signer) if signer.is_local() => {
+            warn!(
+                signer = signer.holder(),
+                "outputs are signed with a local identity that nobody vouches for (credentials.certificate)"
+            );
+        }
+        Some(signer) => info!(signer = signer.holder(), valid_until = signer.valid_until(), "outputs are signed"),
+        None => warn!("outputs are not signed (credentials.sign)"),
+    }
     // Cancel-safe: nothing has been taken on yet.
     let site = tokio::select! {
         () = stop.cancelled() => return Ok(Exit::Done),
@@ -162,17 +175,33 @@ async fn site(config: &Config, role: &str) -> Result<Site> {
         scratch,
         patience,
         retention: retention(config),
+        audit_file: None,
     })
 }
 
 /// The configured store, with the configured patience.
 pub async fn store(config: &Config) -> Result<Arc<dyn ObjectStore>> {
+    let store = bare_store(config).await?;
+    Ok(site::patient(store, Duration::from_secs(config.store.patience_seconds)))
+}
+
+/// The same with none.
+pub async fn bare_store(config: &Config) -> Result<Arc<dyn ObjectStore>> {
     let Some(url) = &config.store.url else {
         let missing = "store.url is not set (expected file:///folder or s3://bucket/prefix; --store)";
         return Err(Misconfigured(missing.to_owned()).into());
     };
-    let store = store::open(url, &store_config(config)).await?;
-    Ok(site::patient(store, Duration::from_secs(config.store.patience_seconds)))
+    Ok(store::open(url, &store_config(config)).await?)
+}
+
+/// With whose signature outputs are signed; none where they are not to be. What is wrong with it is found here.
+pub fn credentials(config: &Config) -> Result<Option<Credentials>> {
+    if !config.credentials.sign {
+        return Ok(None);
+    }
+    let settings = config.signer().map_err(Misconfigured)?;
+    let opened = Credentials::open(&settings).map_err(|error| Misconfigured(error.to_string()))?;
+    Ok(Some(opened))
 }
 
 /// How long objects are kept.

@@ -20,6 +20,7 @@ use super::Exit;
 use super::args::{FacesArg, Pair, PairWho, Swap};
 use super::lane;
 use super::progress::Progress;
+use super::role;
 
 /// Runs the command.
 pub async fn run(args: Swap, config: Config, stop: CancellationToken) -> Result<Exit> {
@@ -83,7 +84,9 @@ pub async fn run(args: Swap, config: Config, stop: CancellationToken) -> Result<
             }
         },
     };
+    let credentials = role::credentials(&config)?;
     let settings = Settings {
+        credentials,
         data_dir: args.data_dir.clone().unwrap_or_else(|| cache_dir().join("data")),
         ingest: ingest::Settings {
             jobs: 1,
@@ -92,6 +95,7 @@ pub async fn run(args: Swap, config: Config, stop: CancellationToken) -> Result<
             limits: config.limits.of_clips(),
             hardware: media::HardwareEncoders::Tried,
             gate,
+            consent: config.ingest.consent,
             catalog,
         },
         lanes: config.worker.lanes,
@@ -148,7 +152,7 @@ fn build_job(args: &Swap) -> Result<Job, Refusal> {
             PairWho::Photo(path) => reference(photo("pair", path)?),
         };
         let sources = sources.iter().map(|source| photo("pair", source)).collect::<Result<_, _>>()?;
-        people.push(Person { who, sources, source_face: args.source_face });
+        people.push(Person { who, sources, source_face: args.source_face, consent: None });
     }
     let only = match (&args.reference, args.faces) {
         (Some(path), _) => Some(reference(photo("reference", path)?)),
@@ -156,7 +160,12 @@ fn build_job(args: &Swap) -> Result<Job, Refusal> {
         (None, FacesArg::Any(_)) => None,
     };
     if let Some(who) = only.filter(|_| !sources.is_empty()) {
-        people.push(Person { who, sources: std::mem::take(&mut sources), source_face: args.source_face });
+        people.push(Person {
+            who,
+            sources: std::mem::take(&mut sources),
+            source_face: args.source_face,
+            consent: None,
+        });
     }
     let Places { target, output, content: target_content } = match args.target_path.is_dir() {
         true => folders(args)?,
@@ -198,6 +207,7 @@ fn build_job(args: &Swap) -> Result<Job, Refusal> {
         trim_end: args.trim_end,
         frame_limit: args.frame_limit,
         tolerate_damage: args.tolerate_damage,
+        consent: args.consent.clone().map(|consent| consent.0),
         labels: Default::default(),
     };
     job.job = id(&format!("swap-{}", Digest::of_json(&(&job, content)).short(20)))?;

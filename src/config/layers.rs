@@ -469,7 +469,8 @@ mod tests {
                 "threads"
             ]
         );
-        assert_eq!(names("ingest"), ["gate", "jobs", "outstanding_chunks"]);
+        assert_eq!(names("ingest"), ["consent", "gate", "jobs", "outstanding_chunks"]);
+        assert_eq!(names("credentials"), ["certificate", "command", "key", "producer", "sign"]);
         let config = load(&uncommented, "", json!({})).unwrap();
         assert_eq!((&config.ingest, &config.assemble), (&Config::default().ingest, &Config::default().assemble));
         assert_eq!((config.metrics, config.log.format), (Config::default().metrics, LogFormat::Text));

@@ -1,8 +1,9 @@
 //! News: what happened to chunks and jobs, and how far a job is.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, Fingerprint, FrameCounts, JobId, Manifest, StageSeconds, Totals};
+use super::{Decisions, Digest, Fingerprint, FrameCounts, JobId, Manifest, StageSeconds, Totals};
 use crate::error::Refusal;
 
 /// One record of topic `completions`, keyed by job: everything the assembler is told.
@@ -28,6 +29,9 @@ pub enum JobEvent {
         submission: String,
         /// Why.
         refusal: Refusal,
+        /// What the operator's rules had said by then.
+        #[serde(default)]
+        decisions: Decisions,
     },
     /// Ingest has published every chunk of the run.
     Published {
@@ -117,7 +121,7 @@ pub enum ChunkOutcome {
 }
 
 /// How far a job is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// Ingest reads, probes and plans.

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, JobId, Keep, Moment, Person, Swap, Swapper, VERSION, Who, person};
+use super::{Consent, ConsentPolicy, Digest, JobId, Keep, Moment, Person, Swap, Swapper, VERSION, Who, person};
 use crate::error::Refusal;
 
 /// How many photos of one person a job may name.
@@ -81,7 +81,10 @@ pub struct Job {
     /// Default: false, which accepts one broken frame in 20, at most 25 in a row, and refuses files that were cut off.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tolerate_damage: bool,
-    /// Free text for the producer's own use; carried into the manifest.
+    /// That the face of `sources` may be used; people have their own. Whether a job needs one is the operator's choice (`ingest.consent`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consent: Option<Consent>,
+    /// Free text for the producer's own use; carried into the manifest and the audit.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
 }
@@ -125,6 +128,26 @@ impl Job {
         Keep { start: self.trim_start, end: self.trim_end, limit: self.frame_limit }
     }
 
+    /// Whose faces may be used, as the job says.
+    pub fn consents(&self) -> impl Iterator<Item = &Consent> {
+        self.consent.iter().chain(self.people.iter().filter_map(|person| person.consent.as_ref()))
+    }
+
+    /// The same, as far as the operator wants it recorded.
+    pub fn consents_under(&self, policy: ConsentPolicy) -> Vec<&Consent> {
+        match policy {
+            ConsentPolicy::Off => Vec::new(),
+            ConsentPolicy::Required | ConsentPolicy::Recorded => self.consents().collect(),
+        }
+    }
+
+    /// Whether it lends a face for which it carries no consent: one of its own stands for all its people too.
+    pub fn lacks_consent(&self) -> bool {
+        let is_lending = self.swap.swapper != Swapper::None;
+        let is_covered = !self.people.is_empty() && self.people.iter().all(|person| person.consent.is_some());
+        is_lending && self.consent.is_none() && !is_covered
+    }
+
     /// Whether the target is a folder of stills.
     pub fn is_folder(&self) -> bool {
         self.target.ends_with('/')
@@ -155,6 +178,7 @@ impl Job {
         }
         self.swap.validate()?;
         person::validate(&self.people, SOURCES_MAX)?;
+        self.consent.as_ref().map_or(Ok(()), |consent| consent.validate("consent"))?;
         let is_counted = self.people.iter().any(|person| matches!(person.who, Who::Position(_)));
         if !self.swap.face_order.is_usual() && !is_counted {
             let found = format!("{}, and nobody is named by position", self.swap.face_order);

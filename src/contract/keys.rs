@@ -41,6 +41,11 @@ pub fn manifest(job: &JobId, run: u32) -> String {
     format!("jobs/{job}/runs/{run}/manifest.json")
 }
 
+/// That a file with this digest is about to be put where the run's output goes.
+pub fn delivery(job: &JobId, run: u32, file: &Digest) -> String {
+    format!("jobs/{job}/runs/{run}/deliveries/{file}")
+}
+
 /// That a job was called off while it was not open.
 pub fn cancelled(job: &JobId) -> String {
     format!("jobs/{job}/cancelled.json")

@@ -6,7 +6,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Digest;
+use super::{Consent, Digest};
 use crate::error::Refusal;
 
 /// How many people a job may name.
@@ -23,6 +23,9 @@ pub struct Person {
     /// Which face of a photo of `sources` that shows several, counted from the left, from 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_face: Option<u32>,
+    /// That this face may be used. Default: what the job's own says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consent: Option<Consent>,
 }
 
 /// Which person of a clip.
@@ -139,6 +142,9 @@ pub(super) fn validate(people: &[Person], photos_max: usize) -> Result<(), Refus
             let field = format!("people[{number}].sources");
             return Err(Refusal::new(field, format!("{} photos", person.sources.len()), "1 to 16 photos"));
         }
+        if let Some(consent) = &person.consent {
+            consent.validate(&format!("people[{number}].consent"))?;
+        }
         match &person.who {
             Who::Reference { distance, .. } if !(0.0..=2.0).contains(distance) => {
                 let field = format!("people[{number}].who.reference.distance");
@@ -188,6 +194,11 @@ mod tests {
             (
                 "people[1].who.position",
                 r#"[{"who":{"position":1},"sources":["s3://f/b.jpg"]},{"who":{"position":1},"sources":["s3://f/c.jpg"]}]"#,
+            ),
+            (
+                "people[0].consent.date",
+                r#"[{"who":{"position":1},"sources":["s3://f/b.jpg"],
+                     "consent":{"subject":"1042","basis":"consent","reference":"a.pdf","date":"2026-13-01"}}]"#,
             ),
         ] {
             assert_eq!(validate(&people(text), 16).expect_err(field).field, field);

@@ -6,8 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ChunkRecord, ChunkSpec, Clip, Cut, Digest, Job, JobId, Keep, Moment, PersonSpec, Span, StageSeconds, State,
-    Swapper, Toolchain, Video, keys,
+    ChunkRecord, ChunkSpec, Clip, Consent, Cut, Decisions, Digest, DigitalSourceType, Job, JobId, Keep, Moment,
+    PersonSpec, Span, StageSeconds, State, Swapper, Toolchain, Video, keys,
 };
 use crate::frame::{FrameIndex, Turn};
 
@@ -142,6 +142,12 @@ pub struct Run {
     /// What the user should know about this run, beside what the plan says of the clip.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// What kind of media the output is; none if nothing of it is synthetic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digital_source_type: Option<DigitalSourceType>,
+    /// What the operator's rules have said.
+    #[serde(default)]
+    pub decisions: Decisions,
     /// Version of the output that stood at its place when the run was accepted; none if there was none, and for a folder.
     pub output_before: Option<String>,
     /// The same for each still of a folder whose place was taken, by name.
@@ -167,6 +173,16 @@ impl Run {
             group: self.group.clone(),
             spec: self.spec(plan, &plan.chunks[index], slice),
         }
+    }
+
+    /// Whose faces it uses and on what ground, as far as the operator wants it recorded.
+    pub fn consents(&self) -> Vec<&Consent> {
+        self.job.consents_under(self.decisions.consent)
+    }
+
+    /// Digests of the photos that lend a face.
+    pub fn lenders(&self) -> Vec<Digest> {
+        self.portraits.iter().chain(self.people.iter().flat_map(|person| &person.portraits)).copied().collect()
     }
 
     /// What determines the result of the chunk `cut`, whose slice has digest `slice`.
@@ -265,6 +281,12 @@ pub struct Output {
     /// The version of each still of a folder, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub stills: BTreeMap<String, String>,
+    /// Digest of its file; of a folder that of its stills' names and digests. None in manifests of versions that did not know it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Digest>,
+    /// Whose certificate its Content Credentials are signed with; none if it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<String>,
 }
 
 /// `jobs/<job>/runs/<n>/manifest.json`: how the run ended. Written once, by the assembler, after the output is in its place.
@@ -286,6 +308,9 @@ pub struct Manifest {
     pub reason: Option<String>,
     /// Whether the job was refused for its input (and not failed at work).
     pub refused: bool,
+    /// What the operator's rules had said of a job that was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decisions: Option<Decisions>,
     /// The clip, if done.
     pub output: Option<Output>,
     /// In numbers.

@@ -11,6 +11,9 @@ pub const STATUS: &str = "status";
 /// What cannot be done, with the reason.
 pub const DEAD_LETTERS: &str = "dead-letters";
 
+/// How each run has ended, kept for good.
+pub const AUDIT: &str = "audit";
+
 /// The consumer group of ingest nodes.
 pub const INGEST_GROUP: &str = "ingest";
 /// The consumer group of assemblers.

@@ -86,6 +86,8 @@ impl Planned {
             },
             video: None,
             warnings: Vec::new(),
+            digital_source_type: None,
+            decisions: Default::default(),
             output_before: None,
             outputs_before: Default::default(),
             seconds: Default::default(),

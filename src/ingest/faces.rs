@@ -14,7 +14,7 @@ use crate::vision::swap::{EyeNet, Portrait, ReferenceBuilder};
 use crate::vision::{Catalog, Execution, TrackNets, VisionError};
 
 use super::clip::bring;
-use super::gate::Gate;
+use super::gate::{self, Gate, Judged};
 use super::{IngestError, Target, looks};
 
 /// Largest photo, bytes.
@@ -30,6 +30,16 @@ pub struct Analyst {
 struct Nets {
     track: TrackNets,
     eyes: EyeNet,
+}
+
+/// With what the photos of a job are looked at.
+pub struct Sight<'a> {
+    /// Where they and their blobs lie.
+    pub site: &'a Site,
+    /// A folder for files in work.
+    pub scratch: &'a Path,
+    /// Takes down what the gate says.
+    pub judged: &'a Judged,
 }
 
 /// A clip whose usual look is wanted.
@@ -51,21 +61,22 @@ impl Analyst {
     }
 
     /// Fetches the photos that lend to all, refuses those without a usable face, and keeps the others by digest.
-    pub async fn check_portraits(&self, site: &Site, job: &Job, scratch: &Path) -> Result<Vec<Digest>, IngestError> {
-        self.check_photos(site, "sources", (&job.sources, job.swap.source_face), scratch).await
+    pub async fn check_portraits(&self, job: &Job, sight: &Sight<'_>) -> Result<Vec<Digest>, IngestError> {
+        self.check_photos("sources", (&job.sources, job.swap.source_face), sight).await
     }
 
     /// The same for people with a face of their own each.
-    pub async fn check_people(&self, site: &Site, job: &Job, scratch: &Path) -> Result<Vec<PersonSpec>, IngestError> {
+    pub async fn check_people(&self, job: &Job, sight: &Sight<'_>) -> Result<Vec<PersonSpec>, IngestError> {
         let mut people = Vec::new();
         for (number, person) in job.people.iter().enumerate() {
             let field = format!("people[{number}].sources");
-            let portraits = self.check_photos(site, &field, (&person.sources, person.source_face), scratch).await?;
+            let portraits = self.check_photos(&field, (&person.sources, person.source_face), sight).await?;
             let who = match &person.who {
                 Who::Position(position) => WhoSpec::Position(*position),
                 Who::Reference { photo, face, distance } => {
                     let field = format!("people[{number}].who.reference.photo");
-                    let photo = self.check_photo(site, field, (photo, *face), &scratch.join("reference-photo")).await?;
+                    let to = sight.scratch.join("reference-photo");
+                    let photo = self.check_photo(field, (photo, *face), &to, sight).await?;
                     WhoSpec::Reference { photo, face: *face, distance: *distance }
                 }
             };
@@ -76,16 +87,15 @@ impl Analyst {
 
     async fn check_photos(
         &self,
-        site: &Site,
         field: &str,
         (photos, face): (&[String], Option<u32>),
-        scratch: &Path,
+        sight: &Sight<'_>,
     ) -> Result<Vec<Digest>, IngestError> {
         let mut digests = Vec::new();
         for (number, photo) in photos.iter().enumerate() {
             let field = format!("{field}[{number}]");
-            let to = scratch.join(format!("photo-{number}"));
-            digests.push(self.check_photo(site, field, (photo, face), &to).await?);
+            let to = sight.scratch.join(format!("photo-{number}"));
+            digests.push(self.check_photo(field, (photo, face), &to, sight).await?);
         }
         Ok(digests)
     }
@@ -93,23 +103,26 @@ impl Analyst {
     /// Fetches a photo to `to`, unless it is on this machine; its digest.
     async fn check_photo(
         &self,
-        site: &Site,
         field: String,
         (photo, face): (&str, Option<u32>),
         to: &Path,
+        sight: &Sight<'_>,
     ) -> Result<Digest, IngestError> {
-        let path = bring(site, &field, photo, to).await?;
+        let path = bring(sight.site, &field, photo, to).await?;
         let bytes = read(&field, &path).await?;
-        let (analyst, photo) = (self.clone(), bytes.clone());
-        let checked = tokio::task::spawn_blocking(move || analyst.check_portrait(&field, &photo, face));
+        let (analyst, judged, photo) = (self.clone(), sight.judged.clone(), bytes.clone());
+        let checked = tokio::task::spawn_blocking(move || analyst.check_portrait(&field, &photo, face, &judged));
         checked.await.map_err(SiteError::from)??;
-        Ok(site.put_blob(bytes).await?)
+        Ok(sight.site.put_blob(bytes).await?)
     }
 
-    fn check_portrait(&self, field: &str, bytes: &[u8], face: Option<u32>) -> Result<(), IngestError> {
+    fn check_portrait(&self, field: &str, bytes: &[u8], face: Option<u32>, judged: &Judged) -> Result<(), IngestError> {
         let photo = photo::decode(bytes)
             .map_err(|error| Refusal::new(field, error.to_string(), "a JPEG, PNG or WebP photo of a face"))?;
-        self.gate.check_photo(field, &photo)?;
+        if let Some(score) = self.gate.judge_photo(field, &photo)? {
+            judged.photo(score.clone());
+            gate::check_photo(&score)?;
+        }
         let analysed = self.with_nets(|nets| {
             Portrait::analyse(&photo, &mut nets.track, &mut nets.eyes, face.map(|face| face as usize))
         });

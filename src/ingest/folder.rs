@@ -351,6 +351,8 @@ mod tests {
             },
             video: None,
             warnings: Vec::new(),
+            digital_source_type: None,
+            decisions: Default::default(),
             output_before: None,
             outputs_before: BTreeMap::new(),
             seconds: Default::default(),

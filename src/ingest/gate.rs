@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use image::{RgbImage, imageops};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use crate::contract::{Digest, Plan, keys};
+use crate::contract::{ClipScores, Digest, GateDecision, PhotoScore, Plan, keys};
 use crate::error::Refusal;
 use crate::frame::{Frame, Matrix, Pixels, YuvRef};
 use crate::site::{Site, SiteError};
@@ -48,17 +48,35 @@ pub struct Gate {
     net: Arc<Mutex<Option<GateNet>>>,
 }
 
-/// What was found in a clip; kept with its plan.
-#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Verdict {
-    /// Frames that were looked at.
-    frames: usize,
-    /// Of them, those at or over the threshold.
-    over: usize,
-    /// The highest score.
-    worst: f64,
-    /// Seconds from the clip's first frame to that one; of a folder the number of the still.
-    at: f64,
+/// What has been judged of one job so far, for the audit.
+#[derive(Clone, Default)]
+pub struct Judged(Arc<Mutex<Option<GateDecision>>>);
+
+impl Judged {
+    /// Nothing yet, by this gate.
+    pub(super) fn by(gate: &Gate) -> Self {
+        let network = gate.network().map(str::to_owned);
+        Self(Arc::new(Mutex::new(network.map(|network| GateDecision { network, ..GateDecision::default() }))))
+    }
+
+    pub(super) fn photo(&self, score: PhotoScore) {
+        self.with(|decision| decision.photos.push(score));
+    }
+
+    pub(super) fn clip(&self, scores: ClipScores) {
+        self.with(|decision| decision.clip = Some(scores));
+    }
+
+    /// All of it.
+    pub(super) fn decision(&self) -> Option<GateDecision> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn with(&self, work: impl FnOnce(&mut GateDecision)) {
+        if let Some(decision) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            work(decision);
+        }
+    }
 }
 
 impl fmt::Debug for Gate {
@@ -86,36 +104,31 @@ impl Gate {
         self.model.as_ref().map(|model| model.card.id.as_str())
     }
 
-    /// Refuses a photo over the threshold.
-    pub(super) fn check_photo(&self, field: &str, photo: &RgbImage) -> Result<(), IngestError> {
+    /// What a photo scores; none if nothing is judged.
+    pub(super) fn judge_photo(&self, field: &str, photo: &RgbImage) -> Result<Option<PhotoScore>, IngestError> {
         if self.model.is_none() {
-            return Ok(());
+            return Ok(None);
         }
         let reduction = (f64::from(photo.width().max(photo.height())) / PHOTO_SIDE).max(1.0);
         let side = |side: u32| ((f64::from(side) / reduction).round() as u32).max(1);
         let small = imageops::thumbnail(photo, side(photo.width()), side(photo.height()));
         let planes = Frame::from_rgb(small.width() as usize, small.height() as usize, &small, Matrix::Bt601);
-        let Some((score, threshold)) = self.score(&planes.view()).map_err(SiteError::Vision)? else { return Ok(()) };
-        match score < threshold {
-            true => Ok(()),
-            false => {
-                Err(Refusal::new(field, format!("content that scores {score:.2} of {threshold:.2}"), EXPECTED).into())
-            }
-        }
+        let scored = self.score(&planes.view()).map_err(SiteError::Vision)?;
+        Ok(scored.map(|(score, threshold)| PhotoScore { field: field.to_owned(), score, threshold }))
     }
 
-    /// Refuses a clip of whose sampled frames more than one in ten are over the threshold. A clip is looked at once per network.
-    pub(super) async fn check_clip(
+    /// What the sampled frames of a clip score; none if nothing is judged. A clip is looked at once per network.
+    pub(super) async fn judge_clip(
         &self,
         site: &Site,
         plan: &Plan,
         target: &Target,
         scratch: &Path,
-    ) -> Result<(), IngestError> {
-        let Some(model) = &self.model else { return Ok(()) };
+    ) -> Result<Option<ClipScores>, IngestError> {
+        let Some(model) = &self.model else { return Ok(None) };
         let network = Digest::of(model.digest().map_err(SiteError::Vision)?.as_bytes()).short(8);
         let key = keys::verdict(&plan.source, &plan.rule.id(), &network);
-        let known = match site.read_json::<Verdict>(&key).await {
+        let known = match site.read_json::<ClipScores>(&key).await {
             Err(SiteError::BadObject { .. }) => None,
             known => known?,
         };
@@ -134,13 +147,13 @@ impl Gate {
                 verdict
             }
         };
-        verdict.check(plan.clip.is_folder()).map_err(IngestError::from)
+        Ok(Some(verdict))
     }
 
-    fn judge(&self, plan: &Plan, target: &Path, dir: &Path) -> Result<Verdict, IngestError> {
-        let mut verdict = Verdict::default();
+    fn judge(&self, plan: &Plan, target: &Path, dir: &Path) -> Result<ClipScores, IngestError> {
+        let mut verdict = ClipScores::default();
         looks::each(plan, target, dir, &mut |frame, seconds| {
-            verdict.count(self.score(&frame.view())?, seconds);
+            count(&mut verdict, self.score(&frame.view())?, seconds);
             Ok(())
         })?;
         Ok(verdict)
@@ -153,8 +166,8 @@ impl Gate {
         plan: &Plan,
         folder: &Location,
         scratch: &Path,
-    ) -> Result<Verdict, IngestError> {
-        let mut verdict = Verdict::default();
+    ) -> Result<ClipScores, IngestError> {
+        let mut verdict = ClipScores::default();
         let stills = &plan.clip.stills;
         let judged = stills.len().min(STILLS);
         for number in (0..judged).map(|number| number * stills.len() / judged) {
@@ -170,7 +183,7 @@ impl Gate {
                 })?;
                 Ok::<_, IngestError>(score)
             });
-            verdict.count(looked.await.map_err(SiteError::from)??, number as f64);
+            count(&mut verdict, looked.await.map_err(SiteError::from)??, number as f64);
         }
         Ok(verdict)
     }
@@ -187,27 +200,35 @@ impl Gate {
     }
 }
 
-impl Verdict {
-    /// One more picture, with its score and the threshold.
-    fn count(&mut self, judged: Option<(f64, f64)>, at: f64) {
-        let Some((score, threshold)) = judged else { return };
-        self.frames += 1;
-        self.over += usize::from(score >= threshold);
-        if score > self.worst {
-            (self.worst, self.at) = (score, at);
-        }
+/// One more picture, with its score and the threshold.
+fn count(scores: &mut ClipScores, judged: Option<(f64, f64)>, at: f64) {
+    let Some((score, threshold)) = judged else { return };
+    scores.frames += 1;
+    scores.over += usize::from(score >= threshold);
+    if score > scores.worst {
+        (scores.worst, scores.at) = (score, at);
     }
+}
 
-    fn check(&self, is_folder: bool) -> Result<(), Refusal> {
-        if self.over * ONE_IN <= self.frames {
-            return Ok(());
-        }
-        let Self { frames, over, worst, at } = self;
-        let place = if is_folder { format!("still {at}") } else { format!("{at:.3} s") };
-        let found =
-            format!("content: {over} of {frames} sampled frames are over the threshold, up to {worst:.2} at {place}");
-        Err(Refusal::new("target", found, EXPECTED))
+/// Refuses a photo over the threshold.
+pub(super) fn check_photo(judged: &PhotoScore) -> Result<(), Refusal> {
+    let PhotoScore { field, score, threshold } = judged;
+    match score < threshold {
+        true => Ok(()),
+        false => Err(Refusal::new(field, format!("content that scores {score:.2} of {threshold:.2}"), EXPECTED)),
     }
+}
+
+/// Refuses a clip of whose sampled frames more than one in ten are over the threshold.
+pub(super) fn check_clip(scores: &ClipScores, is_folder: bool) -> Result<(), Refusal> {
+    let ClipScores { frames, over, worst, at } = scores;
+    if over * ONE_IN <= *frames {
+        return Ok(());
+    }
+    let place = if is_folder { format!("still {at}") } else { format!("{at:.3} s") };
+    let found =
+        format!("content: {over} of {frames} sampled frames are over the threshold, up to {worst:.2} at {place}");
+    Err(Refusal::new("target", found, EXPECTED))
 }
 
 #[cfg(test)]
@@ -217,11 +238,11 @@ mod tests {
 
     #[test]
     fn one_sampled_frame_in_ten_may_be_over() {
-        let verdict = |over, frames| Verdict { frames, over, worst: 0.9, at: 2.5 };
+        let verdict = |over, frames| ClipScores { frames, over, worst: 0.9, at: 2.5 };
         for (over, frames, is_refused) in [(0, 20, false), (2, 20, false), (3, 20, true), (1, 1, true), (0, 0, false)] {
-            assert_eq!(verdict(over, frames).check(false).is_err(), is_refused, "{over} of {frames}");
+            assert_eq!(check_clip(&verdict(over, frames), false).is_err(), is_refused, "{over} of {frames}");
         }
-        let refusal = verdict(3, 20).check(false).unwrap_err();
+        let refusal = check_clip(&verdict(3, 20), false).unwrap_err();
         assert_eq!(refusal.field, "target");
         assert!(
             refusal.found.contains("3 of 20 sampled frames") && refusal.found.contains("2.500 s"),
@@ -239,10 +260,10 @@ mod tests {
             tiny::write(&Catalog::builtin().unwrap(), "nsfw_2", folder.path(), &[Gives::Values(scores)], None);
             let gate = Gate::open(GateMode::Required, &Catalog::open(folder.path()).unwrap()).unwrap();
             assert_eq!(gate.network(), Some("nsfw_2"));
-            let found = gate.check_photo("sources[0]", &photo);
-            assert_eq!(matches!(found, Err(IngestError::Refused(_))), is_refused, "{found:?}");
+            let found = gate.judge_photo("sources[0]", &photo).unwrap().unwrap();
+            assert_eq!(check_photo(&found).is_err(), is_refused, "{found:?}");
             let off = Gate::open(GateMode::Off, &Catalog::open(folder.path()).unwrap()).unwrap();
-            off.check_photo("sources[0]", &photo).unwrap();
+            assert_eq!(off.judge_photo("sources[0]", &photo).unwrap(), None);
         }
     }
 

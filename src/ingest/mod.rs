@@ -24,8 +24,8 @@ use tracing::{Instrument, info, info_span, warn};
 
 use crate::broker::{Consumer, Delivery, Event, Options};
 use crate::contract::{
-    Digest, Job, JobEvent, JobId, Plan, Run, StageSeconds, State, Status, Swapper, Toolchain, VERSION, Video, keys,
-    partition_of, topics,
+    ConsentPolicy, Decisions, Digest, Job, JobEvent, JobId, Plan, Run, StageSeconds, State, Status, Swapper, Toolchain,
+    VERSION, Video, keys, partition_of, topics,
 };
 use crate::crash;
 use crate::dead_letters::Reason;
@@ -39,8 +39,9 @@ use crate::vision::Catalog;
 use accept::{Acceptance, Submission};
 pub use accept::{Ended, REPAIR, last_ended};
 pub use clip::{check_pixels, choose_encoder, cut_rule, planned};
-use faces::Analyst;
+use faces::{Analyst, Sight};
 pub use folder::{FILES_MAX, Survey, Wanted, digest_of, few};
+use gate::Judged;
 pub use gate::{Gate, GateMode};
 use outstanding::Outstanding;
 use turns::{Held, Turn, Turns, Work};
@@ -59,6 +60,8 @@ pub struct Settings {
     pub catalog: Arc<Catalog>,
     /// What judges pictures before work is spent on them.
     pub gate: Gate,
+    /// What becomes of the consent that jobs carry.
+    pub consent: ConsentPolicy,
     /// Execution providers named in the toolchain of every job, e.g. `cpu`: [`crate::vision::Providers::identity`].
     pub provider: String,
     /// What a clip may be at most.
@@ -239,7 +242,9 @@ impl Node {
         turn.works_on(run);
         self.outstanding.begin(&job.job, run);
         // Cancel-safe: what is not published then is not wanted any more; files in work are removed with their folder.
+        let mut judged;
         let planned = loop {
+            judged = Judged::by(&self.settings.gate);
             tokio::select! {
                 // The assembler tells the end once more, so that it is the last word, whatever was said of the plan meanwhile.
                 () = self.outstanding.ended(&job.job) => {
@@ -247,7 +252,7 @@ impl Node {
                 }
                 // Everything that is there is found; what is missing is made, and all is published again.
                 () = turn.asked_again() => info!(run, "something has been lost meanwhile; beginning anew"),
-                planned = self.plan_and_publish(job, run) => break planned,
+                planned = self.plan_and_publish(job, run, &judged) => break planned,
             }
         };
         self.outstanding.end(&job.job);
@@ -260,8 +265,13 @@ impl Node {
         };
         // Before the news of it: once the run has failed, nobody would look at this record again.
         self.bury(delivery, "Refused", &refusal.to_string()).await?;
-        let (job, content) = (job.job.clone(), job.digest());
-        self.site.tell(&JobEvent::Refused { job, run, content, submission: submission.id, refusal }).await
+        let (job, content, decisions) = (job.job.clone(), job.digest(), self.decisions(&judged));
+        self.site.tell(&JobEvent::Refused { job, run, content, submission: submission.id, refusal, decisions }).await
+    }
+
+    /// What the operator's rules have said so far.
+    fn decisions(&self, judged: &Judged) -> Decisions {
+        Decisions { consent: self.settings.consent, gate: judged.decision() }
     }
 
     /// A job that cannot be taken in. One that is open, or was another job first, goes on as if nothing had been asked.
@@ -281,8 +291,9 @@ impl Node {
         let run = accept::last_ended(&self.site, &job.job).await?.map_or(1, |ended| ended.run + 1);
         let expected = "an id whose objects in the store are whole: submit it under another id";
         let refusal = Refusal::new("job", refused.to_string(), expected);
+        let decisions = Decisions { consent: self.settings.consent, gate: None };
         let (job, content) = (job.job.clone(), job.digest());
-        self.site.tell(&JobEvent::Refused { job, run, content, submission: submission.id, refusal }).await
+        self.site.tell(&JobEvent::Refused { job, run, content, submission: submission.id, refusal, decisions }).await
     }
 
     /// Reads the target through.
@@ -298,9 +309,20 @@ impl Node {
         Ok(Planned { target: Target::File(target.path), plan, warnings: Vec::new() })
     }
 
-    async fn plan_and_publish(&self, job: &Job, run: u32) -> Result<(), IngestError> {
+    /// Refuses a job that must carry consent and does not.
+    fn check_consent(&self, job: &Job) -> Result<(), Refusal> {
+        if self.settings.consent != ConsentPolicy::Required || !job.lacks_consent() {
+            return Ok(());
+        }
+        let expected = "whose face it is, and on what ground it may be used: subject, basis, reference, date (the operator of this \
+                        installation requires it)";
+        Err(Refusal::new("consent", "none", expected))
+    }
+
+    async fn plan_and_publish(&self, job: &Job, run: u32, judged: &Judged) -> Result<(), IngestError> {
         let mut seconds = StageSeconds::new();
         job.validate()?;
+        self.check_consent(job)?;
         let output_before = accept::check_output(&self.site, job).await?;
         self.site.announce(&Status::new(job.job.clone(), run, State::Planning)).await?;
 
@@ -318,10 +340,14 @@ impl Node {
             if job.swap.swapper == Swapper::None {
                 return Ok::<_, IngestError>((Vec::new(), Vec::new(), None));
             }
-            let people = self.analyst.check_people(&self.site, job, scratch.path()).await?;
-            let portraits = self.analyst.check_portraits(&self.site, job, scratch.path());
+            let sight = Sight { site: &self.site, scratch: scratch.path(), judged };
+            let people = self.analyst.check_people(job, &sight).await?;
+            let portraits = self.analyst.check_portraits(job, &sight);
             let look = faces::Look { plan: &plan, target: &target, scratch: scratch.path(), toolchain: &toolchain };
-            self.settings.gate.check_clip(&self.site, &plan, &target, scratch.path()).await?;
+            if let Some(scores) = self.settings.gate.judge_clip(&self.site, &plan, &target, scratch.path()).await? {
+                judged.clip(scores);
+                gate::check_clip(&scores, plan.clip.is_folder())?;
+            }
             // Of several people nobody knows whose usual look it would be.
             let has_look = job.swap.swapper == Swapper::Mesh && people.is_empty();
             let (portraits, reference) = match has_look {
@@ -345,6 +371,8 @@ impl Node {
             toolchain,
             video: Some(Video { encoder: chosen.name, ..job.video.clone() }).filter(|video| *video != job.video),
             warnings,
+            digital_source_type: toolchain::digital_source_type(&job.swap, &self.settings.catalog),
+            decisions: self.decisions(judged),
             output_before,
             outputs_before: folder::outputs_before(&self.site, job, &plan).await?,
             seconds,

@@ -12,6 +12,9 @@ pub const CAP: u64 = 20 << 30;
 /// Eviction goes on down to this, bytes, so that it does not run at every start.
 const EVICT_TO: u64 = CAP / 10 * 9;
 
+/// The audit's file in a data folder.
+pub const AUDIT: &str = "audit.jsonl";
+
 /// Why the data folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("data folder {path}: {source}; choose another with --data-dir")]
@@ -49,6 +52,11 @@ impl DataDir {
     /// The store's folder.
     pub fn store(&self) -> PathBuf {
         self.path.join("store")
+    }
+
+    /// How each run has ended; kept for good.
+    pub fn audit(&self) -> PathBuf {
+        self.path.join(AUDIT)
     }
 
     /// Files in work; emptied when the folder is tidied.

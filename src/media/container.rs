@@ -44,6 +44,17 @@ impl Container {
         }
     }
 
+    /// The extension that its files usually have.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Mp4 => "mp4",
+            Self::Mov => "mov",
+            Self::Matroska => "mkv",
+            Self::WebM => "webm",
+            Self::Picture(format) => format.name(),
+        }
+    }
+
     /// FFmpeg's name of the muxer.
     pub(super) fn muxer(self) -> &'static str {
         match self {

@@ -18,5 +18,6 @@ pub async fn site(folder: &Path, locations: Locations) -> Site {
         scratch: folder.join("scratch"),
         patience: Duration::ZERO,
         retention: Retention { keep: Duration::MAX, longest_job: Duration::ZERO },
+        audit_file: None,
     }
 }

@@ -86,6 +86,27 @@ impl Location {
         }
     }
 
+    /// The name of the file, or the last part of the key.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::File(path) => path.file_name().and_then(|name| name.to_str()).unwrap_or_default(),
+            Self::S3 { key, .. } => key.rsplit('/').next().unwrap_or_default(),
+        }
+    }
+
+    /// The file beside this one, of the same name but for its extension.
+    pub fn with_extension(&self, extension: &str) -> Self {
+        match self {
+            Self::File(path) => Self::File(path.with_extension(extension)),
+            Self::S3 { bucket, key } => {
+                let (folder, name) = key.rsplit_once('/').map_or(("", key.as_str()), |(folder, name)| (folder, name));
+                let name = Path::new(name).with_extension(extension).display().to_string();
+                let slash = if folder.is_empty() { "" } else { "/" };
+                Self::S3 { bucket: bucket.clone(), key: format!("{folder}{slash}{name}") }
+            }
+        }
+    }
+
     /// The file of this name in the folder that this location is.
     pub fn file_in(&self, name: &str) -> Self {
         match self {

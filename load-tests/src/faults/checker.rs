@@ -1,4 +1,4 @@
-//! Judges a run by what must hold under any fault (DESIGN.md): F J D U M L. Each finding begins with its letter.
+//! Judges a run by what must hold under any fault (DESIGN.md): F J D U M L, and A, the audit. Each finding begins with its letter.
 
 pub mod commits;
 pub mod frames;
@@ -43,6 +43,7 @@ pub fn judge(universe: &Universe, run: &Run) -> Vec<String> {
         found.push(format!("M: {} is {:?} and has an output", run.id(), manifest.state));
     }
     found.extend(unchanged(universe, run));
+    found.extend(audited(universe, run, &manifest));
     if let Some(took) = run.recovery().filter(|took| *took > run.recovery_max) {
         let last = run.faults.last().cloned().unwrap_or_default();
         found.push(format!("L: {} took {:.1} s after {last}", run.id(), took.as_secs_f64()));
@@ -77,6 +78,24 @@ fn counts(manifest: &Manifest) -> Vec<String> {
     }
     if totals.frames_done != totals.frames {
         found.push(format!("{} frames done of {}", totals.frames_done, totals.frames));
+    }
+    found
+}
+
+/// A: every run that has ended is written down, once when repetitions are left out, and as it has ended.
+fn audited(universe: &Universe, run: &Run, manifest: &Manifest) -> Vec<String> {
+    let records = universe.tape.records.audited(run.id());
+    let [record] = records[..] else {
+        return vec![format!("A: {} has {} audit records", run.id(), records.len())];
+    };
+    let mut found = Vec::new();
+    if (record.run, record.state, &record.reason) != (manifest.run, manifest.state, &manifest.reason) {
+        found.push(format!("A: the audit says that {} is {:?} ({:?})", run.id(), record.state, record.reason));
+    }
+    let delivered = std::fs::read(run.output()).ok().map(|output| Digest::of(&output));
+    let recorded = record.output.as_ref().and_then(|output| output.sha256);
+    if manifest.state == State::Done && recorded != delivered {
+        found.push(format!("A: the audit has another digest for the output of {}", run.id()));
     }
     found
 }
@@ -118,6 +137,7 @@ mod tests {
             state: State::Done,
             reason: None,
             refused: false,
+            decisions: None,
             output: None,
             totals,
             warnings: Vec::new(),

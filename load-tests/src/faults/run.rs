@@ -97,6 +97,7 @@ impl Run {
             frame_limit,
             tolerate_damage: false,
             people: Vec::new(),
+            consent: None,
             labels: [("seed".to_owned(), seed.to_string())].into(),
         };
         universe.publish(topics::JOBS, &name, &job)?;
@@ -156,14 +157,15 @@ impl Run {
         serde_json::from_slice(&self.sealed.as_ref()?.0).ok()
     }
 
-    /// Looks whether it has become final: manifest there, marker gone, status told.
+    /// Looks whether it has become final: manifest there, marker gone, status and audit told.
     fn look(&mut self, universe: &Universe) {
         if self.sealed.is_none() {
             self.sealed = checker::seal(universe, self);
         }
         let told = universe.tape.records.status.get(self.id()).and_then(|entry| entry.value.as_ref());
         let is_told = told.is_some_and(|status| status.state.is_final());
-        if self.sealed.is_some() && is_told && !checker::is_open(universe, self.id()) {
+        let is_audited = !universe.tape.records.audited(self.id()).is_empty();
+        if self.sealed.is_some() && is_told && is_audited && !checker::is_open(universe, self.id()) {
             self.final_at = Some(Instant::now());
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use facemill::contract::{ChunkOutcome, ChunkRecord, Job, JobEvent, JobId, Status, topics};
+use facemill::contract::{AuditRecord, ChunkOutcome, ChunkRecord, Job, JobEvent, JobId, Status, topics};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{Headers as _, Message as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
 
 /// How long the broker may take to answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
-const ALL: [&str; 5] = [topics::JOBS, topics::CHUNKS, topics::COMPLETIONS, topics::STATUS, topics::DEAD_LETTERS];
+const ALL: [&str; 6] =
+    [topics::JOBS, topics::CHUNKS, topics::COMPLETIONS, topics::STATUS, topics::AUDIT, topics::DEAD_LETTERS];
 
 /// Partition and offset → value.
 pub type Offsets = BTreeMap<i32, i64>;
@@ -40,6 +41,8 @@ pub struct Records {
     pub completions: Vec<Entry<JobEvent>>,
     /// The newest of each job.
     pub status: HashMap<JobId, Entry<Status>>,
+    /// As they came, trials left out.
+    pub audit: Vec<AuditRecord>,
     pub dead_letters: Vec<DeadLetter>,
 }
 
@@ -50,6 +53,14 @@ impl Records {
             JobEvent::Chunk { job, run, index, outcome, .. } => Some((job, *run, *index, outcome)),
             _ => None,
         })
+    }
+
+    /// What the audit says of a job, each run's end once.
+    pub fn audited(&self, job: &JobId) -> Vec<&AuditRecord> {
+        let mut found: Vec<&AuditRecord> = self.audit.iter().filter(|record| record.job == *job).collect();
+        found.sort_by_key(|record| record.identity());
+        found.dedup_by_key(|record| record.identity());
+        found
     }
 
     /// How many chunks of a job have been settled at least once.
@@ -129,6 +140,8 @@ impl Tape {
                     let Some(job) = status.value.as_ref().map(|status| status.job.clone()) else { continue };
                     records.status.insert(job, status);
                 }
+                // Trials of whether it can be written are empty.
+                topics::AUDIT => records.audit.extend(entry::<AuditRecord>(&message).value),
                 _ => records.dead_letters.push(dead_letter(&message)),
             }
         }

@@ -22,6 +22,7 @@ async fn site(root: &Path) -> Site {
         scratch: root.join("scratch"),
         patience: Duration::ZERO,
         retention: Retention { keep: 30 * DAY, longest_job: 7 * DAY },
+        audit_file: None,
     }
 }
 
