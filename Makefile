@@ -38,6 +38,7 @@ demo: build ## put the portrait's face onto the demo clip: out/demo.mp4
 
 .PHONY: test
 test: setup ## run all tests that need no service
+	@deploy/setup/c2pa.sh
 	cargo test --release --locked --workspace
 
 .PHONY: test-kafka

@@ -392,7 +392,7 @@ mod tests {
                 "",
                 "FACEMILL_WORKER_LANES=2",
                 json!({}),
-                "worker_lanes is not a setting (expected one of kafka, store, locations, limits, ingest, worker, assemble, metrics, log, onnxruntime, scratch, models), given by environment variable FACEMILL_WORKER_LANES; two underscores stand between \
+                "worker_lanes is not a setting (expected one of kafka, store, locations, limits, ingest, worker, assemble, credentials, metrics, log, onnxruntime, scratch, models), given by environment variable FACEMILL_WORKER_LANES; two underscores stand between \
                  section and setting",
             ),
             (

@@ -36,7 +36,8 @@ impl Consent {
                 return Err(Refusal::new(format!("{field}.{name}"), found, "a line of 1 to 512 bytes"));
             }
         }
-        let is_plain = self.date.len() == 10 && self.date.is_ascii();
+        // Of the forms of ISO 8601 the one that everybody reads.
+        let is_plain = self.date.len() == 10 && self.date.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
         if !is_plain || Date::parse(&self.date, &Iso8601::DATE).is_err() {
             let found = format!("{:.80?}", self.date);
             return Err(Refusal::new(format!("{field}.date"), found, "a date, e.g. 2026-11-23"));
