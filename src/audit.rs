@@ -3,6 +3,7 @@
 //! Written after the manifest and before the news of it. So every run that has ended has a record, whatever is killed when; one that was written
 //! twice says the same twice ([`AuditRecord::identity`]).
 
+use std::fmt::Display;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
@@ -28,7 +29,7 @@ pub async fn ensure_writable(site: &Site) -> Result<(), SiteError> {
     let (headers, value): (&[(&str, &[u8])], _) = (&[(TRIAL, b"")], Some(&b""[..]));
     let trial = || Outgoing { topic: topics::AUDIT, key: None, partition: None, headers, value: &value };
     let sent = site.patiently("publish to", topics::AUDIT, || site.producer.send_bytes(trial())).await;
-    sent.map_err(|error| SiteError::Work(format!("the audit cannot be written: {error}")))?;
+    sent.map_err(unwritable)?;
     ensure_file_writable(site)
 }
 
@@ -38,8 +39,7 @@ pub async fn ensure_writable(site: &Site) -> Result<(), SiteError> {
 /// Fatal.
 pub fn ensure_file_writable(site: &Site) -> Result<(), SiteError> {
     let Some(path) = &site.audit_file else { return Ok(()) };
-    let failed = |error| SiteError::Work(format!("the audit cannot be written: {}: {error}", path.display()));
-    append(path, b"").map_err(failed)
+    append(path, b"").map_err(|error| unwritable(format!("{}: {error}", path.display())))
 }
 
 /// Writes down how a run has ended.
@@ -53,12 +53,18 @@ pub async fn record(site: &Site, manifest: &Manifest) -> Result<(), SiteError> {
         None => readable(site.read_json::<Job>(&keys::job(&manifest.job)).await)?,
     };
     let record = of(manifest, run.as_ref(), job.as_ref());
-    let partitions = site.patiently("look at topic", topics::AUDIT, || site.producer.partitions(topics::AUDIT)).await?;
-    site.send(topics::AUDIT, &manifest.job, partition_of(&manifest.job, partitions), &record).await?;
+    let asked = site.patiently("look at topic", topics::AUDIT, || site.producer.partitions(topics::AUDIT)).await;
+    let partition = partition_of(&manifest.job, asked.map_err(unwritable)?);
+    site.send(topics::AUDIT, &manifest.job, partition, &record).await.map_err(unwritable)?;
     let Some(path) = &site.audit_file else { return Ok(()) };
     let mut line = serde_json::to_vec(&record).map_err(io::Error::from)?;
     line.push(b'\n');
     Ok(append(path, &line)?)
+}
+
+/// Whatever the broker says: this process cannot go on, and what it was about to end stays open.
+fn unwritable(error: impl Display) -> SiteError {
+    SiteError::Work(format!("the audit cannot be written: {error}"))
 }
 
 /// An object that cannot be read says nothing.

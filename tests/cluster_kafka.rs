@@ -4,6 +4,8 @@
 
 mod support;
 
+#[path = "cluster_kafka/audit.rs"]
+mod audit;
 #[path = "cluster_kafka/cluster.rs"]
 mod cluster;
 #[path = "cluster_kafka/commands.rs"]

@@ -6,7 +6,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd};
+use rcgen::{
+    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair, KeyUsagePurpose,
+    date_time_ymd,
+};
 use serde_json::Value;
 use support::{Bench, Ran, facemill, fetched, frame_digests, portrait, run};
 
@@ -57,10 +60,8 @@ fn audit(bench: &Bench, arguments: &[&str]) -> Vec<Value> {
 fn every_container_bears_credentials_that_other_tools_accept() {
     let bench = Bench::new();
     let clip = bench.test_clip("clip.mp4", 20, 10);
-    let av1 = bench.clip(
-        "av1.webm",
-        "-f lavfi -i testsrc2=s=128x96:r=25:d=0.4 -c:v libsvtav1 -preset 12 -pix_fmt yuv420p",
-    );
+    let av1 =
+        bench.clip("av1.webm", "-f lavfi -i testsrc2=s=128x96:r=25:d=0.4 -c:v libsvtav1 -preset 12 -pix_fmt yuv420p");
     // Noise, so that the middle of each file is its samples.
     let noise = "-f lavfi -i nullsrc=s=256x192,geq=random(1)*255:random(2)*255:random(3)*255 -frames:v 1";
     let still = bench.clip("still.png", noise);

@@ -129,6 +129,7 @@ impl Cluster {
         let status = self.command(&["status", job, "--watch", "--json"]);
         let mut watch = Command::new("timeout");
         watch.arg(LIMIT.as_secs().to_string()).arg(status.get_program()).args(status.get_args());
+        watch.envs(status.get_envs().filter_map(|(name, value)| Some((name, value?))));
         let mut child =
             Running(watch.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("status can be started"));
         let lines = BufReader::new(child.0.stdout.take().expect("a pipe")).lines();
