@@ -136,6 +136,7 @@ async fn join_clip(site: &Site, run: &Run, plan: &Plan, stop: Arc<AtomicBool>) -
                 container,
                 trim_to_first_frame: keep.start.is_some(),
                 trim_to_last_frame: keep.has_end() || plan.clip.truncated,
+                marks: None,
                 cancelled: &|| stop.load(Ordering::Relaxed),
                 progress: &mut |_| crash::point("assemble.join.mux"),
             });

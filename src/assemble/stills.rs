@@ -70,6 +70,7 @@ async fn make(still: Still, source: PathBuf, file: ChunkFile, scratch: &Path) ->
             container,
             trim_to_first_frame: false,
             trim_to_last_frame: false,
+            marks: None,
             cancelled: &|| false,
             progress: &mut |_| crash::point("assemble.join.mux"),
         })?;
