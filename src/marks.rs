@@ -3,12 +3,12 @@
 //! Plain data and how it is spelt. Where it stands in a file is the matter of each format ([`crate::media`]).
 
 mod aigc;
-mod packets;
+mod find;
 mod source_type;
 pub mod xmp;
 
-pub use aigc::{Aigc, Code};
-pub use packets::packets;
+pub use aigc::{Aigc, Code, LABEL_MAX};
+pub use find::find;
 pub use source_type::DigitalSourceType;
 
 /// What is written into an output.

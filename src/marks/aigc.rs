@@ -7,10 +7,19 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
+use super::Found;
+
 /// Longest code, bytes. The standard names no limit.
 const CODE_MAX: usize = 256;
+/// Longest label that is read, bytes.
+pub const LABEL_MAX: usize = 16 * 1024;
 /// The content is generated (and not perhaps, "2", or by suspicion, "3").
 const IS_GENERATED: &str = "1";
+
+/// What a label begins with, as everybody writes it.
+pub(super) const BEGINNING: &[u8] = b"{\"Label\":";
+/// Fields of which it has at least one: much has a label.
+const TELLING: [&str; 2] = ["ContentProducer", "ProduceID"];
 
 /// Who made a file and under which number, who spread it and under which. Each file carries one label only.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +41,9 @@ pub struct Code(String);
 
 /// Why a text is no [`Code`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("is {found:.80?} (expected 1 to {CODE_MAX} printable ASCII characters but the space, quotation mark and backslash)")]
+#[error(
+    "is {found:.80?} (expected 1 to {CODE_MAX} printable ASCII characters but the space, quotation mark and backslash)"
+)]
 pub struct CodeError {
     found: String,
 }
@@ -94,6 +105,14 @@ impl Aigc {
     }
 }
 
+/// What a label says that stands by itself.
+pub(super) fn read(label: &[u8]) -> Found {
+    let fields: Option<serde_json::Map<_, _>> = serde_json::from_slice(label).ok();
+    let is_label = fields.is_some_and(|fields| TELLING.iter().any(|field| fields.contains_key(*field)));
+    let text = std::str::from_utf8(label).ok().filter(|text| is_label && text.len() <= LABEL_MAX);
+    Found { aigc: text.map(str::to_owned), ..Found::default() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,7 +122,8 @@ mod tests {
         let code = |text: &str| text.parse::<Code>().unwrap();
         let mut aigc =
             Aigc { producer: code("Studio"), produce_id: code("job-7/1"), propagator: None, propagate_id: None };
-        let before = "{\"Label\":\"1\",\"ContentProducer\":\"Studio\",\"ProduceID\":\"job-7/1\",\"ReservedCode1\":\"\",";
+        let before =
+            "{\"Label\":\"1\",\"ContentProducer\":\"Studio\",\"ProduceID\":\"job-7/1\",\"ReservedCode1\":\"\",";
         let expected = format!("{before}\"ContentPropagator\":\"\",\"PropagateID\":\"\",\"ReservedCode2\":\"\"}}");
         assert_eq!(aigc.json(), expected);
         (aigc.propagator, aigc.propagate_id) = (Some(code("001191")), Some(code("<&>")));

@@ -8,7 +8,7 @@ use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesRef, BytesStart, Event};
 use quick_xml::name::{Namespace, QName, ResolveResult};
 
-use super::{Aigc, DigitalSourceType, Found};
+use super::{Aigc, DigitalSourceType, Found, LABEL_MAX};
 
 const RDF: &str = "http://www.w3.org/1999/02/22-rdf-syntax-ns#";
 const IPTC_EXTENSION: &str = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/";
@@ -16,14 +16,13 @@ const TC260: &str = "http://www.tc260.org.cn/ns/AIGC/1.0/";
 
 /// Elements within each other, at most: what is nested deeper is nothing that is looked for, and each level costs time at every name.
 const DEPTH_MAX: usize = 64;
-/// Longest value, bytes.
-const VALUE_MAX: usize = 16 * 1024;
 
 /// A packet that says how a file was made and, where its format has no other place for it, who made it.
 pub fn packet(source_type: DigitalSourceType, aigc: Option<&Aigc>) -> String {
     let mut properties = format!("<Iptc4xmpExt:DigitalSourceType>{source_type}</Iptc4xmpExt:DigitalSourceType>\n");
     if let Some(aigc) = aigc {
-        properties.push_str(&format!("   <TC260:AIGC xmlns:TC260=\"{TC260}\">{}</TC260:AIGC>\n", escaped(&aigc.json())));
+        properties
+            .push_str(&format!("   <TC260:AIGC xmlns:TC260=\"{TC260}\">{}</TC260:AIGC>\n", escaped(&aigc.json())));
     }
     // The mark before `id` tells the order of bytes; nobody may write into the packet, since nothing is left free in it.
     format!(
@@ -152,7 +151,7 @@ fn property(reader: &NsReader<&[u8]>, element: &BytesStart<'_>, found: &mut Foun
 fn keep(property: Property, text: &str, found: &mut Found) {
     let text = text.trim();
     let place = property.place(found);
-    if place.is_none() && !text.is_empty() && text.len() <= VALUE_MAX {
+    if place.is_none() && !text.is_empty() && text.len() <= LABEL_MAX {
         *place = Some(text.to_owned());
     }
 }
@@ -206,7 +205,8 @@ mod tests {
 
     #[test]
     fn properties_are_read_in_every_form() {
-        let check = |content: &str, expected: Found| assert_eq!(read(packet_of(content).as_bytes()), expected, "{content}");
+        let check =
+            |content: &str, expected: Found| assert_eq!(read(packet_of(content).as_bytes()), expected, "{content}");
         let both = || found(Some("U"), Some("{\"a\":1}"));
         check("<rdf:Description e:DigitalSourceType='U' t:AIGC='{&quot;a&quot;:1}'/>", both());
         check(
@@ -217,23 +217,37 @@ mod tests {
             "<rdf:Description><t:AIGC><![CDATA[{\"a\":1}]]></t:AIGC></rdf:Description><rdf:Description e:DigitalSourceType='U'/>",
             both(),
         );
-        check("<rdf:Description e:DigitalSourceType='U'/><rdf:Description e:DigitalSourceType='V'/>", found(Some("U"), None));
+        check(
+            "<rdf:Description e:DigitalSourceType='U'/><rdf:Description e:DigitalSourceType='V'/>",
+            found(Some("U"), None),
+        );
         check("<rdf:Description><e:DigitalSourceType>U</e:DigitalSourceType>", found(Some("U"), None));
     }
 
     #[test]
     fn what_is_said_of_other_things_is_not_taken() {
         let check = |content: &str| assert_eq!(read(packet_of(content).as_bytes()), Found::default(), "{content}");
-        check("<rdf:Description><e:Ingredient><rdf:Description e:DigitalSourceType='U'/></e:Ingredient></rdf:Description>");
+        check(
+            "<rdf:Description><e:Ingredient><rdf:Description e:DigitalSourceType='U'/></e:Ingredient></rdf:Description>",
+        );
         check("<rdf:Description><x:DigitalSourceType>U</x:DigitalSourceType></rdf:Description>");
         check("<rdf:Description xmlns:e='urn:other' e:DigitalSourceType='U'/>");
         check("<rdf:Description><e:DigitalSourceType/><e:Other>U</e:Other></rdf:Description>");
-        check(&format!("<rdf:Description e:DigitalSourceType='{}'/>", "U".repeat(VALUE_MAX + 1)));
+        check(&format!("<rdf:Description e:DigitalSourceType='{}'/>", "U".repeat(LABEL_MAX + 1)));
     }
 
     #[test]
     fn broken_packets_end_where_they_break() {
-        for packet in ["", "<", "<x:xmpmeta", "<a b='", "</a></a></a>", "&&&&", "<!DOCTYPE a [<!ENTITY b '&b;'>]><a>&b;</a>", "\0"] {
+        for packet in [
+            "",
+            "<",
+            "<x:xmpmeta",
+            "<a b='",
+            "</a></a></a>",
+            "&&&&",
+            "<!DOCTYPE a [<!ENTITY b '&b;'>]><a>&b;</a>",
+            "\0",
+        ] {
             assert_eq!(read(packet.as_bytes()), Found::default(), "{packet}");
         }
         assert_eq!(read(b"\xFF\xFE<"), Found::default());

@@ -285,7 +285,9 @@ impl Card {
             && card.role.digital_source_type().is_none()
         {
             let found = format!("digital_source_type is {} of a {}", kind.term(), card.role);
-            return Err(refuse(format!("{found} (expected none: only swappers, restorers and upscalers change pixels)")));
+            return Err(refuse(format!(
+                "{found} (expected none: only swappers, restorers and upscalers change pixels)"
+            )));
         }
         match &card.contract {
             Some(contract) => contract.check(&card).map_err(refuse)?,

@@ -7,15 +7,12 @@ use ffmpeg::ffi;
 use ffmpeg_next as ffmpeg;
 
 use super::{AIGC, SOURCE_TYPE, XMP};
-use crate::marks::{Found, packets, xmp};
+use crate::marks::{Found, LABEL_MAX, find};
 use crate::media::error::MediaError;
 use crate::media::{input, pictures};
 
-/// Longest label, bytes.
-const LABEL_MAX: usize = 16 * 1024;
-
-/// What the file at `path` says of how and by whom it was made: one of the formats that outputs have, by whatever maker, or any other whose XMP
-/// can be found as a text. What is compressed within it (PNG's `zTXt`) is not found.
+/// What the file at `path` says of how and by whom it was made: one of the formats that outputs have, by whatever maker, or any other where it
+/// stands as a text. What is compressed within it (PNG's `zTXt`) is not found.
 ///
 /// # Errors
 /// [`MediaError::Unreadable`]. A file that is no media says nothing.
@@ -27,13 +24,7 @@ pub fn read_marks(path: &Path) -> Result<Found, MediaError> {
     }
     let unreadable = |source| MediaError::Unreadable { path: path.to_owned(), source };
     let file = File::open(path).map_err(unreadable)?;
-    let mut found = Found::default();
-    let each = &mut |packet: &[u8]| {
-        found = std::mem::take(&mut found).or(xmp::read(packet));
-        !found.is_complete()
-    };
-    packets(file, each).map_err(unreadable)?;
-    Ok(found)
+    find(file).map_err(unreadable)
 }
 
 /// `None` if it is no container that FFmpeg is let read.
@@ -57,16 +48,6 @@ fn container_tags(path: &Path) -> Result<Option<Found>, MediaError> {
         Some(text.trim().to_owned()).filter(|text| !text.is_empty())
     };
     let said = Found { digital_source_type: text(SOURCE_TYPE), aigc: text(AIGC) };
-    Ok(Some(said.or(tag(XMP).map(|packet| of_text(&packet)).unwrap_or_default())))
-}
-
-/// What the packets within a text say.
-fn of_text(text: &[u8]) -> Found {
-    let mut found = Found::default();
-    let each = &mut |packet: &[u8]| {
-        found = std::mem::take(&mut found).or(xmp::read(packet));
-        !found.is_complete()
-    };
-    packets(text, each).expect("memory can be read");
-    found
+    let packet = tag(XMP).unwrap_or_default();
+    Ok(Some(said.or(find(&packet[..]).expect("memory can be read"))))
 }

@@ -8,11 +8,11 @@ use super::frames::Frames;
 use super::header::Header;
 use super::write::{Described, Writer};
 use super::{Format, format_of, raster};
+use crate::marks::xmp;
 use crate::media::decode::SliceDecoder;
 use crate::media::error::{ChunkProblem, MediaError};
 use crate::media::join::{ChunkFile, JoinRequest, Joined};
 use crate::media::probe::Limits;
-use crate::marks::xmp;
 
 /// As [`crate::media::join()`], into a picture of this format.
 pub(in super::super) fn join(request: JoinRequest<'_>, format: Format) -> Result<Joined, MediaError> {

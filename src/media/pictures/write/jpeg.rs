@@ -35,6 +35,7 @@ pub(super) fn write(out: &mut impl Write, picture: &DynamicImage, described: &De
 fn segment(described: &Described) -> Result<Vec<u8>, WriteError> {
     let Some(xmp) = &described.xmp else { return Ok(Vec::new()) };
     let length = u16::try_from(2 + XMP.len() + xmp.len());
-    let length = length.map_err(|_| WriteError::Content("what it says of itself is longer than a segment".to_owned()))?;
+    let length =
+        length.map_err(|_| WriteError::Content("what it says of itself is longer than a segment".to_owned()))?;
     Ok([&[0xFF, 0xE1][..], &length.to_be_bytes(), XMP, xmp.as_bytes()].concat())
 }

@@ -72,7 +72,8 @@ mod tests {
 
     #[test]
     fn without_xmp_a_file_is_the_one_that_image_writes() {
-        let picture = image::RgbaImage::from_fn(37, 23, |x, y| image::Rgba([x as u8, y as u8, 7, (x * y) as u8])).into();
+        let picture =
+            image::RgbaImage::from_fn(37, 23, |x, y| image::Rgba([x as u8, y as u8, 7, (x * y) as u8])).into();
         let kinds: [fn(&DynamicImage) -> DynamicImage; 6] = [
             |picture| picture.to_luma8().into(),
             |picture| picture.to_rgb8().into(),

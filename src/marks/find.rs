@@ -1,27 +1,42 @@
-//! XMP packets are found by their first and last words, wherever they stand in a file.
+//! What a file says of itself is found by its first and last words, wherever it stands: no knowledge of the format is needed.
 //!
-//! The XMP Specification, part 3, wants this to be possible, so that no knowledge of a format is needed to read what is said there.
+//! The XMP Specification, part 3, wants packets to be findable so. Labels also stand in files without XMP: in a comment of EXIF data (TC260-PG-20259A,
+//! annex B), in a text of PNG.
 
 use std::io::{ErrorKind, Read, Result};
 
-/// Longest packet that is looked at, bytes. Those of cameras and programs have some kilobytes, with a picture's history some hundred.
-const PACKET_MAX: usize = 1 << 20;
+use super::{Found, aigc, xmp};
+
+/// Longest piece that is looked at, bytes. Packets of cameras and programs have some kilobytes, with a picture's history some hundred.
+const PIECE_MAX: usize = 1 << 20;
 /// Bytes read at once.
 const BLOCK: usize = 64 * 1024;
-/// What a packet begins with, and what it then ends with. The second form stands alone where the first is left out, else within it.
-const FORMS: [(&[u8], &[u8]); 2] = [(b"<x:xmpmeta", b"</x:xmpmeta>"), (b"<rdf:RDF", b"</rdf:RDF>")];
+/// What a piece begins with, and what it then ends with: a packet, the same without its outermost element, a label.
+const FORMS: [(&[u8], &[u8]); 3] = [(b"<x:xmpmeta", b"</x:xmpmeta>"), (b"<rdf:RDF", b"</rdf:RDF>"), (aigc::BEGINNING, b"}")];
 /// Of the beginnings.
 const LONGEST: usize = 10;
 
-/// Gives each packet to `each` until that says that it has enough (`false`). Reads the input once and keeps a megabyte of it at most; what is
-/// longer than that is passed over.
+/// What is said in a text or in the bytes of a file: of what is said twice the first.
 ///
 /// # Errors
 /// What `input` says.
-pub fn packets(mut input: impl Read, each: &mut dyn FnMut(&[u8]) -> bool) -> Result<()> {
+pub fn find(input: impl Read) -> Result<Found> {
+    let mut found = Found::default();
+    let each = &mut |piece: &[u8]| {
+        let said = if piece.starts_with(aigc::BEGINNING) { aigc::read(piece) } else { xmp::read(piece) };
+        found = std::mem::take(&mut found).or(said);
+        !found.is_complete()
+    };
+    pieces(input, each)?;
+    Ok(found)
+}
+
+/// Gives each piece to `each` until that says that it has enough (`false`). Reads the input once and keeps a megabyte of it at most; what is
+/// longer than that is passed over.
+fn pieces(mut input: impl Read, each: &mut dyn FnMut(&[u8]) -> bool) -> Result<()> {
     let mut block = vec![0; BLOCK];
     let mut held: Vec<u8> = Vec::new();
-    // While a packet is held: what ends it, and how much of it was searched for that.
+    // While a piece is held: what ends it, and how much of it was searched for that.
     let mut open: Option<(&[u8], usize)> = None;
     loop {
         let read = match input.read(&mut block) {
@@ -42,7 +57,7 @@ pub fn packets(mut input: impl Read, each: &mut dyn FnMut(&[u8]) -> bool) -> Res
                         break;
                     }
                 },
-                Some((end, searched)) => match find(&rest[searched..], end) {
+                Some((end, searched)) => match place(&rest[searched..], end) {
                     Some(at) => {
                         let length = searched + at + end.len();
                         if !each(&rest[..length]) {
@@ -50,7 +65,7 @@ pub fn packets(mut input: impl Read, each: &mut dyn FnMut(&[u8]) -> bool) -> Res
                         }
                         (start, open) = (start + length, None);
                     }
-                    None if rest.len() > PACKET_MAX => {
+                    None if rest.len() > PIECE_MAX => {
                         (start, open) = (held.len(), None);
                         break;
                     }
@@ -65,10 +80,10 @@ pub fn packets(mut input: impl Read, each: &mut dyn FnMut(&[u8]) -> bool) -> Res
     }
 }
 
-/// Where the first packet begins, and what ends it.
+/// Where the first piece begins, and what ends it.
 fn beginning(bytes: &[u8]) -> Option<(usize, &'static [u8])> {
     let mut from = 0;
-    while let Some(at) = bytes[from..].iter().position(|byte| *byte == b'<') {
+    while let Some(at) = bytes[from..].iter().position(|byte| matches!(byte, b'<' | b'{')) {
         let here = from + at;
         if let Some((_, end)) = FORMS.iter().find(|(begin, _)| bytes[here..].starts_with(begin)) {
             return Some((here, end));
@@ -78,7 +93,7 @@ fn beginning(bytes: &[u8]) -> Option<(usize, &'static [u8])> {
     None
 }
 
-fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+fn place(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes.windows(wanted.len()).position(|window| window == wanted)
 }
 
@@ -100,19 +115,20 @@ mod tests {
 
     fn found(bytes: &[u8], piece: usize) -> Vec<String> {
         let mut all = Vec::new();
-        let each = &mut |packet: &[u8]| {
-            all.push(String::from_utf8_lossy(packet).into_owned());
+        let each = &mut |piece: &[u8]| {
+            all.push(String::from_utf8_lossy(piece).into_owned());
             true
         };
-        packets(Pieces(bytes, piece), each).unwrap();
+        pieces(Pieces(bytes, piece), each).unwrap();
         all
     }
 
     #[test]
-    fn packets_are_found_however_the_file_is_read() {
+    fn pieces_are_found_however_the_file_is_read() {
         let one = "<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF>1</rdf:RDF></x:xmpmeta>";
         let two = "<rdf:RDF>2</rdf:RDF>";
-        let file = format!("\0\0<<x:xmp<?xpacket?>{one}\n<?xpacket end='r'?>\u{1}\u{2}{two}<rdf:RD{two}<x:xmpmeta>cut off");
+        let file =
+            format!("\0\0<<x:xmp<?xpacket?>{one}\n<?xpacket end='r'?>\u{1}\u{2}{two}<rdf:RD{two}<x:xmpmeta>cut off");
         for piece in [1, 2, 7, 10, 11, 64, 1000, BLOCK] {
             assert_eq!(found(file.as_bytes(), piece), [one, two, two], "{piece} bytes at once");
         }
@@ -120,9 +136,9 @@ mod tests {
 
     #[test]
     fn what_is_too_long_is_passed_over() {
-        let long = format!("<rdf:RDF>{}</rdf:RDF>", " ".repeat(PACKET_MAX + BLOCK));
+        let long = format!("<rdf:RDF>{}</rdf:RDF>", " ".repeat(PIECE_MAX + BLOCK));
         assert_eq!(found(format!("{long}<rdf:RDF></rdf:RDF>").as_bytes(), BLOCK), ["<rdf:RDF></rdf:RDF>"]);
-        let short = format!("<rdf:RDF>{}</rdf:RDF>", " ".repeat(PACKET_MAX - 100));
+        let short = format!("<rdf:RDF>{}</rdf:RDF>", " ".repeat(PIECE_MAX - 100));
         assert_eq!(found(short.as_bytes(), BLOCK), [short]);
     }
 
@@ -133,7 +149,22 @@ mod tests {
             seen += 1;
             seen < 2
         };
-        packets("<rdf:RDF></rdf:RDF>".repeat(5).as_bytes(), each).unwrap();
+        pieces("<rdf:RDF></rdf:RDF>".repeat(5).as_bytes(), each).unwrap();
         assert_eq!(seen, 2);
+    }
+
+    #[test]
+    fn labels_are_found_without_xmp() {
+        let label = "{\"Label\":\"1\",\"ContentProducer\":\"P\",\"ProduceID\":\"7\"}";
+        let found = |file: String| find(file.as_bytes()).unwrap().aigc;
+        for file in [format!("ASCII\0\0\0{{\"AIGC\":{label}}}"), format!("\x89PNGtEXtAIGC\0{label}IEND"), format!("AIGC{label}")] {
+            assert_eq!(found(file.clone()).as_deref(), Some(label), "{file}");
+        }
+        // Something else that has a label, and no label at all.
+        for file in ["{\"Label\":\"1\",\"Size\":\"XL\"}", "{\"Label\":}", "{\"Label\":\"1\"", "{}"] {
+            assert_eq!(found(file.to_owned()), None, "{file}");
+        }
+        let both = format!("{label}<rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'></rdf:RDF>");
+        assert_eq!(find(both.as_bytes()).unwrap().aigc.as_deref(), Some(label));
     }
 }
