@@ -12,7 +12,8 @@ const PIECE_MAX: usize = 1 << 20;
 /// Bytes read at once.
 const BLOCK: usize = 64 * 1024;
 /// What a piece begins with, and what it then ends with: a packet, the same without its outermost element, a label.
-const FORMS: [(&[u8], &[u8]); 3] = [(b"<x:xmpmeta", b"</x:xmpmeta>"), (b"<rdf:RDF", b"</rdf:RDF>"), (aigc::BEGINNING, b"}")];
+const FORMS: [(&[u8], &[u8]); 3] =
+    [(b"<x:xmpmeta", b"</x:xmpmeta>"), (b"<rdf:RDF", b"</rdf:RDF>"), (aigc::BEGINNING, b"}")];
 /// Of the beginnings.
 const LONGEST: usize = 10;
 
@@ -157,7 +158,11 @@ mod tests {
     fn labels_are_found_without_xmp() {
         let label = "{\"Label\":\"1\",\"ContentProducer\":\"P\",\"ProduceID\":\"7\"}";
         let found = |file: String| find(file.as_bytes()).unwrap().aigc;
-        for file in [format!("ASCII\0\0\0{{\"AIGC\":{label}}}"), format!("\x89PNGtEXtAIGC\0{label}IEND"), format!("AIGC{label}")] {
+        for file in [
+            format!("ASCII\0\0\0{{\"AIGC\":{label}}}"),
+            format!("PNG\0\0tEXtAIGC\0{label}IEND"),
+            format!("AIGC{label}"),
+        ] {
             assert_eq!(found(file.clone()).as_deref(), Some(label), "{file}");
         }
         // Something else that has a label, and no label at all.
