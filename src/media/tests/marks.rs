@@ -35,9 +35,7 @@ fn found(marks: &Marks) -> Found {
 fn exiftool(path: &Path) -> serde_json::Map<String, serde_json::Value> {
     let printed = run("exiftool", &["-j", "-a", "-G1", "-s", path.to_str().unwrap()]);
     let mut files: Vec<serde_json::Map<_, _>> = serde_json::from_str(&printed).unwrap();
-    let tags = files.remove(0);
-    assert!(!tags.contains_key("ExifTool:Warning"), "{path:?}: {tags:?}");
-    tags
+    files.remove(0)
 }
 
 /// What ExifTool tells of one group.
@@ -45,7 +43,7 @@ fn group(path: &Path, name: &str) -> Vec<(String, serde_json::Value)> {
     exiftool(path).into_iter().filter(|(tag, _)| tag.split(':').next() == Some(name)).collect()
 }
 
-/// The value of a tag that must be there. ExifTool prints JSON within JSON as the object that it is, or as a text.
+/// The value of a tag that must be there.
 fn told(path: &Path, tag: &str) -> String {
     match exiftool(path).get(tag) {
         Some(serde_json::Value::String(text)) => text.clone(),
@@ -66,6 +64,8 @@ fn both(source: &Path, extension: &str, trip: &Trip, marks: &Marks) -> (PathBuf,
     let (plain, marked) = (output("plain", None), output("marked", Some(marks)));
     assert_eq!(read_marks(&plain).unwrap(), Found::default(), "{plain:?}");
     assert_eq!(read_marks(&marked).unwrap(), found(marks), "{marked:?}");
+    let warning = |path: &Path| exiftool(path).remove("ExifTool:Warning");
+    assert_eq!(warning(&marked), warning(&plain), "{marked:?}");
     (plain, marked)
 }
 
@@ -224,7 +224,7 @@ fn pictures_say_how_and_by_whom_they_were_made() {
             _ if moves => assert!(animation(&plain) == animation(&marked), "{marked:?}"),
             _ => assert!(read(&plain) == read(&marked), "{marked:?}"),
         }
-        assert_eq!(told(&marked, "XMP-TC260:AIGC"), marks.aigc.as_ref().unwrap().json(), "{marked:?}");
+        assert_eq!(told(&marked, "XMP-TC260:Aigc"), marks.aigc.as_ref().unwrap().json(), "{marked:?}");
         let uri = marks.digital_source_type.to_string();
         assert_eq!(told(&marked, "XMP-iptcExt:DigitalSourceType"), uri, "{marked:?}");
         for kept in ["IFD0", "ICC_Profile", "ICC-header", "JFIF", "PNG", "GIF", "Meta"] {
