@@ -18,6 +18,7 @@ use serde::Deserialize;
 use crate::contract::ConsentPolicy;
 use crate::credentials::{Keys, SignerSettings};
 use crate::ingest::GateMode;
+use crate::marks::Code;
 use crate::media;
 use crate::vision::Providers;
 use crate::vision::execution::ProviderKind;
@@ -335,16 +336,15 @@ pub struct Credentials {
     /// In place of `key` a program with its arguments, so that the key can stay in a hardware module: takes what is to be signed at its
     /// standard input, gives the signature at its standard output, within 30 seconds. Default: none.
     pub command: Vec<String>,
-    /// Who is named as the producer where China's rules ask for one (`ContentProducer` of GB 45438), 1 to 128 bytes. Default: `Facemill`.
-    pub producer: String,
+    /// Who is named as the producer where China's rules ask for one (`ContentProducer` of GB 45438): 1 to 256 printable ASCII characters but the space,
+    /// `"` and `\`. Default: `Facemill`.
+    pub producer: Code,
 }
-
-/// Longest name of a producer, bytes.
-const PRODUCER_MAX: usize = 128;
 
 impl Default for Credentials {
     fn default() -> Self {
-        Self { sign: true, certificate: None, key: None, command: Vec::new(), producer: "Facemill".to_owned() }
+        let producer = "Facemill".parse().expect("eight letters are a code");
+        Self { sign: true, certificate: None, key: None, command: Vec::new(), producer }
     }
 }
 
@@ -472,7 +472,11 @@ impl Config {
 
     /// With what outputs are signed; a message if that does not go together.
     pub fn signer(&self) -> Result<SignerSettings, String> {
-        Ok(SignerSettings { keys: self.credentials.keys()?, identity: data_dir().join("identity") })
+        Ok(SignerSettings {
+            keys: self.credentials.keys()?,
+            identity: data_dir().join("identity"),
+            producer: self.credentials.producer.clone(),
+        })
     }
 
     /// Folder for what is made of networks and photos, and can be made again; may not exist yet.

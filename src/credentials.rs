@@ -27,6 +27,8 @@ pub use read::{Action, Origin, Problem, Report, Verdict, read};
 pub use signer::{Keys, SignerSettings};
 pub use statement::{Parent, Statement};
 
+use crate::contract::Run;
+use crate::marks::{Aigc, Code, Marks};
 use error::file_error;
 use signer::Signer;
 
@@ -39,6 +41,7 @@ const PARENT: &str = "target";
 #[derive(Clone)]
 pub struct Credentials {
     signer: Arc<Signer>,
+    producer: Code,
 }
 
 /// A file that was signed.
@@ -60,7 +63,7 @@ impl Credentials {
     /// # Errors
     /// Fatal: [`CredentialsError::Setting`] and the like, naming what is wrong. Retry: the external signer did not answer.
     pub fn open(settings: &SignerSettings) -> Result<Self, CredentialsError> {
-        let credentials = Self { signer: Arc::new(Signer::open(settings)?) };
+        let credentials = Self { signer: Arc::new(Signer::open(settings)?), producer: settings.producer.clone() };
         credentials.try_out()?;
         Ok(credentials)
     }
@@ -78,6 +81,18 @@ impl Credentials {
     /// Until when the certificate is valid: a date.
     pub fn valid_until(&self) -> &str {
         &self.signer.certificate.until
+    }
+
+    /// What the output of a run says of itself where nobody knows C2PA; none if nothing of it is synthetic. Written before it is signed.
+    pub fn marks(&self, run: &Run) -> Option<Marks> {
+        let produce_id = format!("{}-{}", run.job.job, run.run);
+        let aigc = Aigc {
+            producer: self.producer.clone(),
+            produce_id: produce_id.parse().expect("a job's id and a number are letters, digits and dashes"),
+            propagator: None,
+            propagate_id: None,
+        };
+        Some(Marks { digital_source_type: run.digital_source_type?, aigc: Some(aigc) })
     }
 
     /// Says `statement` of a file, in place, or beside it if its format (an extension or MIME type) carries no credentials. Reads and

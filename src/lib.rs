@@ -27,6 +27,7 @@ pub mod gc;
 
 // What is done to pixels.
 pub mod frame;
+pub mod marks;
 pub mod media;
 pub mod photo;
 pub mod vision;

@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::contract::{
-    ColourMatch, Digest, DigitalSourceType, FaceDetector, FaceRegion, Job, PIPELINE, Swap, Swapper, Toolchain, Who,
-    worker_group,
+    ColourMatch, Digest, FaceDetector, FaceRegion, Job, PIPELINE, Swap, Swapper, Toolchain, Who, worker_group,
 };
 use crate::error::Refusal;
 use crate::frame::Turn;
@@ -129,16 +128,6 @@ pub fn chain(swap: &Swap) -> Option<ChainSettings> {
     };
     let blending = BlendingSettings { colour, texture: swap.texture_match };
     Some(ChainSettings { swapper, face_size: swap.face_size, landmarks, masks, blending, restorer })
-}
-
-/// What kind of media comes out of a swap; none if nothing of it is synthetic.
-pub fn digital_source_type(swap: &Swap, _catalog: &Catalog) -> Option<DigitalSourceType> {
-    match (&swap.swapper, &swap.restorer, &swap.upscaler) {
-        (Swapper::Network(_), _, _) | (_, Some(_), _) => Some(DigitalSourceType::CompositeWithTrainedAlgorithmicMedia),
-        (Swapper::Mesh, _, _) => Some(DigitalSourceType::CompositeSynthetic),
-        (Swapper::None, _, Some(_)) => Some(DigitalSourceType::AlgorithmicallyEnhanced),
-        (Swapper::None, _, None) => None,
-    }
 }
 
 /// What makes a swap's frames larger; none if nothing does.

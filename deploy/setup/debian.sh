@@ -9,9 +9,9 @@ source "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
 # Each need: how it is seen to be there, and the package that brings it.
 declare -A needs=(
     [build]="command:cc=gcc command:c++=g++ command:make=make command:pkg-config=pkg-config command:python3=python3
-        command:ffmpeg=ffmpeg command:openssl=openssl pip:=python3-pip libclang:=libclang-dev library:libavcodec=libavcodec-dev
-        library:libavfilter=libavfilter-dev library:libavformat=libavformat-dev library:libavutil=libavutil-dev library:libssl=libssl-dev
-        library:libzstd=libzstd-dev library:zlib=zlib1g-dev"
+        command:ffmpeg=ffmpeg command:exiftool=libimage-exiftool-perl command:openssl=openssl pip:=python3-pip libclang:=libclang-dev
+        library:libavcodec=libavcodec-dev library:libavfilter=libavfilter-dev library:libavformat=libavformat-dev
+        library:libavutil=libavutil-dev library:libssl=libssl-dev library:libzstd=libzstd-dev library:zlib=zlib1g-dev"
     [kafka]="command:java=default-jre-headless command:mvn=maven"
     [browser]="command:chromium=chromium"
 )

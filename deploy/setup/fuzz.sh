@@ -7,7 +7,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
 
 seconds=${1:-10}
 targets=("${@:2}")
-((${#targets[@]})) || targets=(records names plan container clip slice footer photo)
+((${#targets[@]})) || targets=(records names plan container clip slice footer photo marks)
 cargo_fuzz=$("$setup_dir/cargo-fuzz.sh")
 crate=$(cd "$setup_dir/../../load-tests/fuzz" && pwd)
 work=$crate/target/corpus
@@ -44,7 +44,7 @@ done
 say fuzz "building (some minutes, once)"
 "$cargo_fuzz" build --fuzz-dir "$crate" --sanitizer none "${targets[@]:0:$((${#targets[@]} == 1))}"
 ((seconds)) || exit 0
-declare -A seeds=([clip]=clips [container]=clips [slice]=slices [photo]=photos)
+declare -A seeds=([clip]=clips [container]=clips [slice]=slices [photo]=photos [marks]=clips)
 for target in "${targets[@]}"; do
     say fuzz "$target, $seconds s"
     mkdir -p "$work/$target" "$crate/artifacts/$target"

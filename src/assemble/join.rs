@@ -14,6 +14,7 @@ use crate::contract::{Cut, Digest, Fingerprint, FrameCounts, Output, Plan, Resul
 use crate::crash;
 use crate::credentials::{Credentials, CredentialsError, Parent};
 use crate::error::{Classify, Kind};
+use crate::marks::Marks;
 use crate::media::{self, ChunkFile, JoinRequest, MediaError};
 use crate::seal::{self, SealError};
 use crate::site::{Site, SiteError};
@@ -54,6 +55,11 @@ pub struct Joined {
 }
 
 impl Work {
+    /// What the output says of itself in its metadata.
+    pub(super) fn marks(&self) -> Option<Marks> {
+        self.credentials.as_ref()?.marks(&self.run)
+    }
+
     /// Whose signature the output bears.
     pub(super) fn signer(&self) -> Option<String> {
         self.credentials.as_ref().map(|credentials| credentials.holder().to_owned())
@@ -143,6 +149,7 @@ async fn join_clip(work: &Work, stop: Arc<AtomicBool>) -> Result<Joined, JoinErr
     let (ready, mut files) = mpsc::channel::<Result<ChunkFile, JoinError>>(2); // one being joined, one ready
     let joiner = {
         let (plan, target, output) = (plan.clone(), target.clone(), output.clone());
+        let marks = work.marks();
         let (reorder_depth, keep) = (results.reorder_depth(), run.job.keep());
         tokio::task::spawn_blocking(move || {
             let mut failed = None;
@@ -162,6 +169,7 @@ async fn join_clip(work: &Work, stop: Arc<AtomicBool>) -> Result<Joined, JoinErr
                 container,
                 trim_to_first_frame: keep.start.is_some(),
                 trim_to_last_frame: keep.has_end() || plan.clip.truncated,
+                marks: marks.as_ref(),
                 cancelled: &|| stop.load(Ordering::Relaxed),
                 progress: &mut |_| crash::point("assemble.join.mux"),
             });

@@ -3,7 +3,7 @@
 //! An assembler that ends half-way leaves what it has put. The next one finds these to be what it makes itself, and goes on.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -11,6 +11,7 @@ use crate::contract::{Cut, Output, StageSeconds, Still};
 use crate::crash;
 use crate::credentials::Parent;
 use crate::ingest::{digest_of, few};
+use crate::marks::Marks;
 use crate::media::{self, ChunkFile, JoinRequest, MediaError};
 use crate::site::SiteError;
 use crate::store::{Location, LocationError};
@@ -33,7 +34,7 @@ pub async fn join(work: &Work, stop: &AtomicBool) -> Result<Joined, JoinError> {
         let scratch = site.scratch("join")?;
         let source = bring_target(site, &target.file_in(&still.name), &still.digest, scratch.path()).await?;
         let file = fetch(site, key, chunk, &Cut::STILL, scratch.path().join("result.nut")).await?;
-        let file = make(still.clone(), source.clone(), file, scratch.path()).await?;
+        let file = make(still.clone(), source.clone(), file, work.marks()).await?;
         crash::point("assemble.join.muxed");
         let place = output.file_in(&still.name);
         let gone = || JoinError::Output(LocationError::NotFound { location: output.file_in(&still.name).to_string() });
@@ -76,8 +77,8 @@ pub async fn join(work: &Work, stop: &AtomicBool) -> Result<Joined, JoinError> {
 }
 
 /// The file of one still, of the format that it came in.
-async fn make(still: Still, source: PathBuf, file: ChunkFile, scratch: &Path) -> Result<PathBuf, JoinError> {
-    let output = scratch.join("output");
+async fn make(still: Still, source: PathBuf, file: ChunkFile, marks: Option<Marks>) -> Result<PathBuf, JoinError> {
+    let output = file.path.with_file_name("output");
     let made = tokio::task::spawn_blocking(move || {
         let format = &still.clip.format;
         let unknown = || MediaError::Container { name: format.clone() };
@@ -91,6 +92,7 @@ async fn make(still: Still, source: PathBuf, file: ChunkFile, scratch: &Path) ->
             container,
             trim_to_first_frame: false,
             trim_to_last_frame: false,
+            marks: marks.as_ref(),
             cancelled: &|| false,
             progress: &mut |_| crash::point("assemble.join.mux"),
         })?;
@@ -101,6 +103,7 @@ async fn make(still: Still, source: PathBuf, file: ChunkFile, scratch: &Path) ->
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::sync::Arc;
 
     use super::*;

@@ -105,6 +105,9 @@ fn show(catalog: &Catalog, id: &str) -> Result<Exit> {
     line("licence", &card.licence);
     line("commercial", if card.commercial_use { "yes" } else { "no" });
     line("published", &card.origin);
+    if let Some(kind) = card.digital_source_type() {
+        line("marks as", &format!("{} (IPTC's digital source type of outputs)", kind.term()));
+    }
     line("fetch", &fetch);
     if let Some(template) = &card.template {
         line("template", template);

@@ -8,6 +8,9 @@ use serde_json::json;
 
 use crate::credentials::{self, Action, Origin, Report, Verdict};
 
+use crate::marks::Found;
+use crate::media;
+
 use super::Exit;
 use super::args::Verify;
 
@@ -19,10 +22,13 @@ pub fn run(args: &Verify) -> Result<Exit> {
     };
     let format = args.file.extension().unwrap_or_default().to_string_lossy();
     let report = credentials::read(&args.file, &format, trusted.as_deref())?;
+    let labels = media::read_marks(&args.file)?;
     if args.json {
-        println!("{}", json!({ "file": args.file, "credentials": report }));
+        let labels = json!({ "digital_source_type": labels.digital_source_type, "aigc": labels.aigc });
+        println!("{}", json!({ "file": args.file, "credentials": report, "labels": labels }));
     } else {
         tell(&args.file, &report);
+        tell_labels(&labels);
     }
     Ok(match report.verdict {
         Verdict::Valid | Verdict::Trusted => Exit::Done,
@@ -69,6 +75,13 @@ fn tell(file: &Path, report: &Report) {
             line(if number == 0 { "facemill" } else { "" }, &format!("{name}: {value}"));
         }
     }
+}
+
+/// What other software reads; nobody has signed it where there are no credentials.
+fn tell_labels(labels: &Found) {
+    let or_none = |label: &Option<String>| label.clone().unwrap_or_else(|| "none".to_owned());
+    line("labels", &format!("digital source type: {}", or_none(&labels.digital_source_type)));
+    line("", &format!("AIGC (GB 45438): {}", or_none(&labels.aigc)));
 }
 
 fn sentence(action: &Action) -> String {

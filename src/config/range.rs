@@ -6,13 +6,12 @@ use crate::vision::execution::ProviderKind;
 
 use super::{
     CHUNK_SECONDS, CHUNKS_PER_LANE, Config, DAYS, FILE_MB, FRAME_SECONDS, FRAMES, GRACE_SECONDS, JOBS, LANE_MEMORY_MB,
-    LANES, OUTSTANDING_CHUNKS, PATIENCE_SECONDS, PIXELS, PRODUCER_MAX, REPAIR_AFTER_SECONDS, REPLICATION, SECONDS,
-    SIDE, THREADS,
+    LANES, OUTSTANDING_CHUNKS, PATIENCE_SECONDS, PIXELS, REPAIR_AFTER_SECONDS, REPLICATION, SECONDS, SIDE, THREADS,
 };
 
 /// The first setting whose value is of the right type and still not accepted.
 pub(super) fn first_out_of_range(config: &Config) -> Option<&'static str> {
-    let Config { kafka, store, locations, limits, ingest, worker, assemble, credentials, .. } = config;
+    let Config { kafka, store, locations, limits, ingest, worker, assemble, .. } = config;
     let accepted = [
         ("kafka.brokers", kafka.brokers.as_deref().is_none_or(are_brokers)),
         ("kafka.replication", kafka.replication.is_none_or(|replicas| REPLICATION.contains(&replicas))),
@@ -42,7 +41,6 @@ pub(super) fn first_out_of_range(config: &Config) -> Option<&'static str> {
         ("assemble.grace_seconds", GRACE_SECONDS.contains(&assemble.grace_seconds)),
         ("assemble.jobs", JOBS.contains(&assemble.jobs)),
         ("assemble.repair_after_seconds", REPAIR_AFTER_SECONDS.contains(&assemble.repair_after_seconds)),
-        ("credentials.producer", is_name(&credentials.producer)),
     ];
     accepted.into_iter().find_map(|(setting, is_accepted)| (!is_accepted).then_some(setting))
 }
@@ -78,7 +76,9 @@ pub(super) fn expected(setting: &str, otherwise: String) -> String {
         "credentials.sign" => "true or false".to_owned(),
         "credentials.certificate" | "credentials.key" => "a path".to_owned(),
         "credentials.command" => "a program and its arguments, [\"/usr/local/bin/sign\", \"--slot\", \"1\"]".to_owned(),
-        "credentials.producer" => format!("a line of 1 to {PRODUCER_MAX} bytes"),
+        "credentials.producer" => {
+            "1 to 256 printable ASCII characters but the space, quotation mark and backslash".to_owned()
+        }
         "worker.lanes" => format!("{LANES:?}"),
         "worker.threads" => format!("{THREADS:?}"),
         "worker.provider" => format!(
@@ -99,10 +99,6 @@ pub(super) fn expected(setting: &str, otherwise: String) -> String {
 
 fn is_prefix(prefix: &str) -> bool {
     prefix.len() <= 64 && prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
-}
-
-fn is_name(name: &str) -> bool {
-    !name.trim().is_empty() && name.len() <= PRODUCER_MAX && !name.chars().any(char::is_control)
 }
 
 /// `host:port`, comma-separated; the port may be left out, as librdkafka allows.

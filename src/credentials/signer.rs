@@ -10,6 +10,7 @@ use super::certificate::{Certificate, refuse};
 use super::command::Program;
 use super::error::CredentialsError;
 use super::identity;
+use crate::marks::Code;
 
 /// Bytes of a signature with all that goes with it but certificates, at most.
 const RESERVE: usize = 10_000;
@@ -21,6 +22,8 @@ pub struct SignerSettings {
     pub keys: Keys,
     /// The folder of the local identity, which is made there if it is needed.
     pub identity: PathBuf,
+    /// Who is named as the producer in labels.
+    pub producer: Code,
 }
 
 /// Whose key signs.

@@ -30,12 +30,17 @@ fn operator(folder: &Path, change: impl FnOnce(&mut CertificateParams)) -> (Path
     (chain, secret)
 }
 
+fn producer() -> Code {
+    "Example".parse().unwrap()
+}
+
 fn local(folder: &Path) -> Credentials {
-    Credentials::open(&SignerSettings { keys: Keys::Local, identity: folder.join("identity") }).unwrap()
+    Credentials::open(&SignerSettings { keys: Keys::Local, identity: folder.join("identity"), producer: producer() })
+        .unwrap()
 }
 
 fn with(keys: Keys) -> Result<Credentials, CredentialsError> {
-    Credentials::open(&SignerSettings { keys, identity: PathBuf::from("/nowhere") })
+    Credentials::open(&SignerSettings { keys, identity: PathBuf::from("/nowhere"), producer: producer() })
 }
 
 fn picture(path: &Path) {
@@ -134,7 +139,7 @@ fn the_local_identity_is_made_once_and_its_key_is_private() {
     let mode = fs::metadata(folder.path().join("identity/key.pem")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     fs::write(folder.path().join("identity/key.pem"), "spoilt").unwrap();
-    let settings = SignerSettings { keys: Keys::Local, identity: folder.path().join("identity") };
+    let settings = SignerSettings { keys: Keys::Local, identity: folder.path().join("identity"), producer: producer() };
     let error = Credentials::open(&settings).unwrap_err().to_string();
     assert!(error.contains("remove the folder"), "{error}");
 }

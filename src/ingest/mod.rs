@@ -35,7 +35,7 @@ use crate::site::{Site, SiteError};
 use crate::store::Location;
 use crate::telemetry;
 use crate::toolchain;
-use crate::vision::Catalog;
+use crate::vision::{self, Catalog};
 use accept::{Acceptance, Submission};
 pub use accept::{Ended, REPAIR, last_ended};
 pub use clip::{check_pixels, choose_encoder, cut_rule, planned};
@@ -371,7 +371,7 @@ impl Node {
             toolchain,
             video: Some(Video { encoder: chosen.name, ..job.video.clone() }).filter(|video| *video != job.video),
             warnings,
-            digital_source_type: toolchain::digital_source_type(&job.swap, &self.settings.catalog),
+            digital_source_type: vision::provenance::digital_source_type(&job.swap, &self.settings.catalog),
             decisions: self.decisions(judged),
             output_before,
             outputs_before: folder::outputs_before(&self.site, job, &plan).await?,

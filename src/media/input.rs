@@ -26,6 +26,15 @@ const DAMAGED_IN_A_ROW: u32 = 256;
 
 /// Opens a clip and learns about its streams.
 pub(super) fn open_clip(path: &Path) -> Result<Input, MediaError> {
+    open(path, false)
+}
+
+/// Opens a clip with its XMP, which would otherwise be read for nothing: it may be long.
+pub(super) fn open_to_read_tags(path: &Path) -> Result<Input, MediaError> {
+    open(path, true)
+}
+
+fn open(path: &Path, with_xmp: bool) -> Result<Input, MediaError> {
     let unreadable = |source: io::Error| MediaError::Unreadable { path: path.to_owned(), source };
     let file = File::open(path).map_err(unreadable)?;
     let status = file.metadata().map_err(unreadable)?;
@@ -39,6 +48,9 @@ pub(super) fn open_clip(path: &Path) -> Result<Input, MediaError> {
     let mut options = ffmpeg::Dictionary::new();
     options.set("format_whitelist", CLIP_FORMATS);
     options.set("protocol_whitelist", "file");
+    if with_xmp {
+        options.set("export_xmp", "1");
+    }
     let opened = StreamIo::from_read_seek_with_capacity(file, READ_BUFFER)
         .and_then(|io| ffmpeg::format::input_from_stream(io, None, Some(options)));
     match opened {

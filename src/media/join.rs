@@ -15,6 +15,7 @@ use super::container::Container;
 use super::error::{ChunkProblem, MediaError};
 use super::fates::OtherStream;
 use super::hdr;
+use super::marking;
 use super::nut::{self, NutReader};
 use super::pictures;
 use super::properties::PictureProperties;
@@ -22,6 +23,7 @@ use super::streams::{self, OtherStreams, Part, Time};
 use super::timeline::Timeline;
 use crate::contract::{Clip, Ratio};
 use crate::frame::FrameIndex;
+use crate::marks::Marks;
 
 /// Movie ticks per second, at least: so fine that the start of every stream is kept to some microseconds.
 const LEAST_TIMESCALE: u32 = 90_000;
@@ -61,6 +63,8 @@ pub struct JoinRequest<'a> {
     pub trim_to_first_frame: bool,
     /// The clip was trimmed at its end: the other streams end with its last frame.
     pub trim_to_last_frame: bool,
+    /// What the output says of itself beside what the source says. None: nothing.
+    pub marks: Option<&'a Marks>,
     /// Asked between packets.
     pub cancelled: &'a dyn Fn() -> bool,
     /// Told how many frames are written after each chunk.
@@ -104,6 +108,7 @@ pub fn join(request: JoinRequest<'_>) -> Result<Joined, MediaError> {
         container: request.container,
         time_base: clip.time_base,
         has_facts: stand_in.is_none(),
+        marks: request.marks,
     };
     let end = request.trim_to_last_frame.then(|| Time { ticks: timeline.end(), base });
     let Some(&first_pts) = clip.pts.first() else { return Err(no_frame()) };
@@ -138,6 +143,9 @@ pub fn join(request: JoinRequest<'_>) -> Result<Joined, MediaError> {
         return Err(MediaError::Chunk { start: clip.frames(), end: clip.frames(), problem: missing });
     };
     joiner.finish(&mut others)?;
+    if let Some(marks) = spec.marks {
+        marking::complete(spec.path, spec.container, marks)?;
+    }
     Ok(Joined { packets: next_frame, seconds: clip.seconds(), others: others.list(), warnings: others.warnings() })
 }
 
@@ -147,6 +155,7 @@ struct OutputSpec<'a> {
     time_base: Ratio,
     /// The source has metadata of its own.
     has_facts: bool,
+    marks: Option<&'a Marks>,
 }
 
 impl ChunkFile {
@@ -230,6 +239,9 @@ impl<'a> Joiner<'a> {
             if !spec.has_facts {
                 // SAFETY: the context is ours; what a chunk says of itself is for nobody else.
                 unsafe { ffi::av_dict_free(&mut (*output.as_mut_ptr()).metadata) };
+            }
+            if let Some(marks) = spec.marks {
+                marking::tell(&mut output, spec.container, marks);
             }
             let mut options = ffmpeg::Dictionary::new();
             match spec.container {

@@ -22,6 +22,7 @@ mod integrity;
 mod join;
 mod larger;
 mod log;
+mod marking;
 mod memory;
 mod missing;
 mod nut;
@@ -50,6 +51,7 @@ pub use encode::{ChunkEncoder, EncodeSettings, Encoded, Timing};
 pub use error::{ChunkProblem, MediaError};
 pub use fates::{OtherStream, other_streams};
 pub use join::{ChunkFile, JoinRequest, Joined, join};
+pub use marking::read_marks;
 pub use pictures::{
     Format as PictureFormat, HEAD as PICTURE_HEAD, check as check_picture, format_of as picture_format, is_picture,
 };

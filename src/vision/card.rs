@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::contract::Contract;
 use super::error::VisionError;
+use crate::contract::DigitalSourceType;
 
 /// What a network is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -217,6 +218,10 @@ pub struct Card {
     /// to 64. Default: 1, or what the inputs fix.
     #[serde(default)]
     pub batch: Option<usize>,
+    /// How a file came to be whose pixels this network has changed (IPTC's term): of swappers, restorers and upscalers. Default: see
+    /// [`Role::digital_source_type`].
+    #[serde(default)]
+    pub digital_source_type: Option<DigitalSourceType>,
     /// sha256 of the card's text, hexadecimal, where it lies in the models folder and is none of this build.
     #[serde(skip)]
     pub own: Option<String>,
@@ -276,6 +281,14 @@ impl Card {
                 return Err(refuse(format!("batch is {batch}{found} (expected inputs whose first dimension is free)")));
             }
         }
+        if let Some(kind) = card.digital_source_type
+            && card.role.digital_source_type().is_none()
+        {
+            let found = format!("digital_source_type is {} of a {}", kind.term(), card.role);
+            return Err(refuse(format!(
+                "{found} (expected none: only swappers, restorers and upscalers change pixels)"
+            )));
+        }
         match &card.contract {
             Some(contract) => contract.check(&card).map_err(refuse)?,
             None if card.role.needs_contract() => {
@@ -295,6 +308,11 @@ impl Card {
     /// Whether each run may have another number of rows.
     pub fn has_free_batch(&self) -> bool {
         self.inputs.iter().all(|spec| spec.fixed_batch().is_none())
+    }
+
+    /// How a file came to be whose pixels this network has changed; none if it changes none.
+    pub fn digital_source_type(&self) -> Option<DigitalSourceType> {
+        self.digital_source_type.or(self.role.digital_source_type())
     }
 
     /// How the first picture input is filled.
@@ -342,6 +360,15 @@ impl Card {
 }
 
 impl Role {
+    /// What is said of a file that a network of this role has changed, where its card says nothing else; none of those that change no pixel.
+    pub fn digital_source_type(self) -> Option<DigitalSourceType> {
+        match self {
+            Role::Swapper | Role::Restorer => Some(DigitalSourceType::CompositeWithTrainedAlgorithmicMedia),
+            Role::Upscaler => Some(DigitalSourceType::AlgorithmicallyEnhanced),
+            _ => None,
+        }
+    }
+
     /// Whether its networks differ in more than their pictures.
     fn needs_contract(self) -> bool {
         !matches!(self, Role::Eyes | Role::Recogniser | Role::Converter)
@@ -415,6 +442,9 @@ mod tests {
         check("type = \"f32\"", "type = \"f8\"", "unknown variant `f8`");
         check("colour = \"rgb\"\n", "", "missing field `colour`");
         check("description", "batch = 65\ndescription", "batch is 65 (expected 1 to 64)");
+        let kind = "digital_source_type = \"composite\"\ndescription";
+        check("description", kind, "digital_source_type is composite of a eyes (expected none");
+        check("description", "digital_source_type = \"deepfake\"\ndescription", "unknown variant `deepfake`");
         check("description", "batch = 2\ndescription", "batch is 2, and input input_1 is f32[1, ");
     }
 

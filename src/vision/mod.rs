@@ -24,6 +24,7 @@ pub mod geometry;
 pub mod mesh;
 pub mod model;
 pub mod onnx;
+pub mod provenance;
 pub mod recogniser;
 mod resample;
 pub mod rgb;

@@ -6,6 +6,7 @@ mod product {
     pub mod contract;
     pub mod error;
     pub mod frame;
+    pub mod marks;
     pub mod media;
     pub mod photo;
     pub mod plan;

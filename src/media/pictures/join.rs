@@ -8,6 +8,7 @@ use super::frames::Frames;
 use super::header::Header;
 use super::write::{Described, Writer};
 use super::{Format, format_of, raster};
+use crate::marks::xmp;
 use crate::media::decode::SliceDecoder;
 use crate::media::error::{ChunkProblem, MediaError};
 use crate::media::join::{ChunkFile, JoinRequest, Joined};
@@ -15,10 +16,10 @@ use crate::media::probe::Limits;
 
 /// As [`crate::media::join()`], into a picture of this format.
 pub(in super::super) fn join(request: JoinRequest<'_>, format: Format) -> Result<Joined, MediaError> {
-    let JoinRequest { source, clip, chunks, output, cancelled, progress, .. } = request;
+    let JoinRequest { source, clip, chunks, output, marks, cancelled, progress, .. } = request;
     let limits = Limits::of_judged(clip);
     let header = format_of(source).map(|found| Header::read(source, found, &limits)).transpose()?;
-    let (described, mut originals) = match &header {
+    let (mut described, mut originals) = match &header {
         Some(header) => {
             let kept = kept(header, clip.pts.first().copied(), clip.pts.len());
             let originals = match format {
@@ -29,6 +30,7 @@ pub(in super::super) fn join(request: JoinRequest<'_>, format: Format) -> Result
         }
         None => (Described::default(), None),
     };
+    described.xmp = marks.map(|marks| xmp::packet(marks.digital_source_type, marks.aigc.as_ref()));
     let mut writer = Writer::create(output, format, described)?;
     let mut next_frame = 0;
     for chunk in chunks {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::contract::{Clip, Cut, Keep};
+use crate::marks::Marks;
 use crate::media::{
     ChunkEncoder, ChunkFile, Container, EncodeSettings, JoinRequest, Joined, Limits, MediaError, Probe, SliceDecoder,
     Timing, container_of, join, probe, slice,
@@ -11,7 +12,8 @@ use crate::media::{
 
 /// Runs a program and returns what it printed.
 pub fn run(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).output().expect("ffmpeg and ffprobe are installed");
+    let output = Command::new(program).args(arguments).output();
+    let output = output.unwrap_or_else(|error| panic!("{program}: {error} (deploy/setup/debian.sh build installs it)"));
     assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
@@ -131,6 +133,16 @@ pub fn join_all(
     output: &Path,
     keep: &Keep,
 ) -> Result<Joined, MediaError> {
+    join_marked(source, (clip, chunks), output, (keep, None))
+}
+
+/// Joins chunks into `output`, which then says something of itself.
+pub fn join_marked(
+    source: &Path,
+    (clip, chunks): (&Clip, &[ChunkFile]),
+    output: &Path,
+    (keep, marks): (&Keep, Option<&Marks>),
+) -> Result<Joined, MediaError> {
     join(JoinRequest {
         source,
         clip,
@@ -140,6 +152,7 @@ pub fn join_all(
         container: container_of(output).unwrap_or(Container::Mp4),
         trim_to_first_frame: keep.start.is_some(),
         trim_to_last_frame: keep.has_end(),
+        marks,
         cancelled: &|| false,
         progress: &mut |_| {},
     })

@@ -25,7 +25,7 @@ fn round_trip(source: &Path, extension: &str, chunk: usize) -> PathBuf {
 }
 
 /// Something of every value, with structure, and with alpha that is 0, 255 and between.
-fn sample(color: image::ColorType, width: u32, height: u32) -> DynamicImage {
+pub(super) fn sample(color: image::ColorType, width: u32, height: u32) -> DynamicImage {
     let noise = |x: u32, y: u32, k: u32| (x * 7 + y * 13 + k * 61 + x * y / 3) % 256;
     let rgba = RgbaImage::from_fn(width, height, |x, y| {
         let alpha = [255, 255, 0, 100][((x / 4 + y / 4) % 4) as usize];
@@ -233,7 +233,7 @@ fn pictures_come_out_upright() {
 }
 
 /// Composed frames, delays in milliseconds (a fraction), repetitions.
-fn animation(path: &Path) -> (Vec<RgbaImage>, Vec<(u32, u32)>, u32) {
+pub(super) fn animation(path: &Path) -> (Vec<RgbaImage>, Vec<(u32, u32)>, u32) {
     let reader = || BufReader::new(File::open(path).unwrap());
     let (plays, frames) = match path.extension().unwrap().to_str().unwrap() {
         "gif" => {
@@ -269,7 +269,7 @@ fn seen(frames: Vec<RgbaImage>) -> Vec<RgbaImage> {
 }
 
 /// Something that moves over what is partly transparent, comes and goes; uneven delays.
-fn moving_gif(path: &Path, repeat: gif::Repeat) {
+pub(super) fn moving_gif(path: &Path, repeat: gif::Repeat) {
     moving_gif_of(path, repeat, u32::from);
 }
 

@@ -32,6 +32,7 @@ const TEMPORAL_DELIMITER: u8 = 2;
 const COLOR: u16 = 1;
 const ALPHA: u16 = 2;
 const EXIF: u16 = 3;
+const XMP: u16 = 4;
 
 pub(super) fn write(out: &mut impl Write, picture: &DynamicImage, described: &Described) -> Result<(), WriteError> {
     let bits = match (picture.color().bytes_per_pixel() / picture.color().channel_count(), described.bits) {
@@ -252,6 +253,7 @@ impl Written<'_> {
         let mut items = vec![(COLOR, &self.color.bytes[..])];
         items.extend(self.alpha.as_ref().map(|alpha| (ALPHA, &alpha.bytes[..])));
         items.extend(exif.as_ref().map(|exif| (EXIF, &exif[..])));
+        items.extend(self.described.xmp.as_ref().map(|xmp| (XMP, xmp.as_bytes())));
         // What says where the items lie is as long wherever that is.
         let head = file.len() + self.meta(&items, 0).len() + 8;
         file.extend(self.meta(&items, head));
@@ -269,9 +271,13 @@ impl Written<'_> {
             places.extend([id.to_be_bytes(), [0; 2], 1_u16.to_be_bytes()].concat());
             places.extend([place.to_be_bytes(), length.to_be_bytes()].concat());
             place += length;
-            let kind: &[u8] = if *id == EXIF { b"Exif\0" } else { b"av01\0" };
-            let flags = u8::from(*id == EXIF);
-            kinds.extend(boxed(b"infe", &[&[2, 0, 0, flags], &id.to_be_bytes(), &[0; 2], kind]));
+            let kind: &[u8] = match *id {
+                EXIF => b"Exif\0",
+                XMP => b"mime\0application/rdf+xml\0",
+                _ => b"av01\0",
+            };
+            let is_hidden = u8::from(matches!(*id, EXIF | XMP));
+            kinds.extend(boxed(b"infe", &[&[2, 0, 0, is_hidden], &id.to_be_bytes(), &[0; 2], kind]));
         }
         let mut references = Vec::new();
         for (id, kind) in items.iter().filter_map(|(id, _)| Some((id, reference(*id)?))) {
@@ -328,7 +334,7 @@ impl Written<'_> {
 fn reference(id: u16) -> Option<&'static [u8; 4]> {
     match id {
         ALPHA => Some(b"auxl"),
-        EXIF => Some(b"cdsc"),
+        EXIF | XMP => Some(b"cdsc"),
         _ => None,
     }
 }

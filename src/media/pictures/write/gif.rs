@@ -61,6 +61,9 @@ impl Animation {
         if let Some(icc) = &self.described.icc {
             encoder.write_raw_extension(APPLICATION, &[b"ICCRGBG1012", icc])?;
         }
+        if let Some(xmp) = &self.described.xmp {
+            encoder.get_mut().write_all(&extension(xmp))?;
+        }
         encoder.set_repeat(match self.described.plays {
             0 => Repeat::Infinite,
             plays => Repeat::Finite(u16::try_from(plays - 1).unwrap_or(u16::MAX)),
@@ -117,6 +120,13 @@ impl Animation {
         self.frames += 1;
         Ok(())
     }
+}
+
+/// The output's XMP as a text, not cut into blocks: to who reads blocks each of its bytes is a block's length, and what follows it leads from
+/// wherever they come out to the end. Source: XMP Specification, part 3, 1.1.2.
+fn extension(xmp: &str) -> Vec<u8> {
+    let trailer = std::iter::once(1).chain((0..=255).rev()).chain([0]);
+    b"\x21\xFF\x0BXMP DataXMP".iter().copied().chain(xmp.bytes()).chain(trailer).collect()
 }
 
 /// Whether a pixel that is shown is not shown any more in the next frame.

@@ -7,14 +7,15 @@ mod jpeg;
 mod palette;
 mod png;
 mod riff;
+mod splice;
+mod tiff;
 mod webp;
 
 use std::fs::File;
-use std::io::{BufWriter, Seek, Write};
+use std::io::{BufWriter, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use image::codecs::tiff::TiffEncoder;
 use image::{DynamicImage, ImageEncoder};
 
 use super::Format;
@@ -29,6 +30,8 @@ use crate::media::error::MediaError;
 pub(super) struct Described {
     pub icc: Option<Vec<u8>>,
     pub exif: Option<Vec<u8>>,
+    /// What the output says of itself; XMP of the source's is not taken over.
+    pub xmp: Option<String>,
     /// One for each frame that is written; none for a still.
     pub delays: Vec<Delay>,
     /// 0 is for ever.
@@ -46,6 +49,7 @@ impl Described {
         Self {
             icc: header.icc.clone(),
             exif: header.exif.clone(),
+            xmp: None,
             delays: animation.map(|animation| animation.delays[kept].to_vec()).unwrap_or_default(),
             plays: animation.map_or(1, |animation| animation.plays),
             is_lossy: header.is_lossy,
@@ -155,7 +159,7 @@ impl Still {
             Format::Png => png::write(&mut out, picture, described)?,
             Format::Jpeg => jpeg::write(&mut out, picture, described)?,
             Format::WebP => webp::write(&mut out, picture, described)?,
-            Format::Tiff => tiff(&mut out, picture, described)?,
+            Format::Tiff => tiff::write(&mut out, picture, described)?,
             Format::Avif => avif::write(&mut out, picture, described)?,
             Format::Gif => {
                 return Err(WriteError::Content(format!("{} stills are not written", self.format.name())));
@@ -163,21 +167,6 @@ impl Still {
         }
         Ok(out.flush()?)
     }
-}
-
-fn tiff(out: &mut (impl Write + Seek), picture: &DynamicImage, described: &Described) -> Result<(), WriteError> {
-    let mut encoder = TiffEncoder::new(out);
-    // EXIF is a part of TIFF's own directory, which is not carried over.
-    Described { exif: None, ..described.clone() }.tell(&mut encoder)?;
-    let widened;
-    let picture = match picture {
-        DynamicImage::ImageLumaA8(grey) => {
-            widened = DynamicImage::ImageRgba8(image::buffer::ConvertBuffer::convert(grey));
-            &widened
-        }
-        other => other,
-    };
-    Ok(picture.write_with_encoder(encoder)?)
 }
 
 /// A failure to write `path`.

@@ -5,16 +5,30 @@ use std::io::{BufWriter, Write};
 
 use image::codecs::png::PngEncoder;
 use image::{DynamicImage, RgbaImage};
+use png::text_metadata::{EncodableTextChunk as _, ITXtChunk};
 
 use super::changes::{Part, changed};
+use super::splice::Spliced;
 use super::{Described, WriteError};
 use crate::media::pictures::animation::Delay;
 
+/// Bytes of the signature and of `IHDR`.
+const HEAD: usize = 8 + 25;
+
 /// Writes a still.
 pub(super) fn write(out: &mut impl Write, picture: &DynamicImage, described: &Described) -> Result<(), WriteError> {
-    let mut encoder = PngEncoder::new(out);
+    let mut encoder = PngEncoder::new(with_xmp(out, described)?);
     described.tell(&mut encoder)?;
     Ok(picture.write_with_encoder(encoder)?)
+}
+
+/// Writes the output's XMP behind the signature and the first chunk, `IHDR`. Source: XMP Specification, part 3, 1.1.4.
+fn with_xmp<W: Write>(out: W, described: &Described) -> Result<Spliced<W>, WriteError> {
+    let mut chunk = Vec::new();
+    if let Some(xmp) = &described.xmp {
+        ITXtChunk::new("XML:com.adobe.xmp", xmp.as_str()).encode(&mut chunk)?;
+    }
+    Ok(Spliced::new(out, HEAD, chunk))
 }
 
 /// An APNG in the making: whole pixels over what changes, never blended.
@@ -26,7 +40,7 @@ pub(super) struct Animation {
 }
 
 struct Begun {
-    writer: png::Writer<BufWriter<File>>,
+    writer: png::Writer<Spliced<BufWriter<File>>>,
     shown: RgbaImage,
 }
 
@@ -55,7 +69,7 @@ impl Animation {
                 let mut info = png::Info::with_size(picture.width(), picture.height());
                 info.icc_profile = self.described.icc.clone().map(Into::into);
                 info.exif_metadata = self.described.exif.clone().map(Into::into);
-                let mut encoder = png::Encoder::with_info(BufWriter::new(file), info)?;
+                let mut encoder = png::Encoder::with_info(with_xmp(BufWriter::new(file), &self.described)?, info)?;
                 encoder.set_color(png::ColorType::Rgba);
                 encoder.set_depth(png::BitDepth::Eight);
                 encoder.set_animated(self.described.delays.len() as u32, self.described.plays)?;

@@ -20,6 +20,7 @@ use crate::media::pictures::raster;
 const QUALITY: &str = "95";
 /// Flags of `VP8X`.
 const MOVES: u8 = 0x02;
+const XMP: u8 = 0x04;
 const EXIF: u8 = 0x08;
 const ALPHA: u8 = 0x10;
 const ICC: u8 = 0x20;
@@ -41,6 +42,7 @@ pub(super) fn write(
 fn head(out: &mut impl Write, described: &Described, (width, height): (u32, u32), flags: u8) -> Result<(), WriteError> {
     riff::begin(out)?;
     let also = if described.icc.is_some() { ICC } else { 0 } | if described.exif.is_some() { EXIF } else { 0 };
+    let also = also | if described.xmp.is_some() { XMP } else { 0 };
     let mut extended = vec![flags | also, 0, 0, 0];
     extended.extend_from_slice(&three_bytes(width - 1));
     extended.extend_from_slice(&three_bytes(height - 1));
@@ -54,6 +56,9 @@ fn head(out: &mut impl Write, described: &Described, (width, height): (u32, u32)
 fn tail(out: &mut (impl Write + Seek), described: &Described) -> Result<(), WriteError> {
     if let Some(exif) = &described.exif {
         riff::chunk(out, b"EXIF", exif)?;
+    }
+    if let Some(xmp) = &described.xmp {
+        riff::chunk(out, b"XMP ", xmp.as_bytes())?;
     }
     riff::end(out)?;
     Ok(())
