@@ -14,12 +14,14 @@ use super::Exit;
 
 mod execution;
 mod face;
+mod label;
 mod models;
 
 pub use execution::LaneArgs;
 use execution::{order, providers};
 pub use face::{DetectorArgs, FacesArg, MaskArgs, NetworkArgs, Pair, PairWho};
 use face::{distance, face_order, faces, pair};
+pub use label::LabelArgs;
 pub use models::ModelsCommand;
 
 /// Face-swapping video pipeline: a streaming dataflow over Kafka.
@@ -163,6 +165,9 @@ pub struct Swap {
     /// off]; stills of a folder that cannot be read are left out
     #[arg(long, help_heading = "Output")]
     pub tolerate_damage: bool,
+    /// A text in the frames
+    #[command(flatten)]
+    pub label: LabelArgs,
 
     /// Shortest and longest chunk, frames, 1..1000000
     #[arg(long, default_value = "64..128", value_name = "MIN..MAX", value_parser = chunk_frames, help_heading = "Execution")]

@@ -25,6 +25,7 @@ mod log;
 mod memory;
 mod missing;
 mod nut;
+mod opacity;
 mod pad;
 mod picture_watch;
 mod pictures;

@@ -97,6 +97,7 @@ impl Run {
             frame_limit,
             tolerate_damage: false,
             people: Vec::new(),
+            label: None,
             labels: [("seed".to_owned(), seed.to_string())].into(),
         };
         universe.publish(topics::JOBS, &name, &job)?;
