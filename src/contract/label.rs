@@ -44,14 +44,22 @@ impl Label {
         let refuse = |field: &str, found: String, expected: &str| Err(Refusal::new(field, found, expected));
         let length = text.chars().count();
         if length > TEXT_MAX || text.chars().all(char::is_whitespace) {
-            return refuse("label.text", format!("{length} characters: {text:.40?}"), "1 to 128 characters, not only spaces");
+            return refuse(
+                "label.text",
+                format!("{length} characters: {text:.40?}"),
+                "1 to 128 characters, not only spaces",
+            );
         }
         if text.chars().any(char::is_control) {
             return refuse("label.text", format!("{text:.40?}"), "one line without control characters");
         }
         if let Some(character) = label::without_glyph(text) {
             let found = format!("{character:?} (U+{:04X})", u32::from(character));
-            return refuse("label.text", found, "Latin, Greek, Cyrillic, Chinese, Japanese or Korean letters, ready composed");
+            return refuse(
+                "label.text",
+                found,
+                "Latin, Greek, Cyrillic, Chinese, Japanese or Korean letters, ready composed",
+            );
         }
         if !(0.01..=0.5).contains(height) {
             return refuse("label.height", height.to_string(), "0.01..=0.5 of the shorter side");
@@ -182,7 +190,9 @@ mod tests {
         for seconds in [0.0, -2.0, f64::NAN, f64::INFINITY] {
             check(Label { seconds: Some(seconds), ..label() }, "label.seconds", "");
         }
-        for good in ["生".repeat(128).as_str(), "Wygenerowane przez sztuczną inteligencję", "これはAI生成です", "인공지능 생성"] {
+        for good in
+            ["生".repeat(128).as_str(), "Wygenerowane przez sztuczną inteligencję", "これはAI生成です", "인공지능 생성"]
+        {
             text(good).validate().unwrap();
         }
         Label { seconds: Some(0.001), height: 0.5, ..label() }.validate().unwrap();

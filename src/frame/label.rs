@@ -231,8 +231,8 @@ impl Stamp {
         // Black and white have no colour: what is left of the picture's is the mean over the pixels of a chroma sample.
         let picture = (luma.width, luma.height);
         let kept_at = |x: usize, y: usize| {
-            let place = (x >= left && y >= top && x < left + width && y < top + height)
-                .then(|| (y - top) * width + x - left);
+            let place =
+                (x >= left && y >= top && x < left + width && y < top + height).then(|| (y - top) * width + x - left);
             place.map_or(1.0, |place| self.cover[place].shares(opacity_of(place)).0)
         };
         for y in top >> shift.1..=(top + height - 1) >> shift.1 {
@@ -240,7 +240,8 @@ impl Stamp {
                 let columns = x << shift.0..((x + 1) << shift.0).min(picture.0);
                 let rows = y << shift.1..((y + 1) << shift.1).min(picture.1);
                 let count = (columns.len() * rows.len()) as f32;
-                let kept: f32 = rows.flat_map(|y| columns.clone().map(move |x| (x, y))).map(|(x, y)| kept_at(x, y)).sum();
+                let kept: f32 =
+                    rows.flat_map(|y| columns.clone().map(move |x| (x, y))).map(|(x, y)| kept_at(x, y)).sum();
                 let kept = kept / count;
                 if kept < 1.0 {
                     for plane in chroma.iter_mut() {

@@ -31,9 +31,8 @@ impl From<&LabelArgs> for Option<Label> {
 }
 
 fn place(name: &str) -> Result<Place, String> {
-    serde_json::from_value(name.into()).map_err(|_| {
-        "expected one of: top-left, top, top-right, centre, bottom-left, bottom, bottom-right".to_owned()
-    })
+    serde_json::from_value(name.into())
+        .map_err(|_| "expected one of: top-left, top, top-right, centre, bottom-left, bottom, bottom-right".to_owned())
 }
 
 fn height(text: &str) -> Result<f64, String> {
@@ -75,7 +74,13 @@ mod tests {
             let alone = format!("facemill swap -s a.jpg -t b.mp4 -o c.mp4 {bad}");
             assert!(Cli::try_parse_from(alone.split_whitespace()).is_err(), "{bad} says nothing without a text");
         }
-        for bad in ["--label-height 0.6", "--label-height 5%", "--label-seconds 0", "--label-seconds -1", "--label-position left"] {
+        for bad in [
+            "--label-height 0.6",
+            "--label-height 5%",
+            "--label-seconds 0",
+            "--label-seconds -1",
+            "--label-position left",
+        ] {
             assert_eq!(label(&format!("--label AI {bad}")), None, "{bad}");
         }
     }

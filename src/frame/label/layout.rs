@@ -31,57 +31,78 @@ impl Layout {
         let margin = MARGIN * shorter;
         let room = (width - 2.0 * margin, height - 2.0 * margin);
         let wanted = share as f32 * shorter / letter_height(text);
-        let tokens = tokens(text);
+        let letters: Vec<Letter> = text.chars().map(Letter::new).collect();
         let mut shrunk = 1.0;
-        let mut block = Block::new(&tokens, room.0 / wanted);
+        let mut block = Block::new(&letters, room.0 / wanted);
         for _ in 0..TRIES {
             let em = shrunk * wanted;
             if block.width() * em <= room.0 && block.height() * em <= room.1 {
                 break;
             }
             shrunk *= SMALLER;
-            block = Block::new(&tokens, room.0 / (shrunk * wanted));
+            block = Block::new(&letters, room.0 / (shrunk * wanted));
         }
 
         let em = shrunk * wanted;
         let (from_left, from_top) = place.shares();
         let top = margin + from_top * (room.1 - block.height() * em) - block.top * em;
-        let mut characters = Vec::new();
+        let mut characters = Vec::with_capacity(letters.len());
         for (number, line) in block.lines.iter().enumerate() {
             let left = margin + from_left * (room.0 - line.width() * em) - line.left * em;
             let baseline = top + number as f32 * LINE * em;
             let mut x = 0.0;
-            for character in line.text.chars() {
-                characters.push((character, (left + x * em, baseline)));
-                x += advance(character);
+            for letter in line.letters {
+                characters.push((letter.character, (left + x * em, baseline)));
+                x += letter.advance;
             }
         }
         Self { em, shrunk, characters }
     }
 }
 
+/// A character and its measures, em; see [`ink`] and [`advance`].
+#[derive(Debug)]
+struct Letter {
+    character: char,
+    advance: f32,
+    ink: Option<[f32; 4]>,
+}
+
+impl Letter {
+    fn new(character: char) -> Self {
+        Self { character, advance: advance(character), ink: ink(character) }
+    }
+
+    fn is_space(&self) -> bool {
+        self.character.is_whitespace()
+    }
+}
+
 /// A line by itself; lengths in em, its origin at 0.
 #[derive(Debug)]
-struct Line {
-    text: String,
+struct Line<'a> {
+    letters: &'a [Letter],
     /// Where ink begins and ends.
     left: f32,
     right: f32,
 }
 
-impl Line {
-    fn new(text: &str) -> Self {
-        let text = text.trim();
+impl<'a> Line<'a> {
+    /// Of these letters, without the spaces around them.
+    fn new(letters: &'a [Letter]) -> Self {
+        let first = letters.iter().position(|letter| !letter.is_space()).unwrap_or(letters.len());
+        let end = letters.iter().rposition(|letter| !letter.is_space()).map_or(first, |last| last + 1);
+        let letters = &letters[first..end];
         let (mut left, mut right, mut x) = (f32::INFINITY, f32::NEG_INFINITY, 0.0);
-        for character in text.chars() {
-            if let Some([from, _, to, _]) = ink(character) {
+        for letter in letters {
+            if let Some([from, _, to, _]) = letter.ink {
                 (left, right) = (left.min(x + from), right.max(x + to));
             }
-            x += advance(character);
+            x += letter.advance;
         }
         let is_blank = left > right;
         let (left, right) = if is_blank { (0.0, 0.0) } else { (left, right) };
-        Self { text: text.to_owned(), left, right }
+        Self { letters, left, right }
     }
 
     fn width(&self) -> f32 {
@@ -91,39 +112,36 @@ impl Line {
 
 /// Lines below each other; lengths in em, the first baseline at 0.
 #[derive(Debug)]
-struct Block {
-    lines: Vec<Line>,
+struct Block<'a> {
+    lines: Vec<Line<'a>>,
     /// Where ink begins, and ends.
     top: f32,
     bottom: f32,
 }
 
-impl Block {
-    /// Fills lines of `room` with tokens, one after the other. A token that is wider than that stands alone, and too wide.
-    fn new(tokens: &[&str], room: f32) -> Self {
-        let mut lines: Vec<Line> = Vec::new();
-        let mut text = String::new();
-        for token in tokens {
-            let longer = format!("{text}{token}");
-            if text.is_empty() || Line::new(&longer).width() <= room {
-                text = longer;
-                continue;
+impl<'a> Block<'a> {
+    /// Fills lines as wide as `room`, one after the other. What cannot be broken and is wider than that stands alone, and too wide.
+    fn new(letters: &'a [Letter], room: f32) -> Self {
+        let mut lines = Vec::new();
+        let (mut start, mut fits_to) = (0, 0);
+        for end in breaks(letters) {
+            if fits_to > start && Line::new(&letters[start..end]).width() > room {
+                lines.push(Line::new(&letters[start..fits_to]));
+                start = fits_to;
             }
-            lines.push(Line::new(&text));
-            text = (*token).to_owned();
+            fits_to = end;
         }
-        lines.push(Line::new(&text));
+        lines.push(Line::new(&letters[start..]));
 
-        let inks = lines.iter().enumerate().flat_map(|(number, line)| {
-            line.text.chars().filter_map(ink).map(move |[_, top, _, bottom]| {
-                let baseline = number as f32 * LINE;
-                (baseline + top, baseline + bottom)
-            })
-        });
-        let (top, bottom) = inks.fold((f32::INFINITY, f32::NEG_INFINITY), |(top, bottom), (from, to)| {
-            (top.min(from), bottom.max(to))
-        });
-        let (top, bottom) = if top > bottom { (0.0, 0.0) } else { (top, bottom) };
+        let (mut top, mut bottom) = (f32::INFINITY, f32::NEG_INFINITY);
+        for (number, line) in lines.iter().enumerate() {
+            let baseline = number as f32 * LINE;
+            for [_, from, _, to] in line.letters.iter().filter_map(|letter| letter.ink) {
+                (top, bottom) = (top.min(baseline + from), bottom.max(baseline + to));
+            }
+        }
+        let is_blank = top > bottom;
+        let (top, bottom) = if is_blank { (0.0, 0.0) } else { (top, bottom) };
         Self { lines, top, bottom }
     }
 
@@ -141,20 +159,11 @@ const CLOSING: &str = "、。，．,.:;!?)]}·・：；！？）］｝」』】�
 /// What must not stand at its end: opening signs.
 const OPENING: &str = "([{（［｛「『【〈《〔“‘";
 
-/// The parts of a text between which lines may break: words with the spaces behind them, and single ideographs.
-fn tokens(text: &str) -> Vec<&str> {
-    let mut tokens = Vec::new();
-    let mut start = 0;
-    let mut before = None;
-    for (at, character) in text.char_indices() {
-        if before.is_some_and(|before| may_break(before, character)) {
-            tokens.push(&text[start..at]);
-            start = at;
-        }
-        before = Some(character);
-    }
-    tokens.push(&text[start..]);
-    tokens
+/// Where lines may end: behind words with their spaces, behind single ideographs, and behind the last letter.
+fn breaks(letters: &[Letter]) -> Vec<usize> {
+    let pairs = letters.windows(2).enumerate();
+    let within = pairs.filter(|(_, pair)| may_break(pair[0].character, pair[1].character)).map(|(at, _)| at + 1);
+    within.chain([letters.len()]).collect()
 }
 
 fn may_break(before: char, after: char) -> bool {
@@ -173,7 +182,16 @@ mod tests {
 
     #[test]
     fn lines_break_at_spaces_and_between_ideographs() {
-        let check = |text: &str, expected: &[&str]| assert_eq!(tokens(text), expected, "{text}");
+        let check = |text: &str, expected: &[&str]| {
+            let letters: Vec<Letter> = text.chars().map(Letter::new).collect();
+            let mut parts = Vec::new();
+            let mut start = 0;
+            for end in breaks(&letters) {
+                parts.push(letters[start..end].iter().map(|letter| letter.character).collect::<String>());
+                start = end;
+            }
+            assert_eq!(parts, expected, "{text}");
+        };
         check("AI-generated", &["AI-generated"]);
         check("made with AI", &["made ", "with ", "AI"]);
         check("AI生成 · 合成", &["AI", "生", "成 · ", "合", "成"]);
@@ -206,11 +224,14 @@ mod tests {
         // Lines that are too many.
         let tall = layout(long, 0.5, (640.0, 360.0));
         assert!(tall.shrunk < 0.5 && tall.shrunk > 0.02, "{}", tall.shrunk);
-        for (layout, size) in [(short, (640.0, 360.0)), (broken, (360.0, 640.0)), (word, (640.0, 360.0)), (tall, (640.0, 360.0))] {
+        for (layout, size) in
+            [(short, (640.0, 360.0)), (broken, (360.0, 640.0)), (word, (640.0, 360.0)), (tall, (640.0, 360.0))]
+        {
             for (character, (x, y)) in layout.characters {
                 let Some(ink) = ink(character) else { continue };
                 let [left, top, right, bottom] = ink.map(|edge| edge * layout.em);
-                let is_inside = x + left > 14.0 && y + top > 14.0 && x + right < size.0 - 14.0 && y + bottom < size.1 - 14.0;
+                let is_inside =
+                    x + left > 14.0 && y + top > 14.0 && x + right < size.0 - 14.0 && y + bottom < size.1 - 14.0;
                 assert!(is_inside, "{character} at {x}, {y}");
             }
         }
