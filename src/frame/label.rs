@@ -199,7 +199,7 @@ impl Stamp {
     }
 
     /// The opacity of [`Stamp::area`] with it, of that without it.
-    pub fn cover(&self, opacity: &mut [f32]) {
+    pub fn make_opaque(&self, opacity: &mut [f32]) {
         for (opacity, cover) in opacity.iter_mut().zip(&self.cover) {
             let kept = f32::from(cover.kept) / 255.0;
             *opacity = 1.0 - kept + kept * *opacity;

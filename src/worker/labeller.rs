@@ -32,7 +32,7 @@ impl Labeller {
         let mut opacity = frame.opacity(stamp.area());
         stamp.draw(&mut frame.view_mut(), opacity.as_deref());
         if let Some(opacity) = &mut opacity {
-            stamp.cover(opacity);
+            stamp.make_opaque(opacity);
             frame.set_opacity(stamp.area(), opacity);
         }
     }

@@ -7,7 +7,7 @@ use super::layout::Layout;
 use super::{Area, Cover};
 
 /// How far the rim reaches, em.
-const RIM: f32 = 0.09;
+const RIM: f32 = 0.15;
 /// How dark it is at its darkest, 0..=1.
 const DARK: f32 = 0.75;
 /// What is blurred is multiplied by this, so that the rim is dark beside the letters and fades from there.

@@ -204,7 +204,7 @@ fn what_is_transparent_becomes_opaque_under_a_label() {
         let mut frame = Frame::<u16>::grey_at(size.0, size.1, (0, 0), color);
         let mut under = vec![opacity; count];
         stamp.draw(&mut frame.view_mut(), Some(&under));
-        stamp.cover(&mut under);
+        stamp.make_opaque(&mut under);
         (frame, under)
     };
     let (clear, over_clear) = render(0.0);
