@@ -57,7 +57,7 @@ fn the_first_seconds_bear_it_and_no_other_sample_changes() {
     swap(&bench, &clip, "plain.mp4", &LOSSLESS);
     swap(&bench, &clip, "whole.mp4", &[&label[..], &LOSSLESS].concat());
     let short = swap(&bench, &clip, "short.mp4", &[&label[..], &LOSSLESS, &["--chunk-frames", "9..9"]].concat());
-    assert_eq!(short.done()["chunks"], 9, "{}", short.told());
+    assert_eq!(short.done()["chunks_done"], 9, "{}", short.told());
 
     let [plain, whole, short] = ["plain.mp4", "whole.mp4", "short.mp4"].map(|name| bench.path(name));
     let [of_plain, of_whole, of_short] = [&plain, &whole, &short].map(|clip| frame_digests(clip));
@@ -132,12 +132,12 @@ fn pictures_bear_it_alone_and_in_folders() {
         let [before, after] = [photos.join(name), bench.path(name)].map(|path| image::open(path).unwrap());
         assert!(before.color() == after.color(), "{name}");
         let ([left, top, ..], white) = label_in(&after.into_rgba8(), &before.into_rgba8());
-        assert!(left > 80 && top > 60 && white > 40, "{name}: {left} {top}, {white} white");
+        assert!(left > 70 && top > 50 && white > 40, "{name}: {left} {top}, {white} white");
     }
     let after = image::open(bench.path("a.png")).unwrap().into_rgba8();
     let letters = after.pixels().filter(|pixel| pixel.0 == [255; 4]).count();
     let untouched = picture.enumerate_pixels().filter(|(x, y, before)| after.get_pixel(*x, *y) == *before).count();
-    assert!(letters > 40 && untouched > 160 * 90 - 80 * 36, "{letters} {untouched}");
+    assert!(letters > 40 && untouched > 160 * 90 - 90 * 40, "{letters} {untouched}");
     swap(&bench, &photos.join("d.png"), "d.avif", &label);
     assert!(std::fs::metadata(bench.path("d.avif")).unwrap().len() > 500);
 
@@ -147,7 +147,7 @@ fn pictures_bear_it_alone_and_in_folders() {
     swap(&bench, &gif, "moves-out.gif", &label);
     let [labelled, plain] = ["moves-out.gif", "plain-out.gif"].map(|name| shown(&bench, &bench.path(name), 4));
     let ([left, top, ..], white) = label_in(&labelled, &plain);
-    assert!(left > 70 && top > 60 && white > 40, "{left} {top}, {white} white");
+    assert!(left > 70 && top > 50 && white > 40, "{left} {top}, {white} white");
 }
 
 #[test]

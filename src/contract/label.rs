@@ -141,7 +141,6 @@ impl LabelSpec {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Ratio;
     use super::*;
 
     fn label() -> Label {

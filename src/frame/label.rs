@@ -150,6 +150,9 @@ impl Cover {
     fn shares(self, opacity: f32) -> (f32, f32, f32) {
         let [kept, white] = [self.kept, self.white].map(|part| f32::from(part) / 255.0);
         let black = (1.0 - kept - white).max(0.0);
+        if opacity >= 1.0 {
+            return (kept, white, black);
+        }
         let all = white + black + kept * opacity;
         if all > 0.0 { (kept * opacity / all, white / all, black / all) } else { (1.0, 0.0, 0.0) }
     }

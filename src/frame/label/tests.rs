@@ -198,7 +198,7 @@ fn a_label_keeps_its_shape_where_samples_are_not_square() {
 fn what_is_transparent_becomes_opaque_under_a_label() {
     let size = (320, 180);
     let color = Color::sdr(Matrix::Bt709, true).at_depth(16);
-    let stamp = Stamp::new(&wording("AI", Place::Centre), &Canvas::plain(size));
+    let stamp = Stamp::new(&Wording { height: 0.2, ..wording("AI", Place::Centre) }, &Canvas::plain(size));
     let count = stamp.area().width * stamp.area().height;
     let render = |opacity: f32| {
         let mut frame = Frame::<u16>::grey_at(size.0, size.1, (0, 0), color);
