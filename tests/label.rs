@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use image::{DynamicImage, RgbaImage};
@@ -79,6 +79,17 @@ fn the_first_seconds_bear_it_and_no_other_sample_changes() {
     assert_eq!(frame_digests(&bench.path("longer.mp4"))[50..], of_plain[50..]);
 }
 
+/// The same clip, shown mirrored: the first number of its display matrix (ISO/IEC 14496-12, 8.3.2: 44 bytes behind the box's name) becomes −1.
+fn mirrored(bench: &Bench, clip: &Path) -> PathBuf {
+    let mut bytes = std::fs::read(clip).unwrap();
+    let matrix = bytes.windows(4).position(|name| name == b"tkhd").expect("there is a track") + 44;
+    assert_eq!(bytes[matrix..][..4], [0, 1, 0, 0], "one, with 16 bits behind the point");
+    bytes[matrix..][..4].copy_from_slice(&[0xFF, 0xFF, 0, 0]);
+    let path = bench.path("mirrored.mp4");
+    std::fs::write(&path, bytes).unwrap();
+    path
+}
+
 #[test]
 fn deep_turned_and_narrow_clips_bear_it_upright() {
     let bench = Bench::new();
@@ -106,6 +117,7 @@ fn deep_turned_and_narrow_clips_bear_it_upright() {
     };
     check(&flat, "flat-out.mp4", (320, 180), 100);
     check(&turned, "turned-out.mp4", (180, 320), 100);
+    check(&mirrored(&bench, &flat), "mirrored-out.mp4", (320, 180), 100);
     check(&narrow, "narrow-out.mp4", (320, 180), 100);
     check(&hdr, "hdr-out.mkv", (320, 180), 0); // as a signal, white is grey there
     let digests = |name: &str| frame_digests(&bench.path(name));
