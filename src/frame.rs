@@ -5,6 +5,7 @@
 //! green and blue. Samples are bytes or 16-bit words ([`Sample`]): loops over them are written once for both.
 
 mod color;
+pub mod label;
 mod rgb;
 mod sample;
 mod transfer;

@@ -195,6 +195,8 @@ label! {
         Swap = "swap",
         /// Frames are made larger.
         Upscale = "upscale",
+        /// A text is drawn into frames.
+        Label = "label",
         /// Frames become packets.
         Encode = "encode",
         /// A slice or result goes to the store.

@@ -133,6 +133,25 @@ fn faces_are_swapped_before_frames_are_made_larger() {
 }
 
 #[test]
+fn a_label_is_drawn_after_frames_were_made_larger() {
+    let bench = Bench::new();
+    let clip =
+        bench.clip("clip.mp4", "-f lavfi -i testsrc2=s=320x180:r=25:d=0.2 -c:v libx264 -crf 12 -pix_fmt yuv420p");
+    let upscaler = ["--upscaler", "real_esrgan_x2", "--upscaler-blend", "1"];
+    let label = ["--label", "AI生成", "--label-height", "0.1"];
+    let run = |target: &Path, name: &str, more: &[&str]| {
+        let base = ["-t", text(target), "-o", name, "--swapper", "none"];
+        swap(&bench, &[&base[..], &LOSSLESS, more].concat()).done();
+        bench.path(name)
+    };
+    let plain = run(&clip, "plain.mp4", &upscaler);
+    let at_once = run(&clip, "at-once.mp4", &[&upscaler[..], &label].concat());
+    let one_by_one = run(&plain, "one-by-one.mp4", &label);
+    assert_eq!(frames(&at_once, "null"), frames(&one_by_one, "null"));
+    assert_ne!(frames(&at_once, "null"), frames(&plain, "null"));
+}
+
+#[test]
 fn pictures_keep_their_transparency_and_their_frames() {
     let bench = Bench::new();
     let still = bench.path("still.png");

@@ -14,6 +14,7 @@ use super::Exit;
 
 mod execution;
 mod face;
+mod label;
 mod models;
 mod provenance;
 
@@ -21,6 +22,7 @@ pub use execution::LaneArgs;
 use execution::{order, providers};
 pub use face::{DetectorArgs, FacesArg, MaskArgs, NetworkArgs, Pair, PairWho};
 use face::{distance, face_order, faces, pair};
+pub use label::LabelArgs;
 pub use models::ModelsCommand;
 use provenance::consent;
 pub use provenance::{Audit, AuditCommand, ConsentArg, ExportAudit, Verify};
@@ -170,6 +172,9 @@ pub struct Swap {
     /// off]; stills of a folder that cannot be read are left out
     #[arg(long, help_heading = "Output")]
     pub tolerate_damage: bool,
+    /// A text in the frames
+    #[command(flatten)]
+    pub label: LabelArgs,
 
     /// Shortest and longest chunk, frames, 1..1000000
     #[arg(long, default_value = "64..128", value_name = "MIN..MAX", value_parser = chunk_frames, help_heading = "Execution")]

@@ -202,6 +202,7 @@ fn build_job(args: &Swap) -> Result<Job, Refusal> {
             preset: args.output_video_preset.clone(),
             crf: args.output_video_crf,
         },
+        label: (&args.label).into(),
         chunk_frames: args.chunk_frames.0,
         trim_start: args.trim_start,
         trim_end: args.trim_end,

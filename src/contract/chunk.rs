@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CutId, Digest, Hdr, JobId, PersonSpec, Ratio, Swap, Video};
-use crate::frame::{FrameIndex, Turn};
+use super::{CutId, Digest, Hdr, JobId, LabelSpec, PersonSpec, Ratio, Swap, Video};
+use crate::frame::{FrameIndex, Turn, label};
 
 /// Raised whenever the pixels of a result change for the same [`ChunkSpec`], so that old results are not taken for new ones: 2 works on
 /// samples of more than 8 bits as they are, and on clips that are stored turned; 4 fades faces that turn away, and looks for all faces of a
@@ -57,11 +57,11 @@ impl Toolchain {
     }
 }
 
-/// The consumer group of workers that can do what an installation plans: those of the same pipeline, networks, provider and library of
-/// encoders, so that a result is made by what its name says. Groups of old and new versions run side by side; each skips what is not
-/// for it. `networks`: card id → bytes of the file, of every network that is there.
+/// The consumer group of workers that can do what an installation plans: those of the same pipeline, networks, provider, library of
+/// encoders and way of drawing labels, so that a result is made by what its name says. Groups of old and new versions run side
+/// by side; each skips what is not for it. `networks`: card id → bytes of the file, of every network that is there.
 pub fn worker_group(networks: &BTreeMap<String, u64>, provider: &str, library: &str) -> String {
-    format!("workers-{PIPELINE}-{}", Digest::of_json(&(networks, provider, library)).short(8))
+    format!("workers-{PIPELINE}-{}", Digest::of_json(&(networks, provider, library, label::DRAWING)).short(8))
 }
 
 /// Everything that determines a chunk's result, and everything that its computation can see.
@@ -81,7 +81,7 @@ pub struct ChunkSpec {
     pub time_base: Ratio,
     /// Average frames per second of the clip.
     pub frame_rate: Ratio,
-    /// How the clip is turned when it is shown: faces are looked for as they are shown.
+    /// How the clip is turned when it is shown: faces are looked for, and labels drawn, as they are shown.
     #[serde(default, skip_serializing_if = "Turn::is_none")]
     pub turn: Turn,
     /// Digests of the photos.
@@ -98,6 +98,9 @@ pub struct ChunkSpec {
     /// For which screen the clip was made: encoders write it into the result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hdr: Option<Hdr>,
+    /// A text that is drawn into its frames, after all else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<LabelSpec>,
     /// What makes the result.
     pub toolchain: Toolchain,
 }
@@ -110,6 +113,11 @@ impl ChunkSpec {
     /// Digests of all photos that its computation looks at, each once.
     pub fn photos(&self) -> BTreeSet<Digest> {
         self.portraits.iter().chain(self.people.iter().flat_map(PersonSpec::photos)).copied().collect()
+    }
+
+    /// Whether somebody looks at the samples of its frames, or they pass from decoder to encoder.
+    pub fn looks_at_frames(&self) -> bool {
+        self.swap.looks_at_frames() || self.label.is_some()
     }
 
     /// The name of this chunk's result.
@@ -168,6 +176,7 @@ mod tests {
             swap: Swap::default(),
             video: Video::default(),
             hdr: None,
+            label: None,
             toolchain: Toolchain {
                 pipeline: PIPELINE,
                 encoder: "libx264 59.37.100".into(),
@@ -175,6 +184,11 @@ mod tests {
                 models: BTreeMap::from([("yunet".to_owned(), Digest::of(b"yunet"))]),
             },
         }
+    }
+
+    fn a_label(until: Option<FrameIndex>) -> LabelSpec {
+        let (text, position) = ("AI".to_owned(), Default::default());
+        LabelSpec { text, position, height: 0.05, until, mirrored: false, drawing: label::DRAWING }
     }
 
     /// Guards the canonical form: results made before must be found again. A deliberate change raises [`PIPELINE`].
@@ -186,7 +200,7 @@ mod tests {
     #[test]
     fn whatever_changes_the_result_changes_its_name() {
         type Change = fn(&mut ChunkSpec);
-        let changes: [Change; 10] = [
+        let changes: [Change; 14] = [
             |s| s.slice = Digest::of(b"other"),
             |s| s.span.start = 65,
             |s| s.portraits.clear(),
@@ -199,6 +213,10 @@ mod tests {
             },
             |s| s.reference = Some(Digest::of(b"look")),
             |s| s.turn = Turn::Quarter,
+            |s| s.label = Some(a_label(None)),
+            |s| s.label = Some(a_label(Some(70))),
+            |s| s.label = Some(LabelSpec { height: 0.06, ..a_label(None) }),
+            |s| s.label = Some(LabelSpec { drawing: 7, ..a_label(None) }),
             |s| s.swap.blend_ratio = 0.5,
             |s| s.video.crf = 19,
             |s| s.toolchain.pipeline += 1,

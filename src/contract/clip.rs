@@ -57,9 +57,12 @@ pub struct Clip {
     /// its own, and for those after it. `packet_pts` says when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost_from: Option<u64>,
-    /// How players turn the picture, as the container's display matrix says. A mirrored one is turned, then mirrored.
+    /// How players turn the picture, as the container's display matrix says.
     #[serde(default, skip_serializing_if = "Turn::is_none")]
     pub turn: Turn,
+    /// Whether players mirror what they have turned, left to right.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mirrored: bool,
     /// The frames of a folder of stills, each with a size and a format of its own; none in any other clip.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stills: Vec<Still>,
@@ -98,6 +101,7 @@ impl Clip {
             truncated: false,
             lost_from: None,
             turn: Turn::None,
+            mirrored: false,
             stills,
         }
     }

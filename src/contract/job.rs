@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Consent, ConsentPolicy, Digest, JobId, Keep, Moment, Person, Swap, Swapper, VERSION, Who, person};
+use super::{Consent, ConsentPolicy, Digest, JobId, Keep, Label, Moment, Person, Swap, Swapper, VERSION, Who, person};
 use crate::error::Refusal;
 
 /// How many photos of one person a job may name.
@@ -64,6 +64,9 @@ pub struct Job {
     /// How the result is encoded.
     #[serde(default)]
     pub video: Video,
+    /// A text that is drawn into the frames, after all else. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<Label>,
     /// Shortest and longest chunk, frames; default 64 and 128.
     #[serde(default = "chunk_frames")]
     pub chunk_frames: [u64; 2],
@@ -148,6 +151,11 @@ impl Job {
         is_lending && self.consent.is_none() && !is_covered
     }
 
+    /// Whether somebody looks at the samples of frames, or they pass from decoder to encoder.
+    pub fn looks_at_frames(&self) -> bool {
+        self.swap.looks_at_frames() || self.label.is_some()
+    }
+
     /// Whether the target is a folder of stills.
     pub fn is_folder(&self) -> bool {
         self.target.ends_with('/')
@@ -179,6 +187,7 @@ impl Job {
         self.swap.validate()?;
         person::validate(&self.people, SOURCES_MAX)?;
         self.consent.as_ref().map_or(Ok(()), |consent| consent.validate("consent"))?;
+        self.label.as_ref().map_or(Ok(()), Label::validate)?;
         let is_counted = self.people.iter().any(|person| matches!(person.who, Who::Position(_)));
         if !self.swap.face_order.is_usual() && !is_counted {
             let found = format!("{}, and nobody is named by position", self.swap.face_order);
@@ -311,7 +320,8 @@ mod tests {
     #[test]
     fn each_refusal_names_its_field() {
         type Change = fn(&mut Job);
-        let cases: [(&str, Change); 20] = [
+        let cases: [(&str, Change); 21] = [
+            ("label.height", |j| j.label = serde_json::from_str(r#"{"text":"AI","height":5.0}"#).unwrap()),
             ("swap.face_order", |j| j.swap.face_order = FaceOrder::TopBottom),
             ("v", |j| j.v = 2),
             ("chunk_frames", |j| j.chunk_frames = [0, 8]),

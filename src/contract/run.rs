@@ -12,8 +12,8 @@ use super::{
 use crate::frame::{FrameIndex, Turn};
 
 /// Raised whenever the same clip and rule are cut differently, or more is known of a clip: 2 knows how it is turned, 3 which frames a file
-/// that was cut off does not have any more.
-const PLANNER: u32 = 3;
+/// that was cut off does not have any more, 4 whether it is mirrored.
+const PLANNER: u32 = 4;
 
 /// Everything that determines how a clip is cut.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -193,6 +193,7 @@ impl Run {
             None => (&plan.clip, cut),
         };
         let Clip { pts, time_base, frame_rate, turn, .. } = clip;
+        let label = self.job.label.as_ref().and_then(|label| label.of_chunk(clip, cut));
         ChunkSpec {
             slice,
             span: Span { start: cut.start, end: cut.end, lo: cut.lo, hi: cut.hi },
@@ -201,14 +202,15 @@ impl Run {
             last_pts: pts[cut.hi as usize - 1] - cut.base_pts,
             time_base: *time_base,
             frame_rate: *frame_rate,
-            // Only where faces are looked for does it make a difference.
-            turn: if self.job.swap.swapper == Swapper::None { Turn::None } else { *turn },
+            // Only where faces are looked for, or a label is drawn, does it make a difference.
+            turn: if self.job.swap.swapper == Swapper::None && label.is_none() { Turn::None } else { *turn },
             portraits: self.portraits.clone(),
             people: self.people.clone(),
             reference: self.reference,
             swap: self.job.swap.clone(),
             video: self.video.as_ref().unwrap_or(&self.job.video).clone(),
             hdr: clip.hdr,
+            label,
             toolchain: self.toolchain.clone(),
         }
     }

@@ -79,7 +79,11 @@ impl Statement<'_> {
                 "digitalSourceType": kind.to_string(),
                 "description": self.run.map(what_was_done),
             }),
-            None => json!({ "action": "c2pa.transcoded", "softwareAgent": agent.clone() }),
+            None => {
+                let is_labelled = self.run.is_some_and(|run| run.job.label.is_some());
+                let action = if is_labelled { "c2pa.edited" } else { "c2pa.transcoded" };
+                json!({ "action": action, "softwareAgent": agent.clone(), "description": self.run.map(what_was_done) })
+            }
         };
         let mut assertions = vec![json!({
             "label": "c2pa.actions.v2",
@@ -120,6 +124,12 @@ fn what_was_done(run: &Run) -> String {
     }
     if let Some(upscaler) = &swap.upscaler {
         done.push(format!("the picture was made larger ({})", upscaler.model.as_str()));
+    }
+    if run.job.label.is_some() {
+        done.push("a visible label was drawn into it".to_owned());
+    }
+    if done.is_empty() {
+        done.push("coded anew, and not changed otherwise".to_owned());
     }
     done.join("; ")
 }

@@ -54,6 +54,7 @@ impl Planned {
             truncated: false,
             lost_from: None,
             turn: crate::frame::Turn::None,
+            mirrored: false,
             stills: Vec::new(),
         };
         let chunk =

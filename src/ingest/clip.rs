@@ -130,7 +130,7 @@ fn check_output(plan: &Plan, container: media::Container) -> Result<(), Refusal>
     Ok(())
 }
 
-/// Which encoder the clip gets; `output` names the container. `looked_at`: see [`crate::contract::Swap::looks_at_frames`].
+/// Which encoder the clip gets; `output` names the container. `looked_at`: see [`Job::looks_at_frames`].
 pub fn choose_encoder(
     video: &Video,
     output: &str,
@@ -171,6 +171,18 @@ pub fn check_pixels(plan: &Plan, looked_at: bool) -> Result<(), Refusal> {
         Some((of, found)) => Err(Refusal::new("target", format!("{of}pixel format {found}"), expected)),
         None => Ok(()),
     }
+}
+
+/// What its owner should know of a label that is too long for the picture.
+pub fn smaller_label(job: &Job, plan: &Plan) -> Option<String> {
+    let label = job.label.as_ref()?;
+    let clips = plan.clip.stills.iter().map(|still| &still.clip);
+    let whole = (!plan.clip.is_folder()).then_some(&plan.clip);
+    let least = clips.chain(whole).map(|clip| label.drawn_height(clip)).fold(label.height, f64::min);
+    (least < label.height).then(|| {
+        let [drawn, asked] = [least, label.height].map(|share| format!("{:.1}", 100.0 * share));
+        format!("label.text does not fit at {asked} % of the shorter side, and is drawn at {drawn} %: a shorter text is larger")
+    })
 }
 
 /// Refuses clips that would be too large when they have been made larger.

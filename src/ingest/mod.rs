@@ -328,7 +328,7 @@ impl Node {
 
         let scratch = self.site.scratch("ingest")?;
         let Planned { target, plan, mut warnings } = self.plan(job, scratch.path(), &mut seconds).await?;
-        let looked_at = job.swap.looks_at_frames();
+        let looked_at = job.looks_at_frames();
         clip::check_pixels(&plan, looked_at)?;
         clip::check_larger(&plan, &job.swap, &self.settings.catalog, &self.settings.limits)?;
         let chosen = clip::choose_encoder(&job.video, &job.output, &plan, looked_at, &self.settings.hardware)?;
@@ -336,6 +336,7 @@ impl Node {
         crash::point("ingest.planned");
         let toolchain: Toolchain = toolchain::of(job, &chosen.name, &self.settings.provider, &self.settings.catalog)?;
         warnings.extend(chosen.warning);
+        warnings.extend(clip::smaller_label(job, &plan));
         let (portraits, people, reference) = timed(&mut seconds, telemetry::Stage::Analyse, async {
             if job.swap.swapper == Swapper::None {
                 return Ok::<_, IngestError>((Vec::new(), Vec::new(), None));

@@ -132,6 +132,18 @@ impl Decoded {
         assert!(code >= 0, "there is memory for a copy of the frame");
     }
 
+    /// Width to height of a sample; 1 also where nothing is said.
+    pub fn sample_aspect(&self) -> f64 {
+        let aspect = self.properties().aspect();
+        if aspect.num > 0 { f64::from(aspect.num) / f64::from(aspect.den) } else { 1.0 }
+    }
+
+    /// FFmpeg's frame, whose buffers are nobody else's from now on.
+    pub(super) fn frame_mut(&mut self) -> &mut frame::Video {
+        self.make_writable();
+        &mut self.frame
+    }
+
     /// FFmpeg's frame.
     pub(super) fn frame(&self) -> &frame::Video {
         &self.frame

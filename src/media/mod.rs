@@ -26,6 +26,7 @@ mod marking;
 mod memory;
 mod missing;
 mod nut;
+mod opacity;
 mod pad;
 mod picture_watch;
 mod pictures;

@@ -233,6 +233,7 @@ fn look(path: &Path, keep: &Keep, limits: &Limits, tolerant: bool) -> Result<Pro
         truncated: truncated && !(keep.has_end() && is_cut_before_end),
         lost_from: is_held.then_some(lost_from),
         turn: Turn::nearest(orientation.rotation),
+        mirrored: orientation.mirrored,
         stills: Vec::new(),
     };
     let appearance = properties.in_words(orientation);

@@ -208,7 +208,7 @@ pub(super) fn enlarge_alpha(frame: &frame::Video, larger: &mut frame::Video, fac
 }
 
 /// Replaces a row of a component, whatever lies beside it in the same bytes (FFmpeg's own writer wants zeros there).
-fn overwrite_line(frame: &mut frame::Video, source: &Kind, component: usize, row: usize, line: &[u16]) {
+pub(super) fn overwrite_line(frame: &mut frame::Video, source: &Kind, component: usize, row: usize, line: &[u16]) {
     let described = &source.components[component];
     let (plane, step) = (described.plane as usize, described.step as usize);
     let mask = ((1u32 << described.depth) - 1) as u16;
@@ -235,7 +235,7 @@ fn overwrite_line(frame: &mut frame::Video, source: &Kind, component: usize, row
 }
 
 /// Reads a row of a component (Y, Cb, Cr; R, G, B), as many samples as `line` holds.
-fn read_line(frame: &frame::Video, source: &Kind, component: usize, row: usize, line: &mut [u16]) {
+pub(super) fn read_line(frame: &frame::Video, source: &Kind, component: usize, row: usize, line: &mut [u16]) {
     // SAFETY: the frame is valid, the component is one of its format's, and row and count lie inside of the component's
     // plane.
     unsafe {

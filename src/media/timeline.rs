@@ -85,6 +85,7 @@ mod tests {
             truncated: false,
             lost_from: None,
             turn: crate::frame::Turn::None,
+            mirrored: false,
             stills: Vec::new(),
         }
     }

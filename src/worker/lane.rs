@@ -25,6 +25,7 @@ use crate::vision::{Execution, Face, TrackNets, VisionError};
 use super::changer::{Changer, Kept, check_models};
 use super::clock::Clock;
 use super::enlarge::Enlarger;
+use super::labeller::Labeller;
 
 /// How a lane works; none of it changes a result.
 #[derive(Clone, Debug)]
@@ -143,12 +144,13 @@ pub struct Lane {
     means: Means,
     kept: Kept,
     enlarger: Enlarger,
+    labeller: Labeller,
 }
 
 impl Lane {
     /// A lane that has loaded nothing yet.
     pub fn new(means: Means) -> Self {
-        Self { means, kept: Kept::default(), enlarger: Enlarger::default() }
+        Self { means, kept: Kept::default(), enlarger: Enlarger::default(), labeller: Labeller::default() }
     }
 
     /// Loads the networks that it is going to need.
@@ -223,7 +225,7 @@ impl Lane {
         frames: impl Iterator<Item = (FrameIndex, Decoded, Option<u64>)>,
         encoded: &mut dyn FnMut(u64),
     ) -> Result<Done, WorkError> {
-        let ChunkSpec { span, video, hdr, time_base, frame_rate, .. } = &order.spec;
+        let ChunkSpec { span, video, hdr, label, time_base, frame_rate, .. } = &order.spec;
         let settings = EncodeSettings {
             encoder: video.encoder.clone(),
             preset: video.preset.clone(),
@@ -238,10 +240,13 @@ impl Lane {
         let mut next = span.start;
         for (number, frame, faces) in frames {
             debug_assert_eq!(number, next, "stages keep the order of frames");
-            let frame = match self.enlarger.is_asked() {
+            let mut frame = match self.enlarger.is_asked() {
                 true => clock.spend(Stage::Upscale, || self.enlarger.enlarge(frame))?,
                 false => frame,
             };
+            if let Some(label) = label.as_ref().filter(|label| label.is_on(number)) {
+                clock.spend(Stage::Label, || self.labeller.draw(label, &mut frame));
+            }
             clock.spend(Stage::Encode, || {
                 let frame = frame.pictured(&video.encoder).encodable(&video.encoder)?;
                 let (encoder, start) = match &mut encoder {
@@ -317,7 +322,7 @@ struct Decoding<'a> {
 /// Sends the frames of the span's window, in order, and stops after the last.
 fn decode(decoding: &Decoding<'_>, frames: &SyncSender<(FrameIndex, Decoded)>) -> Result<Clock, WorkError> {
     let Decoding { order, threads, stop, damage } = decoding;
-    let ChunkSpec { span, first_pts, last_pts, turn, swap, .. } = &order.spec;
+    let ChunkSpec { span, first_pts, last_pts, turn, .. } = &order.spec;
     crate::crash::lane(order.spec.clip_frames);
     let mut clock = Clock::default();
     let mut wanted = WantedFrames::open(&order.slice, *threads, *first_pts..=*last_pts)?;
@@ -337,7 +342,7 @@ fn decode(decoding: &Decoding<'_>, frames: &SyncSender<(FrameIndex, Decoded)>) -
         if (span.start..span.end).contains(&number) {
             noted(damage).count(number, next.shows != Shows::Own, next.shows == Shows::Nothing);
         }
-        let frame = match swap.looks_at_frames() {
+        let frame = match order.spec.looks_at_frames() {
             false => next.frame,
             true => next.frame.viewable()?.shown_turned(*turn),
         };

@@ -7,6 +7,7 @@ mod chunk;
 mod clock;
 mod endings;
 mod enlarge;
+mod labeller;
 pub mod lane;
 pub mod lanes;
 mod process;

@@ -98,6 +98,7 @@ impl Run {
             tolerate_damage: false,
             people: Vec::new(),
             consent: None,
+            label: None,
             labels: [("seed".to_owned(), seed.to_string())].into(),
         };
         universe.publish(topics::JOBS, &name, &job)?;

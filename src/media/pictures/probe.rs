@@ -61,6 +61,7 @@ pub(in super::super) fn probe(path: &Path, keep: &Keep, limits: &Limits) -> Resu
         truncated: false,
         lost_from: None,
         turn: Turn::None,
+        mirrored: false,
         stills: Vec::new(),
     };
     let (primaries, transfer) = (header.space.primaries.into(), header.space.transfer.into());

@@ -8,6 +8,8 @@ type Rgb = [u8; 3];
 
 /// Most entries of a palette.
 const ENTRIES: usize = 256;
+/// Entries that new colours get at least, as far as there are so many: a white label on a picture that fills its palette is white.
+const FOR_NEW: usize = 8;
 
 /// What is wanted of a pixel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +46,9 @@ pub(super) fn indexed(pixels: &[Pixel], width: usize) -> Indexed {
         }
     }
     new.retain(|color, _| !kept.contains_key(color));
+    if kept.len() <= room {
+        make_way(&mut kept, room - new.len().min(FOR_NEW));
+    }
     let mut colors: Vec<Rgb> = kept.keys().copied().collect();
     if kept.len() > room {
         // A canvas of several palettes that changes all at once.
@@ -63,6 +68,16 @@ pub(super) fn indexed(pixels: &[Pixel], width: usize) -> Indexed {
         palette.extend([0; 3]);
     }
     Indexed { palette, indices, transparent }
+}
+
+/// Leaves out the rarest colours until there are at most `room`: their pixels get the nearest of the others.
+fn make_way(colors: &mut BTreeMap<Rgb, u64>, room: usize) {
+    let excess = colors.len().saturating_sub(room);
+    let mut by_pixels: Vec<(u64, Rgb)> = colors.iter().map(|(color, count)| (*count, *color)).collect();
+    by_pixels.sort_unstable();
+    for (_, color) in by_pixels.into_iter().take(excess) {
+        colors.remove(&color);
+    }
 }
 
 /// Entries for all pixels; what a colour is off is made up for by its neighbours of the right and below, where those are new too.
@@ -200,6 +215,26 @@ mod tests {
         }
         assert!(worst < 64, "{worst}");
         assert!(sums.iter().all(|sum| sum.abs() < 4000), "the error is diffused: {sums:?}");
+    }
+
+    #[test]
+    fn new_colours_have_room_in_a_palette_that_is_full() {
+        let kept = (0..=255_u8).flat_map(|n| vec![Pixel::Kept([n, 0, 0]); if n == 77 { 1 } else { 3 }]);
+        let pixels: Vec<Pixel> = kept.chain([Pixel::New([255, 255, 255]); 40]).collect();
+        let result = indexed(&pixels, 50);
+        assert_eq!(result.palette.len(), 3 * 256);
+        for (pixel, shown) in pixels.iter().zip(shown(&result)) {
+            let color = match pixel {
+                // The rarest makes way.
+                Pixel::Kept([77, 0, 0]) => {
+                    assert!(matches!(shown, Some([76 | 78, 0, 0])), "{shown:?}");
+                    continue;
+                }
+                Pixel::Kept(color) | Pixel::New(color) => *color,
+                Pixel::Clear => unreachable!(),
+            };
+            assert_eq!(shown, Some(color));
+        }
     }
 
     #[test]
