@@ -15,6 +15,7 @@ mod tests;
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -78,6 +79,11 @@ impl Credentials {
         self.signer.is_local
     }
 
+    /// Whether that was made just now.
+    pub fn is_new(&self) -> bool {
+        self.signer.is_new
+    }
+
     /// Until when the certificate is valid: a date.
     pub fn valid_until(&self) -> &str {
         &self.signer.certificate.until
@@ -125,10 +131,7 @@ impl Credentials {
         (format, statement): (&str, &Statement<'_>),
     ) -> Result<Vec<u8>, CredentialsError> {
         let failed = |error: c2pa::Error| self.signer.failure(format, error);
-        let mut builder = Builder::from_context(context()?).with_definition(statement.definition()).map_err(failed)?;
-        if let Some(parent) = &statement.parent {
-            add_parent(&mut builder, parent);
-        }
+        let mut builder = builder(statement).map_err(failed)?;
         builder.set_no_embed(!carries(format));
         let mut source = File::open(file).map_err(|error| file_error("open", file, error))?;
         let signed = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(copy);
@@ -172,21 +175,37 @@ pub fn sidecar_of(file: &Path) -> PathBuf {
     file.with_extension("c2pa")
 }
 
-/// The clip that an output was made from, with its own credentials, if it has some that can be read.
-fn add_parent(builder: &mut Builder, parent: &Parent) {
+/// A manifest with what is said, and the clip that the output was made from with its own credentials, if it has some that can be read.
+fn builder(statement: &Statement<'_>) -> Result<Builder, c2pa::Error> {
+    let begin = || {
+        let context = context().map_err(|error| c2pa::Error::OtherError(error.to_string().into()))?;
+        Builder::from_context(context).with_definition(statement.definition())
+    };
+    let Some(parent) = &statement.parent else { return begin() };
     let mime = parent.mime();
     let description = json!({ "title": parent.title, "format": mime, "relationship": "parentOf", "label": PARENT });
     if carries(mime)
         && let Ok(mut file) = File::open(&parent.path)
     {
-        match builder.add_ingredient_from_stream(description.to_string(), mime, &mut file) {
-            Ok(_) => return,
-            Err(error) => warn!(parent = parent.title, %error, "its own credentials cannot be read, and are not kept"),
+        // It comes from anywhere: what it does to the library must not end the assembler.
+        let read = panic::catch_unwind(AssertUnwindSafe(|| {
+            let mut builder = begin()?;
+            builder.add_ingredient_from_stream(description.to_string(), mime, &mut file)?;
+            Ok::<_, c2pa::Error>(builder)
+        }));
+        match read {
+            Ok(Ok(builder)) => return Ok(builder),
+            Ok(Err(error)) => {
+                warn!(target = parent.title, %error, "its own credentials cannot be read, and are not kept")
+            }
+            Err(_) => warn!(target = parent.title, "its own credentials cannot be read, and are not kept"),
         }
     }
     let mut ingredient = Ingredient::new_v2(parent.title.as_str(), mime);
     ingredient.set_is_parent().set_label(PARENT);
+    let mut builder = begin()?;
     builder.add_ingredient(ingredient);
+    Ok(builder)
 }
 
 /// How this program uses the library: in little memory, and without the network.

@@ -250,13 +250,17 @@ mod tests {
     fn the_projects_topics_are_as_the_protocol_needs_them() {
         let topics = TopicSpec::builtin().unwrap();
         let names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
-        assert_eq!(names, ["jobs", "chunks", "completions", "status", "dead-letters"]);
+        assert_eq!(names, ["jobs", "chunks", "completions", "status", "audit", "dead-letters"]);
         for topic in &topics {
             assert_eq!(topic.replicas, 3, "{}", topic.name);
             assert_eq!(topic.config[MIN_INSYNC], "2", "{}", topic.name);
             assert_eq!(topic.config["unclean.leader.election.enable"], "false", "{}", topic.name);
         }
         assert!(topics[3].config["cleanup.policy"].contains("compact"));
+        assert_eq!(
+            (topics[4].config["cleanup.policy"].as_str(), topics[4].config["retention.ms"].as_str()),
+            ("delete", "-1")
+        );
     }
 
     #[test]

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, cache_dir};
 use crate::contract::{Digest, Job, JobId, Person, Status, Swapper, VERSION, Video, Who};
+use crate::credentials::Credentials;
 use crate::error::Refusal;
 use crate::ingest::Gate;
 use crate::local::{self, LocalError, Settings, file_url};
@@ -85,6 +86,11 @@ pub async fn run(args: Swap, config: Config, stop: CancellationToken) -> Result<
         },
     };
     let credentials = role::credentials(&config)?;
+    if credentials.as_ref().is_some_and(Credentials::is_new) {
+        eprintln!(
+            "note: outputs are signed with a local identity that was made now, and that nobody vouches for (facemill doctor tells more)"
+        );
+    }
     let settings = Settings {
         credentials,
         data_dir: args.data_dir.clone().unwrap_or_else(|| cache_dir().join("data")),

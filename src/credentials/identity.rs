@@ -24,6 +24,8 @@ const YEARS: (i32, i32) = (2025, 2049);
 pub struct Identity {
     pub certificate: Vec<u8>,
     pub key: Vec<u8>,
+    /// It was made just now.
+    pub is_new: bool,
 }
 
 /// The identity in `folder`, which is made if it is not there. Several processes may do so at once; one wins.
@@ -32,11 +34,12 @@ pub struct Identity {
 /// [`CredentialsError::Identity`].
 pub fn open(folder: &Path) -> Result<Identity, CredentialsError> {
     let failed = |reason: String| CredentialsError::Identity { folder: folder.to_owned(), reason };
-    if !folder.exists() {
+    let is_new = !folder.exists();
+    if is_new {
         make(folder).map_err(failed)?;
     }
     let read = |name: &str| fs::read(folder.join(name)).map_err(|error| failed(format!("{name}: {error}")));
-    Ok(Identity { certificate: read(CERTIFICATE)?, key: read(KEY)? })
+    Ok(Identity { certificate: read(CERTIFICATE)?, key: read(KEY)?, is_new })
 }
 
 fn make(folder: &Path) -> Result<(), String> {
@@ -44,7 +47,7 @@ fn make(folder: &Path) -> Result<(), String> {
     let text = |error: io::Error| error.to_string();
     fs::create_dir_all(parent).map_err(text)?;
     let unfinished = tempfile::Builder::new().prefix(".identity-").tempdir_in(parent).map_err(text)?;
-    let Identity { certificate, key } = generate().map_err(|error| error.to_string())?;
+    let Identity { certificate, key, .. } = generate().map_err(|error| error.to_string())?;
     for (name, content) in [(CERTIFICATE, certificate), (KEY, key)] {
         let private = OpenOptions::new().write(true).create_new(true).mode(0o600).open(unfinished.path().join(name));
         private.and_then(|mut file| file.write_all(&content).and_then(|()| file.sync_all())).map_err(text)?;
@@ -81,5 +84,5 @@ fn generate() -> Result<Identity, rcgen::Error> {
     own.use_authority_key_identifier_extension = true;
     let certificate = own.signed_by(&key, &issuer)?;
     let chain = format!("{}{}", certificate.pem(), root_certificate.pem());
-    Ok(Identity { certificate: chain.into_bytes(), key: key.serialize_pem().into_bytes() })
+    Ok(Identity { certificate: chain.into_bytes(), key: key.serialize_pem().into_bytes(), is_new: true })
 }

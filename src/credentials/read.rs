@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs::{self, File};
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 
 use c2pa::assertions::Actions;
@@ -130,22 +131,24 @@ pub fn read(file: &Path, format: &str, trusted: Option<&str>) -> Result<Report, 
     let reader = Reader::from_context(context);
     let beside = sidecar_of(file);
     let is_beside = !carries(format) && beside != file && beside.is_file();
-    let read = match (is_beside, carries(format)) {
-        (true, _) => {
-            let manifest = small(&beside)?;
-            reader.with_manifest_data_and_stream(&manifest, format, open()?)
-        }
-        (false, true) => reader.with_stream(format, open()?),
-        (false, false) => return Ok(Report::default()),
+    let stream = match is_beside || carries(format) {
+        true => open()?,
+        false => return Ok(Report::default()),
     };
-    match read {
-        Ok(reader) => Ok(Report { is_beside, ..report(&reader) }),
-        Err(c2pa::Error::JumbfNotFound | c2pa::Error::ProvenanceMissing) => Ok(Report::default()),
-        Err(error) => {
-            let problem = Problem { code: "unreadable".to_owned(), explanation: Some(error.to_string()) };
-            Ok(Report { verdict: Verdict::Invalid, is_beside, problems: vec![problem], ..Report::default() })
-        }
-    }
+    let manifest = if is_beside { Some(small(&beside)?) } else { None };
+    // A file of anybody's: one that the library breaks on is one that cannot be read.
+    let read = panic::catch_unwind(AssertUnwindSafe(|| match manifest {
+        Some(manifest) => reader.with_manifest_data_and_stream(&manifest, format, stream),
+        None => reader.with_stream(format, stream),
+    }));
+    let reason = match read {
+        Ok(Ok(reader)) => return Ok(Report { is_beside, ..report(&reader) }),
+        Ok(Err(c2pa::Error::JumbfNotFound | c2pa::Error::ProvenanceMissing)) => return Ok(Report::default()),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "they are no credentials that can be understood".to_owned(),
+    };
+    let problem = Problem { code: "unreadable".to_owned(), explanation: Some(reason) };
+    Ok(Report { verdict: Verdict::Invalid, is_beside, problems: vec![problem], ..Report::default() })
 }
 
 fn small(path: &Path) -> Result<Vec<u8>, CredentialsError> {

@@ -52,6 +52,8 @@ pub enum Keys {
 pub struct Signer {
     pub certificate: Certificate,
     pub is_local: bool,
+    /// A local identity that was made just now.
+    pub is_new: bool,
     hand: Hand,
     /// Why the program gave no signature: the library passes on words only.
     failed: Mutex<Option<CredentialsError>>,
@@ -78,9 +80,11 @@ impl Signer {
             })?;
             Ok::<_, CredentialsError>((certificate, Hand::Key(signer)))
         };
+        let mut is_new = false;
         let (certificate, hand) = match &settings.keys {
             Keys::Local => {
                 let identity = identity::open(&settings.identity)?;
+                is_new = identity.is_new;
                 with_key(identity.certificate, &identity.key).map_err(|error| CredentialsError::Identity {
                     folder: settings.identity.clone(),
                     reason: error.to_string(),
@@ -91,7 +95,7 @@ impl Signer {
                 (Certificate::parse(read("certificate", certificate)?)?, Hand::Program(Program(command.clone())))
             }
         };
-        Ok(Self { certificate, is_local: settings.keys == Keys::Local, hand, failed: Mutex::default() })
+        Ok(Self { certificate, is_local: settings.keys == Keys::Local, is_new, hand, failed: Mutex::default() })
     }
 
     /// The trial has shown that signatures made with these do not verify.
