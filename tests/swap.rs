@@ -71,10 +71,12 @@ fn a_second_run_reuses_everything_and_a_lost_output_is_joined_again() {
     assert_eq!((&second.done()["chunks_done"], &second.done()["chunks_reused"]), (&Value::from(0), &Value::from(3)));
     assert_eq!(std::fs::read(bench.path("out.mp4")).unwrap(), made, "a finished output is left alone");
 
+    let (frames, packets) = (frame_digests(&bench.path("out.mp4")), times(&bench.path("out.mp4")));
     std::fs::remove_file(bench.path("out.mp4")).unwrap();
     let third = Ran::from(&mut command());
     assert_eq!((&third.done()["chunks_done"], &third.done()["chunks_reused"]), (&Value::from(0), &Value::from(3)));
-    assert_eq!(std::fs::read(bench.path("out.mp4")).unwrap(), made);
+    // No two signatures are the same.
+    assert_eq!((frame_digests(&bench.path("out.mp4")), times(&bench.path("out.mp4"))), (frames, packets));
 }
 
 /// Every object of a job, one after the other: what cannot be read is made again, or the job fails and names it.
@@ -88,7 +90,7 @@ fn no_damaged_object_keeps_a_job_waiting() {
         Ran::from(bench.swap(&arguments).args(["--chunk-frames", "16..16"]))
     };
     again().done();
-    let made = std::fs::read(bench.path("out.mp4")).unwrap();
+    let made = frame_digests(&bench.path("out.mp4"));
     let store = bench.path("data/store");
     let mut objects = files_in(&store);
     objects.retain(|path| path.file_name().is_some_and(|name| name != ".tmp-lock"));
@@ -103,7 +105,7 @@ fn no_damaged_object_keeps_a_job_waiting() {
         std::fs::write(&object, "{}").unwrap();
         let ran = again();
         if ran.exit == Some(0) {
-            assert_eq!(std::fs::read(bench.path("out.mp4")).unwrap(), made, "after {key} was damaged");
+            assert_eq!(frame_digests(&bench.path("out.mp4")), made, "after {key} was damaged");
             continue;
         }
         assert!(ran.told().contains(&key), "{key}: {}", ran.told());
@@ -445,7 +447,7 @@ fn an_animation_resumes_stays_one_or_becomes_a_clip() {
         let done = ran.done();
         assert_eq!((&done["frames"], &done["chunks_done"]), (&Value::from(10), &Value::from(chunks_done)), "{output}");
     }
-    assert_eq!(std::fs::read(bench.path("out.gif")).unwrap(), std::fs::read(bench.path("again.gif")).unwrap());
+    assert_eq!(frame_digests(&bench.path("out.gif")), frame_digests(&bench.path("again.gif")));
     let clip = ["-s", text(&photo), "-t", text(&target), "-o", "out.mp4"];
     assert_eq!(Ran::from(&mut bench.swap(&clip)).done()["frames"], 10);
     assert_eq!(times(&bench.path("out.mp4")).0.len(), 10);

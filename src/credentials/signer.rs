@@ -13,7 +13,7 @@ use super::identity;
 use crate::marks::Code;
 
 /// Bytes of a signature with all that goes with it but certificates, at most.
-const RESERVE: usize = 10_000;
+const RESERVE: usize = 2_048;
 
 /// With what outputs are signed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,3 +1,5 @@
+//! Signers and signatures, good and bad, on small files.
+
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
