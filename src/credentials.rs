@@ -208,6 +208,11 @@ fn builder(statement: &Statement<'_>) -> Result<Builder, c2pa::Error> {
     Ok(builder)
 }
 
+/// The version of the library.
+pub fn library_version() -> &'static str {
+    c2pa::VERSION
+}
+
 /// How this program uses the library: in little memory, and without the network.
 fn context() -> Result<Context, CredentialsError> {
     let settings = json!({

@@ -45,11 +45,15 @@ const IN_FLIGHT: usize = 256;
 pub async fn run(site: Site, settings: Settings, stop: CancellationToken) -> Result<(), SiteError> {
     let options = Options { in_flight: IN_FLIGHT };
     let mut events = Consumer::<JobEvent>::start(&site.broker, topics::ASSEMBLE_GROUP, topics::COMPLETIONS, options)?;
-    // What could not be written down must not be done.
-    if let Err(error) = audit::ensure_writable(&site).await {
+    // What could not be written down must not be done. Cancel-safe: nothing has been taken yet.
+    let is_writable = tokio::select! {
+        () = stop.cancelled() => None,
+        tried = audit::ensure_writable(&site) => Some(tried),
+    };
+    let Some(Ok(())) = is_writable else {
         events.close().await;
-        return Err(error);
-    }
+        return is_writable.unwrap_or(Ok(()));
+    };
     let mut desk = Desk::new(site, &settings);
     let mut tick = tokio::time::interval(telemetry::LOOK_EVERY);
     let ended = loop {

@@ -40,6 +40,11 @@ pub use reader::{News, Reader, StartAt};
 pub use watch::Watch;
 pub use window::OffsetWindow;
 
+/// The version of librdkafka.
+pub fn library_version() -> String {
+    rdkafka::util::get_rdkafka_version().1
+}
+
 /// Where the brokers are and how to speak to them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BrokerConfig {

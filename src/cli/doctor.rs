@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::broker::topics::TopicSpec;
-use crate::broker::{BrokerError, Producer};
+use crate::broker::{self, BrokerError, Producer};
 use crate::config::{Config, ONNXRUNTIME_VERSION};
 use crate::contract::{ENCODERS, Swapper};
-use crate::credentials::Credentials;
+use crate::credentials::{self, Credentials};
 use crate::ingest::{Gate, GateMode};
 use crate::media;
 use crate::store;
@@ -77,6 +77,8 @@ impl Table {
 pub async fn run(config: &Config) -> Result<Exit> {
     let mut table = Table::default();
     table.good("facemill", env!("CARGO_PKG_VERSION"));
+    let (librdkafka, c2pa) = (broker::library_version(), credentials::library_version());
+    table.good("libraries", format!("librdkafka {librdkafka}, c2pa {c2pa}"));
     media(&mut table);
     networks(&mut table, config).await?;
     signer(&mut table, config);
