@@ -66,7 +66,8 @@ fn jobs_of_other_producers_are_done_and_malformed_ones_hold_nobody_up() {
     let job = |name: &str| pass(&id(name), &clip, &cluster.bench.path(&format!("{name}.mp4")), 10);
     // All records have one key or none, and the bad ones come first: were they to block their partition, the others would not be done.
     let mut misspelt = job("misspelt");
-    misspelt["outptu"] = misspelt["output"].take();
+    misspelt["outptu"] =
+        misspelt.as_object_mut().and_then(|fields| fields.remove("output")).expect("a job has an output");
     let mut wrong = job("wrong");
     wrong["chunk_frames"] = json!([9, 8]);
     let lines = |jobs: &[&Value]| jobs.iter().map(|job| job.to_string()).collect::<Vec<_>>();
