@@ -307,7 +307,7 @@ impl Default for Worker {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Assemble {
-    /// Outputs joined at once, 1 to 64. Default: 2.
+    /// Outputs joined at once, 1 to 64; while one is signed it takes as much memory as it is large, up to 512 MB. Default: 2.
     pub jobs: usize,
     /// Seconds without a settled chunk of a job until its missing chunks are published again, 1 to 86,400. Default: 30.
     pub repair_after_seconds: u64,
