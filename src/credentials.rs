@@ -1,7 +1,7 @@
 //! Content Credentials (C2PA): what an output says of itself, signed. The only user of the `c2pa` crate.
 //!
 //! An output is signed after it is made and before it is put in its place. MP4, MOV and the pictures carry their credentials; of other formats
-//! (Matroska, WebM) they lie beside the file, in one of the same name that ends with `.c2pa`, as other C2PA tools expect.
+//! (Matroska, WebM, animated PNG) they lie beside the file, in one of the same name that ends with `.c2pa`, as other C2PA tools expect.
 
 mod certificate;
 mod command;
@@ -161,9 +161,8 @@ impl Credentials {
 /// Whether a format, by extension or MIME type, carries credentials in itself.
 pub fn carries(format: &str) -> bool {
     let format = match format.to_ascii_lowercase().as_str() {
-        // These the library does not know by this name.
+        // The library does not know it by this name.
         "m4v" => "mp4".to_owned(),
-        "apng" => "png".to_owned(),
         known => known.to_owned(),
     };
     let mime = c2pa::format_from_path(format!("file.{format}")).unwrap_or(format);

@@ -65,7 +65,8 @@ fn every_container_bears_credentials_that_other_tools_accept() {
     // Noise, so that the middle of each file is its samples.
     let noise = "-f lavfi -i nullsrc=s=256x192,geq=random(1)*255:random(2)*255:random(3)*255 -frames:v 1";
     let still = bench.clip("still.png", noise);
-    let table: [(&Path, &str, &str, &str); 11] = [
+    let moves = bench.clip("moves.gif", "-f lavfi -i nullsrc=s=96x64:r=10:d=0.5,geq=random(1)*255:128:128");
+    let table: [(&Path, &str, &str, &str); 12] = [
         (&clip, "mp4", "video/mp4", ""),
         (&clip, "m4v", "video/mp4", ""),
         (&clip, "mov", "video/quicktime", ""),
@@ -77,6 +78,7 @@ fn every_container_bears_credentials_that_other_tools_accept() {
         (&still, "tiff", "image/tiff", ""),
         (&still, "gif", "image/gif", ""),
         (&still, "avif", "image/avif", ""),
+        (&moves, "apng", "image/png", ""),
     ];
     for (target, extension, mime, encoder) in table {
         let output = bench.path(&format!("out-{extension}.{extension}"));
@@ -87,9 +89,10 @@ fn every_container_bears_credentials_that_other_tools_accept() {
         swap(&bench, "", &arguments).done();
         let (told, exit) = verify(&output);
         assert_eq!((told["verdict"].as_str(), exit), (Some("valid"), Some(0)), "{extension}: {told}");
-        let is_beside = matches!(extension, "mkv" | "webm");
+        let is_beside = matches!(extension, "mkv" | "webm" | "apng");
         assert_eq!(told["is_beside"], is_beside, "{extension}");
         assert_eq!(output.with_extension("c2pa").is_file(), is_beside, "{extension}");
+        assert_eq!(frame_digests(&output).len(), frame_digests(target).len(), "{extension}");
         let others = verify_by_others(&output, mime);
         assert_eq!(others["state"], "Valid", "{extension}: {others}");
         assert_eq!(others["actions"], serde_json::json!(["c2pa.opened", "c2pa.transcoded"]), "{extension}");

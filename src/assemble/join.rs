@@ -15,7 +15,7 @@ use crate::crash;
 use crate::credentials::{Credentials, CredentialsError, Parent};
 use crate::error::{Classify, Kind};
 use crate::marks::Marks;
-use crate::media::{self, ChunkFile, JoinRequest, MediaError};
+use crate::media::{self, ChunkFile, Container, JoinRequest, MediaError, PictureFormat};
 use crate::seal::{self, SealError};
 use crate::site::{Site, SiteError};
 use crate::store::{Location, LocationError, StoreError, Version};
@@ -188,7 +188,7 @@ async fn join_clip(work: &Work, stop: Arc<AtomicBool>) -> Result<Joined, JoinErr
     crash::point("assemble.join.muxed");
     let made = Made {
         file: &output,
-        format: container.extension(),
+        format: signed_as(container, plan),
         place: Location::parse(&run.job.output).map_err(JoinError::Output)?,
         before: run.output_before.as_ref(),
         parent: Parent {
@@ -214,6 +214,15 @@ async fn join_clip(work: &Work, stop: Arc<AtomicBool>) -> Result<Joined, JoinErr
         warnings: joined.warnings.into_iter().chain(damage::warning(counts.damage, plan)).collect(),
         seconds: StageSeconds::from([(Stage::Join.as_str().to_owned(), started.elapsed().as_secs_f64())]),
     })
+}
+
+/// The format by which an output is signed. An animated PNG carries no credentials: the library puts them in front of the chunk that tells of the
+/// animation, and who reads by FFmpeg looks for that at the very beginning.
+fn signed_as(container: Container, plan: &Plan) -> &'static str {
+    match container {
+        Container::Picture(PictureFormat::Png) if plan.clip.frames() > 1 => "apng",
+        container => container.extension(),
+    }
 }
 
 /// Whoever stood still for a while may come here when the run has ended: what has been delivered is not touched.

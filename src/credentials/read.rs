@@ -16,6 +16,8 @@ use super::{carries, context, sidecar_of};
 
 /// The largest sidecar that is read, bytes.
 const SIDECAR_MAX: u64 = 64 << 20;
+/// A format that carries no credentials.
+const BESIDE: &str = "application/octet-stream";
 /// The one problem that is none of the file's: nobody here knows the issuer.
 const UNTRUSTED: &str = "signingCredential.untrusted";
 
@@ -130,19 +132,24 @@ pub fn read(file: &Path, format: &str, trusted: Option<&str>) -> Result<Report, 
     let open = || File::open(file).map_err(|error| file_error("open", file, error));
     let reader = Reader::from_context(context);
     let beside = sidecar_of(file);
-    let is_beside = !carries(format) && beside != file && beside.is_file();
+    let has_beside = beside != file && beside.is_file();
+    let is_beside = has_beside && !carries(format);
     let stream = match is_beside || carries(format) {
         true => open()?,
         false => return Ok(Report::default()),
     };
     let manifest = if is_beside { Some(small(&beside)?) } else { None };
     // A file of anybody's: one that the library breaks on is one that cannot be read.
-    let read = panic::catch_unwind(AssertUnwindSafe(|| match manifest {
+    let told = panic::catch_unwind(AssertUnwindSafe(|| match manifest {
         Some(manifest) => reader.with_manifest_data_and_stream(&manifest, format, stream),
         None => reader.with_stream(format, stream),
     }));
-    let reason = match read {
+    let reason = match told {
         Ok(Ok(reader)) => return Ok(Report { is_beside, ..report(&reader) }),
+        // An animated PNG may bear the name of a still.
+        Ok(Err(c2pa::Error::JumbfNotFound | c2pa::Error::ProvenanceMissing)) if has_beside && !is_beside => {
+            return read(file, BESIDE, trusted);
+        }
         Ok(Err(c2pa::Error::JumbfNotFound | c2pa::Error::ProvenanceMissing)) => return Ok(Report::default()),
         Ok(Err(error)) => error.to_string(),
         Err(_) => "they are no credentials that can be understood".to_owned(),
