@@ -130,13 +130,18 @@ impl Credentials {
         copy: &Path,
         (format, statement): (&str, &Statement<'_>),
     ) -> Result<Vec<u8>, CredentialsError> {
-        let failed = |error: c2pa::Error| self.signer.failure(format, error);
+        let signing = self.signer.signing();
+        let failed = |error: c2pa::Error| signing.failure(format, error);
         let mut builder = builder(statement).map_err(failed)?;
         builder.set_no_embed(!carries(format));
         let mut source = File::open(file).map_err(|error| file_error("open", file, error))?;
         let signed = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(copy);
         let mut signed = signed.map_err(|error| file_error("create", copy, error))?;
-        builder.sign(&*self.signer, format, &mut source, &mut signed).map_err(failed)
+        // The file holds what came with its target: what it does to the library must not end the assembler, now and with each that follows.
+        let signed = panic::catch_unwind(AssertUnwindSafe(|| builder.sign(&signing, format, &mut source, &mut signed)));
+        let broken =
+            |_| CredentialsError::Asset { format: format.to_owned(), reason: "the library breaks on it".to_owned() };
+        signed.map_err(broken)?.map_err(failed)
     }
 
     /// Signs a tiny picture and reads it back.

@@ -51,7 +51,10 @@ pub async fn deliver(work: &Work, made: Made<'_>, stop: &AtomicBool) -> Result<D
     let bytes = tokio::fs::metadata(made.file).await.map_err(SiteError::from)?.len();
     site.put_json(&keys::delivery(&run.job.job, run.run, &sha256), &()).await?;
     crash::point("assemble.output.announced");
-    if let Some(sidecar) = sidecar {
+    // Only beside what is to be replaced. Where something else stands it is this run's own, with its credentials, or somebody's.
+    let stands = site.locations.version(&made.place).await.map_err(JoinError::Output)?;
+    let is_as_it_was = stands.map(|version| version.to_string()).as_ref() == made.before;
+    if let Some(sidecar) = sidecar.filter(|_| is_as_it_was) {
         let beside = made.place.with_extension(SIDECAR);
         let before = site.locations.version(&beside).await.map_err(JoinError::Output)?;
         ensure_wanted(site, run, stop).await?;

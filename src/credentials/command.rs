@@ -1,10 +1,12 @@
 //! An external signer: a command that takes what is to be signed and gives the signature, so that the key can stay where it is.
 
 use std::io::{Read, Write};
-use std::process::{Command, Stdio};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use c2pa::SigningAlg;
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::CredentialsError;
 
@@ -15,11 +17,21 @@ const LOOK: Duration = Duration::from_millis(5);
 /// The longest answer, bytes: a signature is a twentieth of it.
 const ANSWER: u64 = 16 << 10;
 
-/// A program and its arguments.
+/// A program that signs.
 #[derive(Clone, Debug)]
-pub struct Program(pub Vec<String>);
+pub struct Program {
+    /// It and its arguments.
+    words: Vec<String>,
+    /// How long it may take.
+    limit: Duration,
+}
 
 impl Program {
+    /// The program and its arguments.
+    pub fn new(words: Vec<String>) -> Self {
+        Self { words, limit: LIMIT }
+    }
+
     /// Runs it: `data` to its standard input, the signature from its standard output. Signatures of elliptic curves may be DER, as OpenSSL
     /// writes them, or both numbers one behind the other, as PKCS #11 does.
     ///
@@ -36,13 +48,15 @@ impl Program {
     }
 
     fn failure(&self, reason: String) -> CredentialsError {
-        CredentialsError::Command { program: self.0.first().cloned().unwrap_or_default(), reason }
+        CredentialsError::Command { program: self.words.first().cloned().unwrap_or_default(), reason }
     }
 
     fn answer(&self, data: &[u8]) -> Result<Vec<u8>, String> {
-        let (program, arguments) = self.0.split_first().ok_or("no program is named")?;
+        let (program, arguments) = self.words.split_first().ok_or("no program is named")?;
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // What it starts belongs to it, and ends with it: it holds the pipes, too.
+        command.process_group(0);
         let mut child = command.spawn().map_err(|error| format!("cannot be run: {error}"))?;
         let ended = std::thread::scope(|scope| {
             let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
@@ -50,7 +64,7 @@ impl Program {
             scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(data)));
             let answer = scope.spawn(move || all_of(stdout));
             let words = scope.spawn(move || all_of(stderr));
-            let status = wait(&mut child);
+            let status = wait(&mut child, self.limit);
             (status, answer.join().unwrap_or_default(), words.join().unwrap_or_default())
         });
         match ended {
@@ -75,17 +89,17 @@ fn all_of(pipe: Option<impl Read>) -> Vec<u8> {
 }
 
 /// Waits for its end, up to the limit.
-fn wait(child: &mut std::process::Child) -> Result<std::process::ExitStatus, String> {
+fn wait(child: &mut Child, limit: Duration) -> Result<ExitStatus, String> {
     let began = Instant::now();
     loop {
         match child.try_wait() {
             Ok(Some(status)) => return Ok(status),
-            Ok(None) if began.elapsed() < LIMIT => std::thread::sleep(LOOK),
+            Ok(None) if began.elapsed() < limit => std::thread::sleep(LOOK),
             Ok(None) => {
                 // It may have ended at this moment.
-                let _ = child.kill();
+                let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
                 let _ = child.wait();
-                return Err(format!("took longer than {} s", LIMIT.as_secs()));
+                return Err(format!("took longer than {limit:?}"));
             }
             Err(error) => return Err(error.to_string()),
         }
@@ -150,6 +164,19 @@ mod tests {
         }
     }
 
+    fn shell(script: &str) -> Program {
+        Program::new(["sh", "-c", script].map(str::to_owned).to_vec())
+    }
+
+    #[test]
+    fn a_signer_that_hangs_is_ended_with_all_that_it_has_started() {
+        let program = Program { limit: Duration::from_millis(100), ..shell("sleep 600; true") };
+        let began = Instant::now();
+        let error = program.sign(b"data", SigningAlg::Es256).unwrap_err().to_string();
+        assert!(error.contains("took longer than 100ms"), "{error}");
+        assert!(began.elapsed() < LIMIT, "whoever holds its pipes was waited for");
+    }
+
     #[test]
     fn a_signer_that_fails_is_named_with_what_it_said() {
         for (script, said) in [
@@ -157,12 +184,12 @@ mod tests {
             ("exit 0", "it said nothing"),
             ("cat > /dev/null; printf abc", "3 bytes that are no ECDSA signature"),
         ] {
-            let program = Program(["sh", "-c", script].map(str::to_owned).to_vec());
+            let program = shell(script);
             let error = program.sign(b"data", SigningAlg::Es256).unwrap_err();
             assert!(matches!(error, CredentialsError::Command { .. }));
             assert!(error.to_string().contains(said), "{error}");
         }
-        let missing = Program(vec!["/no/such/program".to_owned()]);
+        let missing = Program::new(vec!["/no/such/program".to_owned()]);
         assert!(missing.sign(b"data", SigningAlg::Es256).unwrap_err().to_string().contains("cannot be run"));
     }
 }

@@ -1,6 +1,7 @@
 //! Who signs: the operator's certificate with a key in a file or behind a command, or the local identity.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -55,6 +56,11 @@ pub struct Signer {
     /// A local identity that was made just now.
     pub is_new: bool,
     hand: Hand,
+}
+
+/// One signing: several go on at once.
+pub struct Signing<'a> {
+    signer: &'a Signer,
     /// Why the program gave no signature: the library passes on words only.
     failed: Mutex<Option<CredentialsError>>,
 }
@@ -92,10 +98,10 @@ impl Signer {
             }
             Keys::File { certificate, key } => with_key(read("certificate", certificate)?, &read("key", key)?)?,
             Keys::Command { certificate, command } => {
-                (Certificate::parse(read("certificate", certificate)?)?, Hand::Program(Program(command.clone())))
+                (Certificate::parse(read("certificate", certificate)?)?, Hand::Program(Program::new(command.clone())))
             }
         };
-        Ok(Self { certificate, is_local: settings.keys == Keys::Local, is_new, hand, failed: Mutex::default() })
+        Ok(Self { certificate, is_local: settings.keys == Keys::Local, is_new, hand })
     }
 
     /// The trial has shown that signatures made with these do not verify.
@@ -106,6 +112,13 @@ impl Signer {
         )
     }
 
+    /// Begins to sign a file.
+    pub fn signing(&self) -> Signing<'_> {
+        Signing { signer: self, failed: Mutex::default() }
+    }
+}
+
+impl Signing<'_> {
     /// What a failure of the library means for a file of this format.
     pub fn failure(&self, format: &str, error: c2pa::Error) -> CredentialsError {
         if let Some(ours) = self.failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -115,8 +128,11 @@ impl Signer {
             error @ (c2pa::Error::CertificateProfileError(_)
             | c2pa::Error::RawSignerError(_)
             | c2pa::Error::CoseSignature
-            | c2pa::Error::CoseInvalidCert) => self.unfit(error.to_string()),
-            c2pa::Error::IoError(error) => {
+            | c2pa::Error::CoseInvalidCert) => self.signer.unfit(error.to_string()),
+            // What ends too early, or is not what it says, is the file's fault.
+            c2pa::Error::IoError(error)
+                if !matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::InvalidData) =>
+            {
                 CredentialsError::File { action: "sign", path: PathBuf::from(format), source: error }
             }
             error => CredentialsError::Asset { format: format.to_owned(), reason: error.to_string() },
@@ -124,9 +140,9 @@ impl Signer {
     }
 }
 
-impl c2pa::Signer for Signer {
+impl c2pa::Signer for Signing<'_> {
     fn sign(&self, data: &[u8]) -> c2pa::Result<Vec<u8>> {
-        match &self.hand {
+        match &self.signer.hand {
             Hand::Key(signer) => signer.sign(data),
             Hand::Program(program) => program.sign(data, self.alg()).map_err(|error| {
                 let words = error.to_string();
@@ -137,15 +153,15 @@ impl c2pa::Signer for Signer {
     }
 
     fn alg(&self) -> SigningAlg {
-        self.certificate.algorithm
+        self.signer.certificate.algorithm
     }
 
     fn certs(&self) -> c2pa::Result<Vec<Vec<u8>>> {
-        Ok(self.certificate.chain.clone())
+        Ok(self.signer.certificate.chain.clone())
     }
 
     fn reserve_size(&self) -> usize {
-        RESERVE + self.certificate.chain.iter().map(Vec::len).sum::<usize>()
+        RESERVE + self.signer.certificate.chain.iter().map(Vec::len).sum::<usize>()
     }
 }
 
