@@ -35,7 +35,9 @@ pub use job::{AUTO, CHUNK_FRAMES, CRF, ENCODERS, Job, PRESETS, Video};
 pub use label::{Label, LabelSpec, usual_height};
 pub use moment::{Keep, Moment};
 pub use person::{FaceOrder, Person, PersonSpec, Who, WhoSpec, usual_distance};
-pub use run::{Cancellation, CutId, CutRule, Layout, Manifest, OpenMarker, Output, Plan, Run, SliceIndex, Totals};
+pub use run::{
+    Cancellation, CutId, CutRule, Layout, Manifest, OpenMarker, Output, Plan, Run, SliceIndex, Stood, Totals,
+};
 pub use sealed::{FrameCounts, ResultFooter};
 pub use source_type::DigitalSourceType;
 pub use swap::{

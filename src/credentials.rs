@@ -35,6 +35,8 @@ use signer::Signer;
 
 /// Above this credentials are made with temporary files and not in memory, MB.
 const IN_MEMORY_MB: usize = 16;
+/// The extension of credentials that lie beside their file.
+pub const SIDECAR: &str = "c2pa";
 /// The name under which a manifest knows the clip that it was made from.
 const PARENT: &str = "target";
 
@@ -176,7 +178,7 @@ pub fn carries(format: &str) -> bool {
 
 /// Where the credentials of a file lie that cannot carry them: beside it.
 pub fn sidecar_of(file: &Path) -> PathBuf {
-    file.with_extension("c2pa")
+    file.with_extension(SIDECAR)
 }
 
 /// A manifest with what is said, and the clip that the output was made from with its own credentials, if it has some that can be read.

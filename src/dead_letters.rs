@@ -13,12 +13,22 @@ const STAGE: &str = "__connect.errors.stage";
 const CLASS: &str = "__connect.errors.class.name";
 const EXCEPTION: &str = "__connect.errors.exception.class.name";
 const MESSAGE: &str = "__connect.errors.exception.message";
-/// On a letter whose value had to be left out: how long it was.
-const OMITTED: &str = "facemill.value.omitted";
+/// On a letter that could not be kept whole: how long the value was that was left out, bytes.
+const VALUE_OMITTED: &str = "facemill.value.omitted";
+/// Likewise: how long the record's own headers were, names and values together.
+const HEADERS_OMITTED: &str = "facemill.headers.omitted";
+/// Likewise: how long the key was.
+const KEY_OMITTED: &str = "facemill.key.omitted";
+/// Any of them: the letter does not hold the record.
+const OMITTED: [&str; 3] = [VALUE_OMITTED, HEADERS_OMITTED, KEY_OMITTED];
 /// On a record that was published again: which letter it was.
 const REPLAYED: &str = "facemill.replayed.from";
 /// Longest message that is kept, bytes: the brokers count headers as part of the record.
 const MESSAGE_MAX: usize = 4096;
+/// Longest other word about the failure that is kept, bytes.
+const WORD_MAX: usize = 256;
+/// Longest key that is kept where the record does not fit, bytes: job ids, which are our keys, have 63.
+const KEY_MAX: usize = 256;
 
 /// Where a record was.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,7 +91,7 @@ pub enum Unusable {
         expected: &'static str,
     },
     /// The record was too large to be kept whole.
-    #[error("its value was too large to be kept; the record may still be at {topic}[{partition}] offset {offset}")]
+    #[error("the record was too large to be kept whole; it may still be at {topic}[{partition}] offset {offset}")]
     Omitted {
         /// Where it was.
         topic: String,
@@ -109,42 +119,53 @@ impl DeadLetter {
     /// Publishes it and waits until it is durable. Returns where it lies. May be done again: readers know a letter by its
     /// origin.
     ///
-    /// A value that the broker does not take with our headers is left out: the letter still says where it was and why.
+    /// Of a record that the broker does not take with our headers, by its value, key or own headers, only the key is kept, if it
+    /// is one of sane length: the letter still says where it was and why, and how long the rest was.
     ///
     /// # Errors
     /// Retry and fatal ones of [`Producer::send`].
     pub async fn send(&self, producer: &Producer) -> Result<(i32, i64), BrokerError> {
-        match self.publish(producer, self.payload.as_deref(), None).await {
-            Err(BrokerError::Unsendable { .. }) => {
-                let length = self.payload.as_ref().map_or(0, Vec::len).to_string();
-                self.publish(producer, None, Some(length)).await
-            }
+        match self.publish(producer).await {
+            Err(BrokerError::Unsendable { .. }) => self.reduced().publish(producer).await,
             sent => sent,
         }
     }
 
-    async fn publish(
-        &self,
-        producer: &Producer,
-        value: Option<&[u8]>,
-        omitted: Option<String>,
-    ) -> Result<(i32, i64), BrokerError> {
+    /// The letter without what its record's producer can make as long as it likes, and with how long that was.
+    fn reduced(&self) -> Self {
+        let of_headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let omitted = [
+            (VALUE_OMITTED, self.payload.as_ref().map(Vec::len)),
+            (HEADERS_OMITTED, (!self.headers.is_empty()).then_some(of_headers)),
+            (KEY_OMITTED, self.key.as_ref().map(String::len).filter(|length| *length > KEY_MAX)),
+        ];
+        let told = omitted
+            .into_iter()
+            .filter_map(|(name, length)| length.map(|length| (name.to_owned(), length.to_string().into_bytes())));
+        Self {
+            origin: self.origin.clone(),
+            key: self.key.clone().filter(|key| key.len() <= KEY_MAX),
+            payload: None,
+            headers: told.collect(),
+            reason: self.reason.clone(),
+        }
+    }
+
+    async fn publish(&self, producer: &Producer) -> Result<(i32, i64), BrokerError> {
         let Self { origin, reason, .. } = self;
         let (partition, offset) = (origin.partition.to_string(), origin.offset.to_string());
-        let message = &reason.message[..reason.message.floor_char_boundary(MESSAGE_MAX)];
         let ours = [
             (TOPIC, origin.topic.as_str()),
             (PARTITION, &partition),
             (OFFSET, &offset),
-            (STAGE, &reason.stage),
-            (CLASS, &reason.class),
-            (EXCEPTION, &reason.exception),
-            (MESSAGE, message),
+            (STAGE, beginning(&reason.stage, WORD_MAX)),
+            (CLASS, beginning(&reason.class, WORD_MAX)),
+            (EXCEPTION, beginning(&reason.exception, WORD_MAX)),
+            (MESSAGE, beginning(&reason.message, MESSAGE_MAX)),
         ];
         let mut headers = borrowed(&self.headers);
         headers.extend(ours.map(|(name, value)| (name, value.as_bytes())));
-        headers.extend(omitted.as_ref().map(|length| (OMITTED, length.as_bytes())));
-        let key = self.key.as_deref();
+        let (key, value) = (self.key.as_deref(), self.payload.as_deref());
         let record = Outgoing { topic: topics::DEAD_LETTERS, key, partition: None, headers: &headers, value: &value };
         producer.send_bytes(record).await
     }
@@ -186,13 +207,13 @@ impl DeadLetter {
     /// [`Unusable::Omitted`], and those of [`Producer::send`].
     pub async fn replay(&self, producer: &Producer, from: (i32, i64)) -> Result<(i32, i64), ReplayError> {
         let Origin { topic, partition, offset } = self.origin.clone();
-        if self.headers.iter().any(|(name, _)| name == OMITTED) {
+        if self.headers.iter().any(|(name, _)| OMITTED.contains(&name.as_str())) {
             return Err(Unusable::Omitted { topic, partition, offset }.into());
         }
         let from = format!("{}:{}", from.0, from.1);
         let mut headers = borrowed(&self.headers);
         // As its producer wrote it: the assembler's note, that it is for one run only, is over with that run.
-        headers.retain(|(name, _)| *name != REPLAYED && *name != crate::ingest::REPAIR);
+        headers.retain(|(name, _)| ![REPLAYED, crate::ingest::REPAIR, crate::ingest::SUBMITTED].contains(name));
         headers.push((REPLAYED, from.as_bytes()));
         let (key, value) = (self.key.as_deref(), self.payload.as_deref());
         let record = Outgoing { topic: &topic, key, partition: Some(partition), headers: &headers, value: &value };
@@ -222,6 +243,11 @@ impl Classify for ReplayError {
 
 fn borrowed(headers: &Headers) -> Vec<(&str, &[u8])> {
     headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect()
+}
+
+/// What of `text` fits into `max` bytes.
+fn beginning(text: &str, max: usize) -> &str {
+    &text[..text.floor_char_boundary(max)]
 }
 
 /// The last header of a name counts, as it does in Connect.
@@ -324,6 +350,44 @@ mod tests {
         assert_eq!((letter.payload.clone(), letter.origin.offset), (None, 7));
         let error = letter.replay(&producer, (0, 0)).await.unwrap_err().to_string();
         assert!(error.contains("jobs[0] offset 7"), "{error}");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn whatever_of_a_record_is_too_large_is_left_out_and_its_length_told() {
+        let broker = broker();
+        let mut config = broker.config("producer");
+        config.properties.insert("message.max.bytes".into(), "8000".into());
+        let producer = Producer::start(&config).unwrap();
+        // How long key, header and value are, and what the letter tells of each; the header's name has five letters.
+        type Row = ([Option<usize>; 3], [Option<&'static str>; 3]);
+        let table: [Row; 4] = [
+            ([Some(9000), None, None], [Some("9000"), None, None]),
+            ([Some(256), Some(9000), Some(5)], [None, Some("9005"), Some("5")]),
+            ([None, None, Some(9000)], [None, None, Some("9000")]),
+            ([Some(257), Some(9000), Some(9000)], [Some("257"), Some("9005"), Some("9000")]),
+        ];
+        for (offset, ([key, header, value], _)) in table.into_iter().enumerate() {
+            let letter = DeadLetter {
+                origin: Origin { topic: "jobs".into(), partition: 0, offset: offset as i64 },
+                key: key.map(|length| "k".repeat(length)),
+                payload: value.map(|length| vec![b'v'; length]),
+                headers: header.map(|length| ("trace".to_owned(), vec![b'h'; length])).into_iter().collect(),
+                reason: reason(&"x".repeat(5000)),
+            };
+            letter.send(&producer).await.unwrap();
+        }
+        let found = records(&broker, topics::DEAD_LETTERS).await;
+        let letters: Vec<DeadLetter> = found.iter().map(|found| DeadLetter::read(found).unwrap()).collect();
+        for (offset, ([key, ..], expected)) in table.into_iter().enumerate() {
+            let letter = letters.iter().find(|letter| letter.origin.offset == offset as i64).unwrap();
+            let told = [KEY_OMITTED, HEADERS_OMITTED, VALUE_OMITTED].map(|name| text(&letter.headers, name).ok());
+            assert_eq!(told.each_ref().map(Option::as_deref), expected, "letter {offset}");
+            assert!(letter.headers.iter().all(|(name, _)| OMITTED.contains(&name.as_str())), "letter {offset}");
+            assert_eq!(letter.key.as_ref().map(String::len), key.filter(|length| *length <= 256), "letter {offset}");
+            assert_eq!((letter.payload.as_ref(), letter.reason.message.len()), (None, MESSAGE_MAX), "letter {offset}");
+            let error = letter.replay(&producer, (0, 0)).await.unwrap_err();
+            assert!(matches!(error, ReplayError::Letter(Unusable::Omitted { .. })), "letter {offset}: {error}");
+        }
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -17,7 +17,8 @@
 //!   which nobody needed the object. Then it is made again as any that is missing.)
 //!
 //! A job's own folder goes in one piece, when all of it is old and the job has no marker, `job.json` last: the id stays bound to its
-//! content as long as anything else of the job is there.
+//! content as long as anything else of the job is there. Before that go its runs, the first one first, and of each `run.json` before the
+//! manifest: what of a run is there without its manifest would be taken for a run that has not ended, and be gone on with.
 
 mod needs;
 mod sweep;

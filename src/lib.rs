@@ -33,6 +33,7 @@ pub mod photo;
 pub mod vision;
 
 // What carries records and objects.
+pub mod attempts;
 pub mod broker;
 pub mod dead_letters;
 pub mod site;
@@ -43,6 +44,7 @@ pub mod toolchain;
 pub mod calendar;
 pub mod crash;
 pub mod error;
+pub mod json;
 pub mod retry;
 pub mod shutdown;
 pub mod telemetry;

@@ -16,7 +16,7 @@ use crate::broker::{EmbeddedBroker, News, Outgoing, Producer, Reader, StartAt};
 use crate::contract::{Job, Status, topics};
 use crate::credentials::Credentials;
 use crate::ingest;
-use crate::site::{Retention, Site, SiteError, patient};
+use crate::site::{Retention, Scratch, Site, SiteError, patient};
 use crate::store::{self, Limits, Location, Locations, StoreConfig};
 use crate::toolchain;
 use crate::worker::{self, Meter};
@@ -108,7 +108,7 @@ pub async fn run(
         producer,
         job_partitions: PARTITIONS,
         chunk_partitions: PARTITIONS,
-        scratch: data_dir.scratch(),
+        scratch: Scratch::open(&data_dir.scratch()).map_err(SiteError::from)?,
         patience: PATIENCE,
         // The data folder has a cap and no gc; nothing is ever too old.
         retention: Retention { keep: Duration::MAX, longest_job: Duration::ZERO },

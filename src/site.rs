@@ -22,14 +22,16 @@ mod layout;
 mod metered;
 mod news;
 mod patient;
+mod scratch;
 #[cfg(test)]
 pub mod testing;
 
 pub use keep::{CheckError, Retention};
-pub use layout::{LayoutError, job_partitions};
+pub use layout::{LayoutError, job_partitions, laid_out};
 pub use metered::Metered;
 pub use news::Following;
 pub use patient::Patient;
+pub use scratch::Scratch;
 
 /// Largest JSON object that is read, bytes: the plan of a clip of ten hours at 60 frames per second is half of it.
 const JSON_MAX: u64 = 64 << 20;
@@ -56,8 +58,8 @@ pub struct Site {
     pub job_partitions: i32,
     /// Partitions of `chunks`.
     pub chunk_partitions: i32,
-    /// A folder for files in work; every role makes its own inside.
-    pub scratch: PathBuf,
+    /// For files in work.
+    pub scratch: Scratch,
     /// How long the broker may be away; store and locations have their own.
     pub patience: Duration,
     /// How long objects are kept.
@@ -210,8 +212,7 @@ impl Site {
 
     /// A fresh folder in scratch space, removed when dropped.
     pub fn scratch(&self, purpose: &str) -> Result<tempfile::TempDir, SiteError> {
-        std::fs::create_dir_all(&self.scratch)?;
-        Ok(tempfile::Builder::new().prefix(&format!("{purpose}-")).tempdir_in(&self.scratch)?)
+        Ok(self.scratch.folder(purpose)?)
     }
 }
 

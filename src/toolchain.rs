@@ -35,8 +35,8 @@ pub fn of(job: &Job, encoder: &str, provider: &str, catalog: &Catalog) -> Result
 
 /// The consumer group of this build's workers, with these networks: one worker runs all swappers, and all encoders of its library.
 pub fn group(catalog: &Catalog, provider: &str) -> String {
-    let networks = catalog.list().iter().map(|model| (model.card.id.clone(), model.size())).collect();
-    worker_group(&networks, provider, &media::library_version())
+    let cards = catalog.list().iter().map(|model| (model.card.id.clone(), (model.size(), model.card.own.clone())));
+    worker_group(&cards.collect(), provider, &media::library_version())
 }
 
 /// What is wrong with the networks of a job, in a job's words.

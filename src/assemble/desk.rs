@@ -3,9 +3,12 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use futures::{StreamExt, stream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::audit;
@@ -23,12 +26,18 @@ use crate::site::{Site, SiteError, unix_millis};
 use crate::store::Body;
 
 use super::Settings;
+use super::attempt::counted;
 use super::damage;
-use super::finish::{bare_manifest, finish, marker_of, remove_marker, settle};
+use super::finish::{bare_manifest, finish, marker_of, remove_marker, settle, tell_end_again};
 use super::join::{JoinError, Joined, Work, join};
 use super::ledger::{Counted, Settled};
 use super::open::{Joining, OpenJob};
 use super::repair::{self, Repairs, Survey};
+
+/// How long jobs that are let go may keep those that stay waiting.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// Of these at once.
+const REQUESTS: usize = 16;
 
 /// What happens at the desk but for events.
 pub enum Happened {
@@ -57,6 +66,8 @@ pub struct Desk {
     pub(super) partitions: BTreeSet<i32>,
     pub(super) repairs: Repairs,
     joins: JoinSet<JoinEnd>,
+    /// What remains to be done of joins that were broken off.
+    broken_off: TaskTracker,
     /// With whose signature outputs are signed.
     credentials: Option<Credentials>,
     /// Permits for joins at once.
@@ -103,6 +114,7 @@ impl Desk {
             partitions: BTreeSet::new(),
             repairs,
             joins: JoinSet::new(),
+            broken_off: TaskTracker::new(),
             credentials: settings.credentials.clone(),
             places: Arc::new(Semaphore::new(settings.joins)),
         }
@@ -141,17 +153,26 @@ impl Desk {
         self.fail_if_poison(&marker.job, marker.run, resumed).await
     }
 
-    /// Drops the jobs of revoked partitions: their new owner rebuilds them.
-    pub fn let_go(&mut self, partitions: &[i32]) {
+    /// Drops the jobs of revoked partitions: their new owner rebuilds them. What was said of them here last may have come after its last word,
+    /// so that is said again, as far as it can be in [`LAST_WORDS`].
+    pub async fn let_go(&mut self, partitions: &[i32]) {
         let all = self.site.job_partitions;
         self.partitions.retain(|partition| !partitions.contains(partition));
-        self.open.retain(|job, open| {
-            let stays = !partitions.contains(&partition_of(job, all));
-            if !stays {
-                open.stop_join();
-            }
-            stays
+        let dropped = self.open.extract_if(|job, _| partitions.contains(&partition_of(job, all)));
+        let dropped = dropped.map(|(job, mut open)| {
+            open.stop_join();
+            (job, open.run.run)
         });
+        let dropped: Vec<(JobId, u32)> = dropped.collect();
+        let site = &self.site;
+        let words = stream::iter(dropped).for_each_concurrent(REQUESTS, |(job, run)| async move {
+            if let Err(error) = tell_end_again(site, &job, run).await {
+                warn!(%job, %error, "how it has ended elsewhere could not be told again");
+            }
+        });
+        if tokio::time::timeout(LAST_WORDS, words).await.is_err() {
+            warn!("how jobs have ended elsewhere could not be told again in time");
+        }
     }
 
     /// One event: it is counted; then, and only then, its offset may be committed.
@@ -161,6 +182,9 @@ impl Desk {
             return Ok(());
         }
         match &delivery.record {
+            Ok(event) if partition_of(event.job(), self.site.job_partitions) != delivery.partition => {
+                self.pass_on(event, delivery.timestamp.unwrap_or_default()).await?;
+            }
             Ok(event) => {
                 let counted = self.count(event, delivery.timestamp.unwrap_or_default()).await;
                 match (event.run(), counted) {
@@ -181,6 +205,15 @@ impl Desk {
         crash::point("assemble.counted");
         delivery.claim.finish();
         Ok(())
+    }
+
+    /// Publishes an event where the job's assembler looks for it: whoever wrote it did not know how jobs are spread.
+    async fn pass_on(&self, event: &JobEvent, written_at: i64) -> Result<(), SiteError> {
+        let event = match event {
+            JobEvent::Cancel { job, at } => JobEvent::Cancel { job: job.clone(), at: at.or(Some(written_at)) },
+            other => other.clone(),
+        };
+        self.site.tell(&event).await
     }
 
     async fn count(&mut self, event: &JobEvent, at: i64) -> Result<(), SiteError> {
@@ -220,7 +253,7 @@ impl Desk {
                     audit::record(&self.site, &manifest).await?;
                 }
                 self.site.announce(&Status::of(&manifest, true)).await?;
-                remove_marker(&self.site, job, run).await
+                remove_marker(&self.site, &manifest).await
             }
             None => self.open(job, run).await,
         }
@@ -275,7 +308,9 @@ impl Desk {
         }
         let manifest = bare_manifest(&self.site, job, marker.run, State::Cancelled).await?;
         let Ending { reason, ended_at, .. } = Ending::cancelled(at);
-        finish(&self.site, Manifest { reason, ended_at, ..manifest }).await
+        // The marker may name a later submission by now.
+        let submission = marker.submission;
+        finish(&self.site, Manifest { reason, ended_at, submission, ..manifest }).await
     }
 
     /// Takes a run off the desk.
@@ -364,11 +399,12 @@ impl Desk {
             plan: open.plan.clone(),
             credentials: self.credentials.clone(),
         };
-        let (places, flag) = (self.places.clone(), stop.clone());
+        let (places, flag, broken_off) = (self.places.clone(), stop.clone(), self.broken_off.clone());
         let task = self.joins.spawn(async move {
             let _place = places.acquire_owned().await;
-            let result = join(&work, flag.clone()).await;
-            JoinEnd { job: work.run.job.job.clone(), run: work.run.run, stop: flag, result }
+            let (job, run) = (work.run.job.job.clone(), work.run.run);
+            let result = counted(&work.site, (&job, run), &broken_off, join(&work, flag.clone())).await;
+            JoinEnd { job, run, stop: flag, result }
         });
         open.joining = Some(Joining { stop, task });
         self.announce(&self.open[job], None).await
@@ -514,6 +550,10 @@ impl Desk {
     pub async fn stop(&mut self) {
         self.open.values_mut().for_each(OpenJob::stop_join);
         self.joins.shutdown().await;
+        self.broken_off.close();
+        if tokio::time::timeout(LAST_WORDS, self.broken_off.wait()).await.is_err() {
+            warn!("joins that were broken off go on counting as attempts");
+        }
     }
 }
 

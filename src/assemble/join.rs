@@ -92,6 +92,9 @@ pub enum JoinError {
     /// Too many frames of the clip are broken.
     #[error("{0}")]
     Damaged(String),
+    /// Too often it did not come to its end.
+    #[error("join: {0}")]
+    GivenUp(String),
     /// It cannot be signed.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
@@ -116,7 +119,11 @@ impl Classify for JoinError {
             Self::Target(error) | Self::Output(error) => error.kind(),
             Self::Media(error) => error.kind(),
             Self::Credentials(error) => error.kind(),
-            Self::TargetChanged(_) | Self::Result { .. } | Self::Damaged(_) | Self::OutputChanged(_) => Kind::Poison,
+            Self::TargetChanged(_)
+            | Self::Result { .. }
+            | Self::Damaged(_)
+            | Self::GivenUp(_)
+            | Self::OutputChanged(_) => Kind::Poison,
             Self::Stopped | Self::Ended => Kind::Retry,
         }
     }
@@ -191,6 +198,7 @@ async fn join_clip(work: &Work, stop: Arc<AtomicBool>) -> Result<Joined, JoinErr
         format: signed_as(container, plan),
         place: Location::parse(&run.job.output).map_err(JoinError::Output)?,
         before: run.output_before.as_ref(),
+        sidecar_before: run.sidecar_before.as_ref(),
         parent: Parent {
             title: place.name().to_owned(),
             path: target,

@@ -2,6 +2,7 @@
 //!
 //! It keeps its ledgers in memory and can always rebuild them from the store. It alone writes final states.
 
+mod attempt;
 mod damage;
 mod deliver;
 mod desk;
@@ -71,12 +72,12 @@ pub async fn run(site: Site, settings: Settings, stop: CancellationToken) -> Res
             event = events.next() => match event {
                 Some(Ok(Event::Assigned(partitions))) => desk.adopt(&partitions).await,
                 Some(Ok(Event::Revoked(partitions))) => {
-                    desk.let_go(&partitions);
+                    desk.let_go(&partitions).await;
                     Ok(())
                 }
                 Some(Ok(Event::Record(delivery))) => desk.take(delivery).await,
                 Some(Err(error)) => Err(error.into()),
-                None => break Ok(()),
+                None => break Err(SiteError::Work("the consumer of topic completions has ended".to_owned())),
             },
         };
         if let Err(error) = worked {
@@ -108,7 +109,7 @@ async fn finish_joins(desk: &mut Desk, events: &mut Consumer<JobEvent>) {
             },
             event = events.next() => match event {
                 Some(Ok(Event::Revoked(partitions))) => {
-                    desk.let_go(&partitions);
+                    desk.let_go(&partitions).await;
                     Ok(())
                 }
                 Some(Ok(_)) => Ok(()),

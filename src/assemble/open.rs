@@ -87,7 +87,7 @@ impl OpenJob {
     /// The marker by which it was found.
     pub fn marker(&self) -> OpenMarker {
         let (submission, submitted_at) = (self.submission.clone(), self.submitted_at);
-        OpenMarker { job: self.run.job.job.clone(), run: self.run.run, submission, submitted_at }
+        OpenMarker { job: self.run.job.job.clone(), run: self.run.run, submission, submitted_at, asked_again_at: None }
     }
 
     /// Counts every chunk whose result is in the store.

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use crate::broker::{BrokerError, Outgoing, Watch};
 use crate::contract::{Job, JobId, Plan, Run, SliceIndex, keys, partition_of, topics};
-use crate::ingest::REPAIR;
+use crate::ingest::{REPAIR, SUBMITTED};
 use crate::site::{Site, SiteError};
 use crate::store::Put;
 
@@ -253,10 +253,30 @@ pub async fn ask_ingest(site: &Site, job: &JobId, run: u32) -> Result<(), SiteEr
         return Ok(());
     };
     info!(%job, run, "asking ingest for what is missing");
-    let number = run.to_string();
-    let headers: &[(&str, &[u8])] = &[(REPAIR, number.as_bytes())];
-    let (topic, key, partition) = (topics::JOBS, Some(job.as_str()), Some(partition_of(job, site.job_partitions)));
-    let outgoing = || Outgoing { topic, key, partition, headers, value: &record };
+    publish(site, &record, (REPAIR, &run.to_string())).await
+}
+
+/// Publishes the job again, for the run after one that had ended before it was submitted `at`, milliseconds since 1970. May be done again:
+/// all of them are the one submission.
+pub async fn submit_again(site: &Site, job: &JobId, at: i64) -> Result<(), SiteError> {
+    let record = match site.read_json::<Job>(&keys::job(job)).await {
+        // Ingest would refuse it.
+        Err(error @ SiteError::BadObject { .. }) => {
+            warn!(%job, %error, "submitted after its run had ended, and cannot be published again");
+            return Ok(());
+        }
+        record => record?,
+    };
+    let Some(record) = record else { return Ok(()) };
+    info!(%job, "submitted after its run had ended: published again, for the next one");
+    publish(site, &record, (SUBMITTED, &at.to_string())).await
+}
+
+async fn publish(site: &Site, record: &Job, (header, value): (&str, &str)) -> Result<(), SiteError> {
+    let headers: &[(&str, &[u8])] = &[(header, value.as_bytes())];
+    let (topic, job) = (topics::JOBS, &record.job);
+    let (key, partition) = (Some(job.as_str()), Some(partition_of(job, site.job_partitions)));
+    let outgoing = || Outgoing { topic, key, partition, headers, value: record };
     site.patiently("publish to", topic, || site.producer.send(outgoing())).await?;
     Ok(())
 }
@@ -273,7 +293,13 @@ pub async fn may_remake(site: &Site, job: &JobId, run: u32, index: u32, reason: 
 
 #[cfg(test)]
 mod tests {
+    use super::super::finish::{bare_manifest, settle};
     use super::*;
+    use crate::broker::topics::TopicSpec;
+    use crate::broker::{EmbeddedBroker, News, Producer, Reader, StartAt};
+    use crate::contract::{Manifest, OpenMarker, State};
+    use crate::site::testing;
+    use crate::store::{Limits, Locations, StoreConfig};
 
     #[test]
     fn what_was_there_and_is_not_committed_is_queued() {
@@ -294,6 +320,39 @@ mod tests {
             let survey = Survey { starts: offsets(starts), ends: offsets(ends), groups: HashMap::new() };
             assert_eq!(survey.queued(&offsets(noted), &offsets(committed)), *expected, "{name}");
         }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_was_submitted_after_the_end_of_its_run_is_published_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let specs = [topics::JOBS, topics::STATUS, topics::AUDIT].map(|name| TopicSpec {
+            name: name.into(),
+            partitions: 1,
+            replicas: 1,
+            config: BTreeMap::new(),
+        });
+        let broker = EmbeddedBroker::start(&specs, None).unwrap();
+        let mut site = testing::site(folder.path(), Locations::new(Limits::default(), StoreConfig::default())).await;
+        site.producer = Producer::start(&broker.config("producer")).unwrap();
+        // All were called off at 100, and their assembler heard of it late.
+        for (name, asked_again_at) in [("before", Some(90)), ("never", None), ("after", Some(150))] {
+            let text = format!(r#"{{"job":"{name}","sources":[],"target":"s3://b/t.mp4","output":"s3://b/o.mp4"}}"#);
+            let record: Job = serde_json::from_str(&text).unwrap();
+            let job = record.job.clone();
+            site.put_json(&keys::job(&job), &record).await.unwrap();
+            let submission = "s".to_owned();
+            let marker = OpenMarker { job: job.clone(), run: 1, submission, submitted_at: 50, asked_again_at };
+            site.put_json(&keys::open(0, &job), &marker).await.unwrap();
+            let manifest = bare_manifest(&site, &job, 1, State::Cancelled).await.unwrap();
+            settle(&site, &Manifest { ended_at: 100, ..manifest }).await.unwrap();
+        }
+        assert!(site.store.list(keys::OPEN).await.unwrap().is_empty());
+        let config = broker.config("reader");
+        let mut jobs = Reader::<Job>::start(&config, topics::JOBS, StartAt::Beginning).await.unwrap();
+        let News::Record(delivery) = jobs.next().await.unwrap().unwrap() else { panic!("nothing was published") };
+        assert_eq!(delivery.record.unwrap().job.as_str(), "after");
+        assert_eq!(delivery.headers, [(SUBMITTED.to_owned(), b"150".to_vec())]);
+        assert!(matches!(jobs.next().await.unwrap().unwrap(), News::CaughtUp), "and nothing else");
     }
 
     #[test]

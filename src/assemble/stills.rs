@@ -43,6 +43,8 @@ pub async fn join(work: &Work, stop: &AtomicBool) -> Result<Joined, JoinError> {
             format: &still.clip.format,
             place,
             before: run.outputs_before.get(&still.name),
+            // All formats of stills carry their credentials.
+            sidecar_before: None,
             parent: Parent {
                 title: still.name.clone(),
                 path: source,
@@ -167,6 +169,7 @@ mod tests {
                 digital_source_type: None,
                 decisions: Decisions::default(),
                 output_before: None,
+                sidecar_before: None,
                 outputs_before: BTreeMap::new(),
                 seconds: StageSeconds::new(),
                 accepted_at: 0.0,

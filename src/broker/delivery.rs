@@ -4,6 +4,7 @@ use rdkafka::message::{BorrowedMessage, Headers as _, Message};
 use serde::de::DeserializeOwned;
 
 use super::claim::Claim;
+use crate::json;
 
 /// Header names and values in the order in which they were sent.
 pub type Headers = Vec<(String, Vec<u8>)>;
@@ -59,7 +60,7 @@ fn parse<T: DeserializeOwned>(payload: Option<&[u8]>) -> Result<T, Malformed> {
     let Some(bytes) = payload else {
         return Err(Malformed { error: "record has no value (expected JSON)".into() });
     };
-    serde_json::from_slice(bytes).map_err(|error| Malformed { error: error.to_string() })
+    json::only(bytes).map_err(|error| Malformed { error })
 }
 
 #[cfg(test)]
@@ -75,9 +76,11 @@ mod tests {
     #[test]
     fn what_cannot_be_parsed_names_the_field() {
         assert_eq!(parse::<Job>(Some(br#"{"job":"a"}"#)), Ok(Job { job: "a".into() }));
-        let table: [(Option<&[u8]>, &str); 4] = [
+        let table: [(Option<&[u8]>, &str); 6] = [
             (Some(br#"{"jbo":"a"}"#), "`jbo`"),
             (Some(br#"{}"#), "`job`"),
+            (Some(br#"{"job":7}"#), "job: invalid type: integer `7`"),
+            (Some(br#"{"job":"a"} {}"#), "trailing characters"),
             (Some(b"\xff\xfe"), "expected value"),
             (None, "no value"),
         ];

@@ -7,6 +7,7 @@ use crate::broker::Producer;
 use crate::config::Config;
 use crate::contract::{Job, State, keys, partition_of, topics};
 use crate::local;
+use crate::site;
 use crate::store::StoreError;
 
 use super::Exit;
@@ -35,7 +36,7 @@ pub async fn run(args: Resubmit, config: Config) -> Result<Exit> {
     };
     let record: Job = serde_json::from_slice(&record).context("read the job from the store")?;
     // Its run must have ended, or ingest would take the record for the same submission.
-    match cancel(&broker, &job).await? {
+    match cancel(&broker, &job, site::laid_out(&*store).await?).await? {
         Some(status) if status.state == State::Done => {
             println!("{}", line(&status));
             eprintln!("facemill: {job} is done; it is made anew only if its output is gone");
@@ -46,6 +47,7 @@ pub async fn run(args: Resubmit, config: Config) -> Result<Exit> {
             return Ok(Exit::Failed);
         }
     }
+    // Any partition of `jobs` will do: other producers spread them in ways of their own.
     let producer = Producer::start(&broker)?;
     let partitions = producer.partitions(topics::JOBS).await?;
     local::publish(&producer, &record, partition_of(&job, partitions)).await?;

@@ -14,7 +14,7 @@ use crate::contract::topics;
 use crate::credentials::Credentials;
 use crate::ingest::Gate;
 use crate::retry::retry;
-use crate::site::{self, Retention, Site, SiteError};
+use crate::site::{self, Retention, Scratch, Site, SiteError};
 use crate::store::{self, Limits, Locations, ObjectStore, StoreConfig};
 use crate::telemetry::{self, Ready};
 use crate::vision::{self, Catalog};
@@ -163,8 +163,8 @@ async fn site(config: &Config, role: &str) -> Result<Site> {
     let job_partitions = site::job_partitions(&*store, &job_topics).await?;
     let limits = Limits { roots: config.locations.roots.clone(), buckets: Vec::new() };
     let locations = Locations::new(limits, store_config(config)).with_patience(patience);
-    let scratch = config.scratch_dir();
-    std::fs::create_dir_all(&scratch).with_context(|| format!("create scratch folder {}", scratch.display()))?;
+    let folder = config.scratch_dir();
+    let scratch = Scratch::open(&folder).with_context(|| format!("open scratch folder {}", folder.display()))?;
     Ok(Site {
         store,
         locations: Arc::new(locations),

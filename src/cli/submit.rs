@@ -9,6 +9,7 @@ use crate::broker::Producer;
 use crate::broker::topics::{TopicSpec, ensure};
 use crate::config::Config;
 use crate::contract::{Job, partition_of, topics};
+use crate::json;
 use crate::local;
 
 use super::Exit;
@@ -55,8 +56,9 @@ fn read(file: &Path) -> Result<String> {
 /// One JSON object, or several one after the other.
 fn parse(text: &str) -> Result<Vec<Job>, String> {
     let mut jobs = Vec::new();
-    for (number, job) in serde_json::Deserializer::from_str(text).into_iter::<Job>().enumerate() {
-        let job = job.map_err(|error| format!("job {}: {error}", number + 1))?;
+    let mut rest = serde_json::Deserializer::from_str(text);
+    while rest.end().is_err() {
+        let job: Job = json::next(&mut rest).map_err(|problem| format!("job {}: {problem}", jobs.len() + 1))?;
         job.validate().map_err(|refusal| format!("job {}: {refusal}", job.job))?;
         jobs.push(job);
     }
@@ -80,6 +82,7 @@ mod tests {
             ("[]", "job 1"),
             (&format!("{job} {{}}"), "job 2"),
             (&job.replace("\"output\"", "\"outptu\""), "outptu"),
+            (&job.replace("\"s3://b/t.mp4\"", "7"), "job 1: target: invalid type: integer `7`"),
             (&job.replace("s3://b/f.jpg", "http://b/f.jpg"), "sources"),
         ] {
             let problem = parse(text).expect_err(text);

@@ -59,8 +59,9 @@ impl Toolchain {
 
 /// The consumer group of workers that can do what an installation plans: those of the same pipeline, networks, provider, library of
 /// encoders and way of drawing labels, so that a result is made by what its name says. Groups of old and new versions run side
-/// by side; each skips what is not for it. `networks`: card id → bytes of the file, of every network that is there.
-pub fn worker_group(networks: &BTreeMap<String, u64>, provider: &str, library: &str) -> String {
+/// by side; each skips what is not for it. `networks`: of every network that is there, by card id, the bytes of its file and the digest of
+/// its card where that is none of this build. (Reading gigabytes of networks at each start would take too long.)
+pub fn worker_group(networks: &BTreeMap<String, (u64, Option<String>)>, provider: &str, library: &str) -> String {
     format!("workers-{PIPELINE}-{}", Digest::of_json(&(networks, provider, library, label::DRAWING)).short(8))
 }
 
@@ -235,12 +236,14 @@ mod tests {
 
     #[test]
     fn groups_differ_by_networks_provider_and_library() {
-        let networks = BTreeMap::from([("yunet".to_owned(), 241_234)]);
+        let networks = BTreeMap::from([("yunet".to_owned(), (241_234, None))]);
         let group = worker_group(&networks, "cpu", "59.37.100");
         assert!(group.starts_with(&format!("workers-{PIPELINE}-")), "{group}");
         assert_ne!(group, worker_group(&networks, "cuda", "59.37.100"));
         assert_ne!(group, worker_group(&networks, "cpu", "60.1.100"));
-        let more = BTreeMap::from([("yunet".to_owned(), 241_234), ("mesh".to_owned(), 1)]);
+        let more = BTreeMap::from([("yunet".to_owned(), (241_234, None)), ("mesh".to_owned(), (1, None))]);
         assert_ne!(group, worker_group(&more, "cpu", "59.37.100"));
+        let other_card = BTreeMap::from([("yunet".to_owned(), (241_234, Some("c0ffee".to_owned())))]);
+        assert_ne!(group, worker_group(&other_card, "cpu", "59.37.100"));
     }
 }

@@ -56,19 +56,9 @@ pub fn remake(job: &JobId, run: u32, index: u32, number: u32) -> String {
     format!("jobs/{job}/runs/{run}/remakes/{index}/{number}")
 }
 
-/// Every attempt at a chunk that has not been taken back.
-pub fn attempts(job: &JobId, run: u32, index: u32) -> String {
-    format!("jobs/{job}/runs/{run}/attempts/{index}/")
-}
-
-/// An attempt at a chunk has begun.
-pub fn attempt_begun(job: &JobId, run: u32, index: u32, nonce: &str) -> String {
-    format!("{}{nonce}.begun", attempts(job, run, index))
-}
-
-/// An attempt at a chunk has ended with its lane.
-pub fn attempt_died(job: &JobId, run: u32, index: u32, nonce: &str) -> String {
-    format!("{}{nonce}.died", attempts(job, run, index))
+/// Every attempt at a piece of a run's work (a chunk by its index, and others by name) that has not been taken back.
+pub fn attempts(job: &JobId, run: u32, work: impl std::fmt::Display) -> String {
+    format!("jobs/{job}/runs/{run}/attempts/{work}/")
 }
 
 /// All open jobs of a partition of `completions`.

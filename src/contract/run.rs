@@ -150,6 +150,9 @@ pub struct Run {
     pub decisions: Decisions,
     /// Version of the output that stood at its place when the run was accepted; none if there was none, and for a folder.
     pub output_before: Option<String>,
+    /// What stood then where the output's credentials go, if they may lie beside it; none in runs of versions that did not look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sidecar_before: Option<Stood>,
     /// The same for each still of a folder whose place was taken, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub outputs_before: BTreeMap<String, String>,
@@ -216,6 +219,13 @@ impl Run {
     }
 }
 
+/// What stood at a place when a run was accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stood {
+    /// Its version; none if nothing did.
+    pub version: Option<String>,
+}
+
 /// `open/<partition>/<job>`: stands while the job has no final state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenMarker {
@@ -229,6 +239,17 @@ pub struct OpenMarker {
     /// versions that did not know it.
     #[serde(default)]
     pub submitted_at: i64,
+    /// When the youngest other record was written that was taken for this run. If the run turns out to have ended before that, the record
+    /// asks for the next one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_again_at: Option<i64>,
+}
+
+impl OpenMarker {
+    /// When the job was last submitted for this run, milliseconds since 1970.
+    pub fn last_asked_at(&self) -> i64 {
+        self.asked_again_at.map_or(self.submitted_at, |at| at.max(self.submitted_at))
+    }
 }
 
 /// `jobs/<job>/cancelled.json`: somebody has called the job off while it was not open. Ingest looks here when it opens a run.

@@ -99,8 +99,14 @@ impl<'a> Sweep<'a> {
                 return Ok(());
             }
         }
+        let (mut runs, others): (Vec<_>, Vec<_>) =
+            others.into_iter().partition(|object| step_of(&object.key).is_some());
+        runs.sort_by_key(|object| step_of(&object.key));
         self.delete(others, self.before, |_| Class::Jobs).await?;
-        self.delete(bound, self.before, |_| Class::Jobs).await
+        for object in runs.into_iter().chain(bound) {
+            self.delete(vec![object], self.before, |_| Class::Jobs).await?;
+        }
+        Ok(())
     }
 
     async fn below(&mut self, prefix: &str, before: SystemTime, class: fn(&str) -> Class) -> Result<(), GcError> {
@@ -151,6 +157,18 @@ async fn delete_old(store: &dyn ObjectStore, key: &str, before: SystemTime) -> R
         Err(StoreError::Changed { .. }) => Ok(false),
         outcome => outcome.map(|()| true),
     }
+}
+
+/// When a run or its end is deleted: by its number, and the end last. None of anything else.
+fn step_of(key: &str) -> Option<(u32, bool)> {
+    let (_, below) = key.split_once("/runs/")?;
+    let (run, file) = below.split_once('/')?;
+    let is_end = match file {
+        "run.json" => false,
+        "manifest.json" => true,
+        _ => return None,
+    };
+    Some((run.parse().ok()?, is_end))
 }
 
 /// `jobs/<job>/` of anything in it.

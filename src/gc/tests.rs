@@ -90,6 +90,7 @@ impl Planned {
             digital_source_type: None,
             decisions: Default::default(),
             output_before: None,
+            sidecar_before: None,
             outputs_before: Default::default(),
             seconds: Default::default(),
             accepted_at: 0.0,
@@ -119,7 +120,8 @@ impl Planned {
     fn marker(&self) -> (String, String) {
         let job = self.run.job.job.clone();
         let key = keys::open(partition_of(&job, 12), &job);
-        (key, serde_json::to_string(&OpenMarker { job, run: 1, submission: "s".into(), submitted_at: 0 }).unwrap())
+        let marker = OpenMarker { job, run: 1, submission: "s".into(), submitted_at: 0, asked_again_at: None };
+        (key, serde_json::to_string(&marker).unwrap())
     }
 
     /// Key and content of all that the job needs, in the order of its life.
@@ -354,6 +356,8 @@ struct Racing {
     before_list_of: Mutex<Option<(&'static str, Meanwhile)>>,
     before_delete: Mutex<Option<Meanwhile>>,
     after_list_of: Mutex<Option<(&'static str, Meanwhile)>>,
+    /// After so many deletes it is away.
+    deletes: Mutex<usize>,
 }
 
 impl Racing {
@@ -363,6 +367,7 @@ impl Racing {
             before_list_of: Mutex::default(),
             before_delete: Mutex::default(),
             after_list_of: Mutex::default(),
+            deletes: Mutex::new(usize::MAX),
         }
     }
 }
@@ -425,6 +430,11 @@ impl ObjectStore for Racing {
         if let Some(meanwhile) = meanwhile {
             meanwhile(&self.store).await;
         }
+        let left = self.deletes.lock().unwrap().checked_sub(1);
+        let Some(left) = left else {
+            return Err(StoreError::Unavailable { doing: "delete", key: key.to_owned(), reason: "killed".into() });
+        };
+        *self.deletes.lock().unwrap() = left;
         self.store.delete(key, if_version).await
     }
 
@@ -501,4 +511,35 @@ async fn a_job_that_ends_meanwhile_is_left_for_the_next_time() {
     ));
     assert_eq!(run(&racing, KEEP).await.unwrap().deleted, BTreeMap::new());
     assert_eq!(run(&here.store, KEEP).await.unwrap().deleted.len(), 6, "all classes of a job");
+}
+
+/// The same job submitted again must not find a run that seems not to have ended.
+#[tokio::test]
+async fn a_gc_that_is_killed_leaves_no_run_without_its_end() {
+    let job: crate::contract::JobId = "ended".parse().unwrap();
+    let delivery = |run| keys::delivery(&job, run, &Digest::of(b"output"));
+    // Two digits: by number, 2 comes before 10.
+    let runs = [1, 2, 10];
+    let folder = runs.iter().flat_map(|&run| [keys::run(&job, run), keys::manifest(&job, run), delivery(run)]);
+    let folder: Vec<String> = folder.chain([keys::job(&job), keys::cancelled(&job)]).collect();
+    for deletes in 0..=folder.len() {
+        let here = Here::new().await;
+        for key in &folder {
+            here.put(key, "{}", 90 * DAY).await;
+        }
+        let dying = Racing { deletes: Mutex::new(deletes), ..Racing::new(&here.store) };
+        assert_eq!(run(&dying, KEEP).await.is_ok(), deletes == folder.len());
+        let left = here.left().await;
+        let is_there = |key: String| left.contains(&key);
+        for (index, &number) in runs.iter().enumerate() {
+            assert!(!is_there(keys::run(&job, number)) || is_there(keys::manifest(&job, number)), "{left:?}");
+            assert!(!is_there(delivery(number)) || is_there(keys::run(&job, number)), "{left:?}");
+            let later = &runs[index..];
+            let are_later_there = later.iter().all(|&later| is_there(keys::manifest(&job, later)));
+            assert!(!is_there(keys::manifest(&job, number)) || are_later_there, "ids go on from the last: {left:?}");
+        }
+        assert!(left.is_empty() || is_there(keys::job(&job)), "{left:?}");
+        run(&here.store, KEEP).await.unwrap();
+        assert_eq!(here.left().await, Vec::<String>::new());
+    }
 }

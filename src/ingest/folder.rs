@@ -354,6 +354,7 @@ mod tests {
             digital_source_type: None,
             decisions: Default::default(),
             output_before: None,
+            sidecar_before: None,
             outputs_before: BTreeMap::new(),
             seconds: Default::default(),
             accepted_at: 0.0,

@@ -4,6 +4,7 @@
 
 mod accept;
 mod clip;
+mod counted;
 mod faces;
 mod folder;
 mod gate;
@@ -37,8 +38,9 @@ use crate::telemetry;
 use crate::toolchain;
 use crate::vision::{self, Catalog};
 use accept::{Acceptance, Submission};
-pub use accept::{Ended, REPAIR, last_ended};
+pub use accept::{Ended, REPAIR, SUBMITTED, last_ended};
 pub use clip::{check_pixels, choose_encoder, cut_rule, planned};
+use counted::Counted;
 use faces::{Analyst, Sight};
 pub use folder::{FILES_MAX, Survey, Wanted, digest_of, few};
 use gate::Judged;
@@ -122,6 +124,7 @@ pub async fn run(site: Site, settings: Settings, stop: CancellationToken) -> Res
         settings,
         outstanding,
         turns: Turns::default(),
+        looks: Counted::default(),
     });
     let mut tasks = JoinSet::new();
     let mut tick = tokio::time::interval(telemetry::LOOK_EVERY);
@@ -140,11 +143,12 @@ pub async fn run(site: Site, settings: Settings, stop: CancellationToken) -> Res
                 }
                 Some(Ok(Event::Assigned(_) | Event::Revoked(_))) => {}
                 Some(Err(error)) => break Err(error.into()),
-                None => break Ok(()),
+                None => break Err(SiteError::Work("the consumer of topic jobs has ended".to_owned())),
             },
         }
     };
     tasks.shutdown().await;
+    node.looks.end_all(&node.site).await;
     jobs.close().await;
     ended
 }
@@ -156,6 +160,8 @@ struct Node {
     analyst: Analyst,
     outstanding: Outstanding,
     turns: Turns,
+    /// What is looked into in this process now.
+    looks: Counted,
 }
 
 impl Node {
@@ -171,8 +177,8 @@ impl Node {
                         match self.turns.take(&job.job, move || lease.is_live()) {
                             Turn::Ours(turn) => return self.ingest(&delivery, job, &turn).await,
                             Turn::Taken(work) if self.join_in(&delivery, job, &work).await? => return Ok(()),
-                            // Its run has ended, and whoever does it is about to hear so; or its record is no longer ours, and this
-                            // one does what is left then.
+                            // Its run is about to be marked open; or has ended, and whoever does it is about to hear so; or its record
+                            // is no longer ours, and this one does what is left then.
                             Turn::Taken(_) => tokio::time::sleep(TURN_AGAIN).await,
                         }
                     }
@@ -193,7 +199,7 @@ impl Node {
     }
 
     /// Another record of a job that is in work here: the same job, which is being done; or asking for what is missing of it.
-    /// `false` if it asks for the run after the one in work, which has ended, or if no offset waits for the work any more.
+    /// `false` if the run in work is not open (yet, or any more), or if no offset waits for the work any more.
     async fn join_in(&self, delivery: &Delivery<Job>, job: &Job, work: &Work) -> Result<bool, SiteError> {
         match accept::bind(&self.site, job).await {
             Ok(()) => {}
@@ -211,9 +217,7 @@ impl Node {
             work.ask_again();
             return Ok(true);
         }
-        let last = accept::last_ended(&self.site, &job.job).await?;
-        let is_meant = |ended: Ended| ended.manifest.is_some_and(|manifest| submission.at <= manifest.ended_at);
-        let is_the_same = last.is_none_or(|ended| ended.run < work.run() || is_meant(ended));
+        let is_the_same = accept::join(&self.site, &job.job, work.run(), &submission).await?;
         Ok(is_the_same && work.is_ours())
     }
 
@@ -246,7 +250,8 @@ impl Node {
         let planned = loop {
             judged = Judged::by(&self.settings.gate);
             tokio::select! {
-                // The assembler tells the end once more, so that it is the last word, whatever was said of the plan meanwhile.
+                // The assembler tells the end once more, so that it is the last word, whatever was said of the plan meanwhile. If this was
+                // submitted after that, the marker has said so, and the assembler publishes it again.
                 () = self.outstanding.ended(&job.job) => {
                     break self.site.tell(&JobEvent::Accepted { job: job.job.clone(), run }).await.map_err(IngestError::from);
                 }
@@ -256,6 +261,19 @@ impl Node {
             }
         };
         self.outstanding.end(&job.job);
+        let is_look_over = match &planned {
+            Err(IngestError::Site(SiteError::Task(_))) => {
+                // A panic: it would end the next node as well.
+                self.looks.leave(&job.job);
+                false
+            }
+            // This node ends, and takes back what it has begun.
+            Err(IngestError::Site(error)) => error.kind() == Kind::Poison,
+            _ => true,
+        };
+        if is_look_over {
+            self.looks.end(&self.site, &job.job).await?;
+        }
         let refusal = match planned {
             Ok(()) => return Ok(()),
             Err(IngestError::Refused(refusal)) => refusal,
@@ -324,8 +342,10 @@ impl Node {
         job.validate()?;
         self.check_consent(job)?;
         let output_before = accept::check_output(&self.site, job).await?;
+        let sidecar_before = accept::sidecar_before(&self.site, job).await?;
         self.site.announce(&Status::new(job.job.clone(), run, State::Planning)).await?;
 
+        self.looks.begin(&self.site, &job.job, run).await?;
         let scratch = self.site.scratch("ingest")?;
         let Planned { target, plan, mut warnings } = self.plan(job, scratch.path(), &mut seconds).await?;
         let looked_at = job.looks_at_frames();
@@ -358,6 +378,7 @@ impl Node {
             Ok((portraits, people, reference))
         })
         .await?;
+        self.looks.end(&self.site, &job.job).await?;
 
         let run = Run {
             v: VERSION,
@@ -375,6 +396,7 @@ impl Node {
             digital_source_type: vision::provenance::digital_source_type(&job.swap, &self.settings.catalog),
             decisions: self.decisions(judged),
             output_before,
+            sidecar_before,
             outputs_before: folder::outputs_before(&self.site, job, &plan).await?,
             seconds,
             accepted_at: unix_seconds(),

@@ -58,14 +58,7 @@ pub async fn job_partitions(store: &dyn ObjectStore, partitions: &[(&'static str
     let bytes = serde_json::to_vec(&Layout { v: VERSION, job_partitions: ours });
     let bytes = bytes.map_err(|error| LayoutError::Unreadable { error: error.to_string() })?;
     store.put_new(keys::LAYOUT, Body::Bytes(bytes.into())).await?;
-    let layout = store.get(keys::LAYOUT, LAYOUT_MAX).await?;
-    let layout: Layout =
-        serde_json::from_slice(&layout).map_err(|error| LayoutError::Unreadable { error: error.to_string() })?;
-    if layout.v != VERSION || layout.job_partitions < 1 {
-        let error = format!("v is {}, job_partitions is {}", layout.v, layout.job_partitions);
-        return Err(LayoutError::Unreadable { error });
-    }
-    let expected = layout.job_partitions;
+    let expected = read(store).await?;
     if let Some(&(topic, found)) = partitions.iter().find(|(_, count)| *count < expected) {
         return Err(LayoutError::TooFewPartitions { topic, found, expected });
     }
@@ -73,6 +66,25 @@ pub async fn job_partitions(store: &dyn ObjectStore, partitions: &[(&'static str
         info!(partitions = ours, used = expected, "the store was laid out for fewer partitions than there are");
     }
     Ok(expected)
+}
+
+/// The number of partitions over which jobs are spread, for those who have no role; none before the first role has come.
+pub async fn laid_out(store: &dyn ObjectStore) -> Result<Option<i32>, LayoutError> {
+    match read(store).await {
+        Err(LayoutError::Store(StoreError::NotFound { .. })) => Ok(None),
+        read => read.map(Some),
+    }
+}
+
+async fn read(store: &dyn ObjectStore) -> Result<i32, LayoutError> {
+    let layout = store.get(keys::LAYOUT, LAYOUT_MAX).await?;
+    let layout: Layout =
+        serde_json::from_slice(&layout).map_err(|error| LayoutError::Unreadable { error: error.to_string() })?;
+    if layout.v != VERSION || layout.job_partitions < 1 {
+        let error = format!("v is {}, job_partitions is {}", layout.v, layout.job_partitions);
+        return Err(LayoutError::Unreadable { error });
+    }
+    Ok(layout.job_partitions)
 }
 
 #[cfg(test)]
@@ -90,8 +102,10 @@ mod tests {
     async fn the_first_number_holds() {
         let folder = tempfile::tempdir().unwrap();
         let store = FsStore::open(folder.path()).await.unwrap();
+        assert_eq!(laid_out(&store).await.unwrap(), None);
         assert_eq!(outcome(&store, [12, 12, 12]).await, Ok(12));
         assert_eq!(outcome(&store, [24, 24, 12]).await, Ok(12), "a topic that has grown changes nothing");
+        assert_eq!(laid_out(&store).await.unwrap(), Some(12));
         let refused = outcome(&store, [12, 12, 8]).await.unwrap_err();
         assert!(refused.starts_with("topic status has 8 partitions, the store was laid out for 12"), "{refused}");
     }
@@ -104,6 +118,7 @@ mod tests {
             let store = FsStore::open(folder.path()).await.unwrap();
             let refused = outcome(&store, [12, 12, 12]).await.unwrap_err();
             assert!(refused.contains("layout.json of the store cannot be read"), "{text}: {refused}");
+            assert!(matches!(laid_out(&store).await, Err(LayoutError::Unreadable { .. })), "{text}");
         }
     }
 }

@@ -15,7 +15,7 @@ pub async fn site(folder: &Path, locations: Locations) -> Site {
         broker,
         job_partitions: 1,
         chunk_partitions: 1,
-        scratch: folder.join("scratch"),
+        scratch: Scratch::open(&folder.join("scratch")).unwrap(),
         patience: Duration::ZERO,
         retention: Retention { keep: Duration::MAX, longest_job: Duration::ZERO },
         audit_file: None,

@@ -5,6 +5,8 @@
 //!
 //! On NFS the lock holds among machines as long as the mount has locks (not `nolock` and not `local_lock=flock`; NFS 4 has them
 //! built in). Versions are read through a fresh open, which is what makes a client ask its server.
+//!
+//! The store's folder is made when it is opened, and never after: where it is gone its mount is, and the store is away, whatever is asked.
 
 use std::fs;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -34,19 +36,26 @@ pub struct FsStore {
 }
 
 impl FsStore {
-    /// Uses `root`, which is created where it is missing.
+    /// Uses `root`, which is created where it is missing, in a folder that is there.
     ///
     /// # Errors
     /// [`StoreError::Refused`] where that is not possible.
     pub async fn open(root: &Path) -> Result<Self, StoreError> {
-        let root = root.to_owned();
-        let shown = root.display().to_string();
-        let made = blocking("open store", &shown, move || fs::create_dir_all(&root).map(|()| root)).await;
-        let root = made.map_err(|error| match error {
-            StoreError::Unavailable { doing, key, reason } => StoreError::Refused { doing, key, reason },
-            other => other,
-        })?;
-        Ok(Self { root })
+        let wanted = root.to_owned();
+        let made = tokio::task::spawn_blocking(move || match fs::create_dir(&wanted) {
+            Err(_) if wanted.is_dir() => Ok(()),
+            Err(error) if is_absent(&error) => {
+                Err(io::Error::other("the folder that it is to lie in is not there (make it, or mount it)"))
+            }
+            made => made,
+        });
+        match made.await.map_err(io::Error::other).flatten() {
+            Ok(()) => Ok(Self { root: root.to_owned() }),
+            Err(error) => {
+                let (key, reason) = (root.display().to_string(), error.to_string());
+                Err(StoreError::Refused { doing: "open store", key, reason })
+            }
+        }
     }
 
     fn path(&self, key: &str) -> Result<PathBuf, StoreError> {
@@ -60,13 +69,32 @@ impl FsStore {
             key::validate(folder)?;
         }
         let below = if folder.is_empty() { String::new() } else { format!("{folder}/") };
-        let (root, wanted, after) = (self.root.clone(), prefix.to_owned(), after.to_owned());
-        blocking("list", prefix, move || {
-            let mut walk = Walk { root: &root, prefix: &wanted, after: &after, limit, found: Vec::new() };
+        let (wanted, after) = (prefix.to_owned(), after.to_owned());
+        self.blocking("list", prefix, move |root| {
+            let mut walk = Walk { root, prefix: &wanted, after: &after, limit, found: Vec::new() };
             walk.folder(&below)?;
-            Ok(walk.found)
+            let Walk { found, .. } = walk;
+            // A folder that cannot be found counts as empty; but the store itself must be there.
+            ensure_there(root)?;
+            Ok(found)
         })
         .await
+    }
+
+    /// Runs `work`, which is given the root, where it may block, and sorts its error.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        key: &str,
+        work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let root = self.root.clone();
+        let work = move || match work(&root) {
+            Err(error) if is_absent(&error) => ensure_there(&root).and(Err(error)),
+            done => done,
+        };
+        let done = tokio::task::spawn_blocking(work).await.map_err(io::Error::other).flatten();
+        done.map_err(|error| StoreError::io(doing, key, &error))
     }
 }
 
@@ -75,12 +103,12 @@ impl ObjectStore for FsStore {
     /// A folder loses no answers: what is there was put by somebody else.
     async fn put_new_as(&self, key: &str, body: Body, _attempt: &Attempt) -> Result<Put, StoreError> {
         let target = self.path(key)?;
-        blocking("put", key, move || {
+        self.blocking("put", key, move |root| {
             // Most of what is put a second time is settled without writing it a second time.
             if meta(&target)?.is_some() {
                 return Ok(Put::Exists);
             }
-            let staged = stage_for(&target, &body)?;
+            let staged = stage_for(root, &target, &body)?;
             crash::point("store.staged");
             place_new(&staged, &target)
         })
@@ -95,10 +123,10 @@ impl ObjectStore for FsStore {
         _attempt: &Attempt,
     ) -> Result<Version, StoreError> {
         let target = self.path(key)?;
-        let (root, expected) = (self.root.clone(), expected.cloned());
-        let replaced = blocking("replace", key, move || {
-            let staged = stage_for(&target, &body)?;
-            let _lock = lock(&root)?;
+        let expected = expected.cloned();
+        let replaced = self.blocking("replace", key, move |root| {
+            let staged = stage_for(root, &target, &body)?;
+            let _lock = lock(root)?;
             if expected.is_some() && meta_now(&target)?.map(|found| found.version) != expected {
                 return Ok(None);
             }
@@ -110,7 +138,7 @@ impl ObjectStore for FsStore {
 
     async fn get(&self, key: &str, max: u64) -> Result<Bytes, StoreError> {
         let path = self.path(key)?;
-        let read = blocking("get", key, move || {
+        let read = self.blocking("get", key, move |_| {
             let size = fs::metadata(&path)?.len();
             if size > max { Ok(Err(size)) } else { Ok(Ok(Bytes::from(fs::read(&path)?))) }
         });
@@ -120,7 +148,7 @@ impl ObjectStore for FsStore {
     async fn fetch(&self, key: &str, to: &Path) -> Result<u64, StoreError> {
         let path = self.path(key)?;
         let to = to.to_owned();
-        blocking("fetch", key, move || {
+        self.blocking("fetch", key, move |_| {
             let size = fs::metadata(&path)?.len();
             let beside = to.with_file_name(format!("{TEMPORARY}{}", nonce()));
             let placed = match fs::hard_link(&path, &beside) {
@@ -138,7 +166,7 @@ impl ObjectStore for FsStore {
 
     async fn tail(&self, key: &str, bytes: u64) -> Result<Bytes, StoreError> {
         let path = self.path(key)?;
-        blocking("get", key, move || {
+        self.blocking("get", key, move |_| {
             let mut file = fs::File::open(&path)?;
             let size = file.metadata()?.len();
             file.seek(SeekFrom::Start(size - size.min(bytes)))?;
@@ -151,7 +179,14 @@ impl ObjectStore for FsStore {
 
     async fn head(&self, key: &str) -> Result<Option<Meta>, StoreError> {
         let path = self.path(key)?;
-        blocking("head", key, move || meta(&path)).await
+        self.blocking("head", key, move |root| {
+            let found = meta(&path)?;
+            if found.is_none() {
+                ensure_there(root)?;
+            }
+            Ok(found)
+        })
+        .await
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
@@ -164,9 +199,9 @@ impl ObjectStore for FsStore {
 
     async fn delete(&self, key: &str, if_version: Option<&Version>) -> Result<(), StoreError> {
         let path = self.path(key)?;
-        let (root, if_version) = (self.root.clone(), if_version.cloned());
-        let is_done = blocking("delete", key, move || {
-            let _lock = lock(&root)?;
+        let if_version = if_version.cloned();
+        let is_done = self.blocking("delete", key, move |root| {
+            let _lock = lock(root)?;
             let Some(found) = meta_now(&path)? else { return Ok(true) };
             if if_version.is_some_and(|wanted| wanted != found.version) {
                 return Ok(false);
@@ -180,12 +215,12 @@ impl ObjectStore for FsStore {
     }
 
     async fn sweep(&self, before: SystemTime, delete: bool) -> Result<Swept, StoreError> {
-        let root = self.root.clone();
-        blocking("sweep", "", move || {
+        self.blocking("sweep", "", move |root| {
             let mut swept = Swept::default();
-            for entry in entries(&root)? {
+            for entry in entries(root)? {
                 sweep_entry(&entry, before, delete, &mut swept)?;
             }
+            ensure_there(root)?;
             Ok(swept)
         })
         .await
@@ -193,17 +228,43 @@ impl ObjectStore for FsStore {
 }
 
 /// Writes `body` beside `target`, in a folder that is made where it is missing.
-fn stage_for(target: &Path, body: &Body) -> io::Result<Staged> {
+fn stage_for(root: &Path, target: &Path, body: &Body) -> io::Result<Staged> {
     let folder = target.parent().expect("an object lies in the store's folder");
+    let staged = || make_folders(root, folder).and_then(|()| stage(folder, body));
     for _ in 1..FOLDER_ATTEMPTS {
-        fs::create_dir_all(folder)?;
-        match stage(folder, body) {
+        match staged() {
             Err(error) if error.kind() == io::ErrorKind::NotFound && !folder.is_dir() => {}
-            staged => return staged,
+            outcome => return outcome,
         }
     }
-    fs::create_dir_all(folder)?;
-    stage(folder, body)
+    staged()
+}
+
+/// Makes `folder`, which lies below `root`, and what is missing between the two; never `root`, which must be there.
+fn make_folders(root: &Path, folder: &Path) -> io::Result<()> {
+    if folder == root {
+        return ensure_there(root);
+    }
+    let make = || match fs::create_dir(folder) {
+        Err(_) if folder.is_dir() => Ok(()),
+        made => made,
+    };
+    match (make(), folder.parent()) {
+        (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
+            make_folders(root, parent)?;
+            make()
+        }
+        (made, _) => made,
+    }
+}
+
+/// What is not to be found may be there as soon as the store's folder is there again.
+fn ensure_there(root: &Path) -> io::Result<()> {
+    match fs::metadata(root) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Err(error) if !is_absent(&error) => Err(error),
+        _ => Err(io::Error::other(format!("the store's folder {} is not there (is it mounted?)", root.display()))),
+    }
 }
 
 /// Held until dropped.
@@ -300,14 +361,4 @@ fn sweep_entry(entry: &fs::DirEntry, before: SystemTime, delete: bool, swept: &m
     swept.objects += 1;
     swept.bytes += metadata.len();
     Ok(())
-}
-
-/// Runs `work` where it may block, and sorts its error.
-async fn blocking<T: Send + 'static>(
-    doing: &'static str,
-    key: &str,
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> Result<T, StoreError> {
-    let done = tokio::task::spawn_blocking(work).await.map_err(io::Error::other).flatten();
-    done.map_err(|error| StoreError::io(doing, key, &error))
 }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::OnceCell;
@@ -10,8 +12,9 @@ use tokio::sync::OnceCell;
 use super::bucket::{Bucket, Condition};
 use super::connect::{Service, connect};
 use super::error::is_lasting;
-use super::place::{is_absent, is_staged_name, meta, place_new, place_over, stage};
+use super::place::{is_absent, is_staged_name, meta_of_output, place_new, place_over, place_over_version, stage};
 use super::{Attempt, Body, Location, LocationError, Put, StoreConfig, Version};
+use crate::crash;
 use crate::retry::retry;
 
 mod list;
@@ -120,7 +123,8 @@ impl Locations {
                 let (path, roots, location) = (path.clone(), self.limits.roots.clone(), location.clone());
                 blocking(move || {
                     let target = writable(&path, &roots, &location)?;
-                    let found = meta(&target).map_err(|error| LocationError::io("look at", &target, error))?;
+                    let found =
+                        meta_of_output(&target).map_err(|error| LocationError::io("look at", &target, error))?;
                     Ok(found.map(|meta| meta.version))
                 })
                 .await
@@ -147,7 +151,8 @@ impl Locations {
         .await
     }
 
-    /// Puts the content of the file `from` there in one step: others see what was there before, or all of it.
+    /// Puts the content of the file `from` there in one step: others see what was there before, or all of it. Dropped before it has come
+    /// to that step it does not come to it any more, as far as that is in our hands: a request may be on its way.
     ///
     /// # Errors
     /// [`LocationError::Changed`] where something else than `expected` is there; otherwise as
@@ -172,21 +177,27 @@ impl Locations {
                     Expected::Anything => Condition::None,
                 };
                 let bucket = self.bucket(bucket).await?;
+                let begun = SystemTime::now();
                 let put = bucket.put(key, body, condition, attempt).await;
                 put.map_err(|error| LocationError::store(location, error))?;
-                bucket.abort_old_uploads_of(key, SystemTime::now() - LEFT_BEHIND).await;
+                // Whoever began to upload this very object before has been killed, or comes too late: its condition does not hold any more.
+                bucket.abort_uploads_of(key, begun).await;
                 Ok(())
             }
             Location::File(path) => {
                 let (path, roots, location) = (path.clone(), self.limits.roots.clone(), location.clone());
                 let (body, expected) = (body.clone(), expected.clone());
-                blocking(move || {
+                let awaited = Awaited::default();
+                let is_dropped = awaited.0.clone();
+                let put = blocking(move || {
                     let target = writable(&path, &roots, &location)?;
-                    put_file(&target, &body, &expected, &location)?;
+                    put_file(&target, &body, &expected, (&location, &is_dropped))?;
                     remove_left_beside(&target);
                     Ok(())
-                })
-                .await
+                });
+                let outcome = put.await;
+                drop(awaited);
+                outcome
             }
         }
     }
@@ -274,19 +285,38 @@ fn stage_beside(target: &Path, body: &Body) -> Result<super::place::Staged, Loca
     })
 }
 
-fn put_file(target: &Path, body: &Body, expected: &Expected, location: &Location) -> Result<(), LocationError> {
+/// Tells work on another thread when nobody waits for it any more.
+#[derive(Default)]
+struct Awaited(Arc<AtomicBool>);
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn put_file(
+    target: &Path,
+    body: &Body,
+    expected: &Expected,
+    (location, is_dropped): (&Location, &AtomicBool),
+) -> Result<(), LocationError> {
     let io = |error| LocationError::io("write", target, error);
     let changed = || LocationError::Changed { location: location.to_string() };
     let staged = stage_beside(target, body)?;
+    crash::point("place.staged");
+    if is_dropped.load(Ordering::Relaxed) {
+        return Err(io(io::ErrorKind::Interrupted.into()));
+    }
     match expected {
         Expected::Absent => match place_new(&staged, target).map_err(io)? {
             Put::Created => Ok(()),
             Put::Exists => Err(changed()),
         },
-        Expected::Version(version) => {
-            let is_same = meta(target).map_err(io)?.is_some_and(|found| found.version == *version);
-            if is_same { place_over(&staged, target).map_err(io) } else { Err(changed()) }
-        }
+        Expected::Version(version) => match place_over_version(&staged, target, version).map_err(io)? {
+            true => Ok(()),
+            false => Err(changed()),
+        },
         Expected::Anything => place_over(&staged, target).map_err(io),
     }
 }

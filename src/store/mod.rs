@@ -155,7 +155,7 @@ pub trait ObjectStore: Send + Sync {
     async fn sweep(&self, before: SystemTime, delete: bool) -> Result<Swept, StoreError>;
 }
 
-/// Opens `file:///folder` or `s3://bucket/prefix`. A missing folder is created.
+/// Opens `file:///folder` or `s3://bucket/prefix`. A missing folder is created, in one that is there.
 ///
 /// # Errors
 /// [`StoreError::Refused`] for another kind of URL or a folder that cannot be made. An S3 service is not asked yet: see

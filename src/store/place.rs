@@ -3,13 +3,18 @@
 //! All of this blocks.
 
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::key::TEMPORARY;
 use super::{Body, Meta, Put, Version, nonce};
+
+/// How often, and how soon again, a lock is tried that somebody else has: it is held for as long as a name takes to change.
+const LOCK_ATTEMPTS: u32 = 500;
+const LOCK_WAIT: Duration = Duration::from_millis(20);
 
 /// A file with its content on disk and no name that anyone looks for; removed when dropped.
 pub(super) struct Staged {
@@ -66,6 +71,52 @@ pub(super) fn place_over(staged: &Staged, target: &Path) -> io::Result<()> {
     sync_folder(target)
 }
 
+/// Gives a staged file its name over that version of what has it, and over nothing else; whether it did.
+///
+/// Looking and renaming are one step among all who come here: each locks the file that it is to replace, which lies in a folder where we
+/// leave no lock of our own. Nobody can lock a file that it may not read; then the moment between the two is left.
+pub(super) fn place_over_version(staged: &Staged, target: &Path, expected: &Version) -> io::Result<bool> {
+    let is_expected = |found: Option<Meta>| found.is_some_and(|found| found.version == *expected);
+    let _locked = match File::open(target) {
+        Ok(file) => {
+            // What is locked must be what is replaced.
+            if !is_expected(Some(meta_of(&file.metadata()?)?)) {
+                return Ok(false);
+            }
+            Some(lock(file, target)?)
+        }
+        Err(error) if is_absent(&error) => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
+        Err(error) => return Err(error),
+    };
+    if !is_expected(meta_of_output(target)?) {
+        return Ok(false);
+    }
+    place_over(staged, target)?;
+    Ok(true)
+}
+
+/// Locks an open file; held until it is dropped.
+fn lock(file: File, path: &Path) -> io::Result<File> {
+    // NFS takes no exclusive lock on a file that is open for reading only. Where it is not needed it is not done: others may watch the
+    // folder for files that were open for writing.
+    let file = match file.try_lock() {
+        Ok(()) => return Ok(file),
+        Err(TryLockError::WouldBlock) => file,
+        Err(TryLockError::Error(_)) => OpenOptions::new().append(true).open(path)?,
+    };
+    for _ in 0..LOCK_ATTEMPTS {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_WAIT),
+            // A file system without locks.
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => return Ok(file),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::WouldBlock, "it is locked by another process"))
+}
+
 /// Makes the names in the folder of `target` durable.
 fn sync_folder(target: &Path) -> io::Result<()> {
     let folder = target.parent().expect("what is placed lies in a folder");
@@ -89,6 +140,17 @@ pub(super) fn meta_now(path: &Path) -> io::Result<Option<Meta>> {
         Ok(_) => Ok(None),
         Err(error) if is_absent(&error) => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// As [`meta_now`] where an output goes: there may be a file that is ours to replace and not to read, or something that opening would wait for.
+pub(super) fn meta_of_output(path: &Path) -> io::Result<Option<Meta>> {
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Ok(None);
+    }
+    match meta_now(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => meta(path),
+        found => found,
     }
 }
 

@@ -12,6 +12,7 @@ use s3s::service::S3ServiceBuilder;
 use s3s::{S3, S3Request, S3Response, S3Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::{AccessKey, StoreConfig};
@@ -42,6 +43,14 @@ impl S3Server {
         let files = s3s_fs::FileSystem::new(objects.path()).unwrap();
         let stub = Stub { files, ignores, aborted: aborted.clone() };
         (Self::serve(stub, objects).await, aborted)
+    }
+
+    /// One that takes up uploads in parts and never answers to a part.
+    pub async fn start_hanging(bucket: &str) -> (Self, Arc<Hanging>) {
+        let objects = tempfile::tempdir().unwrap();
+        std::fs::create_dir(objects.path().join(bucket)).unwrap();
+        let hanging = Arc::<Hanging>::default();
+        (Self::serve(HangingStub(hanging.clone()), objects).await, hanging)
     }
 
     async fn serve(s3: impl S3, objects: tempfile::TempDir) -> Self {
@@ -247,6 +256,43 @@ impl S3 for Stub {
         req: S3Request<AbortMultipartUploadInput>,
     ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
         self.aborted.lock().unwrap().push(req.input.key);
+        Ok(S3Response::new(AbortMultipartUploadOutput::default()))
+    }
+}
+
+/// What a server that hangs is asked.
+#[derive(Default)]
+pub struct Hanging {
+    /// To take a part.
+    pub part: Notify,
+    /// To abort the upload.
+    pub abort: Notify,
+}
+
+struct HangingStub(Arc<Hanging>);
+
+#[async_trait::async_trait]
+impl S3 for HangingStub {
+    async fn create_multipart_upload(
+        &self,
+        _req: S3Request<CreateMultipartUploadInput>,
+    ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
+        let upload_id = Some("id".into());
+        Ok(S3Response::new(CreateMultipartUploadOutput { upload_id, ..Default::default() }))
+    }
+
+    async fn upload_part(&self, _req: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {
+        self.0.part.notify_one();
+        std::future::pending().await
+    }
+
+    async fn abort_multipart_upload(
+        &self,
+        req: S3Request<AbortMultipartUploadInput>,
+    ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
+        if req.input.upload_id == "id" {
+            self.0.abort.notify_one();
+        }
         Ok(S3Response::new(AbortMultipartUploadOutput::default()))
     }
 }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::broker::Delivery;
+use crate::attempts::{Attempt, Begun, Elsewhere, Work};
+use crate::broker::{Delivery, Lease};
 use crate::contract::{ChunkOutcome, ChunkRecord, Fingerprint, JobEvent, StageSeconds, keys};
 use crate::crash;
 use crate::error::{Classify, Kind};
@@ -18,9 +19,14 @@ use crate::store::{Body, Put, StoreError};
 use crate::telemetry::{self, Stage};
 
 use super::Worker;
-use super::attempts::{Attempt, Begun};
 use super::lane::{LaneOrder, LaneReport};
 use super::process::LaneError;
+
+/// How often a chunk in work is looked at: whether its record is still ours, and if not, whether another worker has done it.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// How long a chunk waits that could not be written here: the disk may be full.
+const LOCAL_WAIT: Duration = Duration::from_secs(2);
 
 /// How a record was left.
 #[derive(Debug, PartialEq, Eq)]
@@ -116,6 +122,9 @@ async fn make(
     fingerprint: &Fingerprint,
     ended: &CancellationToken,
 ) -> Result<Made, SiteError> {
+    if let Some(made) = wait_for_others(worker, delivery, record, fingerprint, ended).await? {
+        return Ok(made);
+    }
     // Cancel-safe: a place that is not given stays free.
     let _place = tokio::select! {
         () = worker.draining.cancelled() => return Ok(Made::HandedBack),
@@ -140,8 +149,9 @@ async fn make(
     spend(&mut seconds, Stage::Fetch, started);
     crash::point("worker.fetched");
 
-    let made = match swap(worker, record, &order, ended).await? {
-        Swapped::Done(made) => made,
+    let lease = delivery.claim.lease();
+    let (made, mut attempt) = match swap(worker, &lease, record, &order, ended).await? {
+        Swapped::Done(made, attempt) => (made, attempt),
         Swapped::Not(made) => return Ok(made),
     };
     for (stage, spent) in &made.seconds {
@@ -151,31 +161,94 @@ async fn make(
     let started = Instant::now();
     let bytes = tokio::fs::metadata(&made.result).await?.len();
     let key = keys::result(fingerprint);
-    while worker.site.store.put_new(&key, Body::File(made.result.clone())).await? == Put::Exists {
-        // First writer wins. Who loses goes on with the winner's result as with its own, if that is whole.
-        if let Some(winner) = find(worker, record, fingerprint).await? {
-            debug!(chunk = record.index, "another worker was first");
-            return Ok(Made::Settled(winner));
+    let upload = async {
+        while worker.site.store.put_new(&key, Body::File(made.result.clone())).await? == Put::Exists {
+            // First writer wins. Who loses goes on with the winner's result as with its own, if that is whole.
+            if let Some(winner) = find(worker, record, fingerprint).await? {
+                debug!(chunk = record.index, "another worker was first");
+                return Ok::<_, SiteError>(Some(winner));
+            }
         }
-    }
+        Ok(None)
+    };
+    let winner = telling_others(worker, &lease, &mut attempt, upload).await??;
+    attempt.take_back(&worker.site).await?;
     spend(&mut seconds, Stage::Upload, started);
     crash::point("worker.uploaded");
-    Ok(Made::Settled(ChunkOutcome::Done { reused: false, bytes, counts: made.counts, seconds }))
+    Ok(Made::Settled(match winner {
+        // The work was done all the same, and its time is told.
+        Some(ChunkOutcome::Done { bytes, counts, .. }) => ChunkOutcome::Done { reused: true, bytes, counts, seconds },
+        Some(other) => other,
+        None => ChunkOutcome::Done { reused: false, bytes, counts: made.counts, seconds },
+    }))
+}
+
+/// Waits while workers from which this record was taken go on with its chunk; tells how it ended if there is nothing left to do.
+async fn wait_for_others(
+    worker: &Worker,
+    delivery: &Delivery<ChunkRecord>,
+    record: &ChunkRecord,
+    fingerprint: &Fingerprint,
+    ended: &CancellationToken,
+) -> Result<Option<Made>, SiteError> {
+    let mut others = Elsewhere::new(&record.job, record.run, Work::Chunk(record.index));
+    let mut has_waited = false;
+    while others.is_at_work(&worker.site).await? {
+        if !std::mem::replace(&mut has_waited, true) {
+            debug!("another worker goes on with it");
+        }
+        // Cancel-safe: all of them only wait.
+        tokio::select! {
+            () = worker.draining.cancelled() => return Ok(Some(Made::HandedBack)),
+            () = ended.cancelled() => return Ok(Some(Made::Settled(ChunkOutcome::Skipped))),
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+        if delivery.claim.ensure_live().is_err() {
+            return Ok(Some(Made::HandedBack));
+        }
+    }
+    // What they had begun is there by now, unless they have given it up.
+    let found = if has_waited { find(worker, record, fingerprint).await? } else { None };
+    Ok(found.map(Made::Settled))
+}
+
+/// Does `work`. Once the record has gone to another worker, that one is told that there is no need to begin.
+async fn telling_others<T>(
+    worker: &Worker,
+    lease: &Lease,
+    attempt: &mut Attempt,
+    work: impl Future<Output = T>,
+) -> Result<T, SiteError> {
+    let mut work = std::pin::pin!(work);
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    loop {
+        // Cancel-safe: `work` is not dropped, and a tick that is lost comes again.
+        tokio::select! {
+            done = &mut work => return Ok(done),
+            _ = look.tick() => if !lease.is_live() {
+                attempt.go_on_unclaimed(&worker.site).await?;
+            }
+        }
+    }
 }
 
 /// How a lane has left a chunk.
 enum Swapped {
-    Done(LaneReport),
+    /// The attempt is taken back, unless its record has gone meanwhile: then it lasts until the result is there.
+    Done(LaneReport, Attempt),
     Not(Made),
 }
 
 /// Runs the chunk on a lane, again on another one where a lane dies of it, as often as the count of attempts allows.
 async fn swap(
     worker: &Worker,
+    lease: &Lease,
     record: &ChunkRecord,
     order: &Arc<LaneOrder>,
     ended: &CancellationToken,
 ) -> Result<Swapped, SiteError> {
+    // Since when the disk here has failed it.
+    let mut trouble: Option<Instant> = None;
     loop {
         // Cancel-safe: a lane that is not handed out stays free.
         let lane = tokio::select! {
@@ -183,7 +256,11 @@ async fn swap(
             () = ended.cancelled() => return Ok(Swapped::Not(Made::Settled(ChunkOutcome::Skipped))),
             lane = worker.lanes.acquire() => lane.map_err(|error| SiteError::Work(error.to_string()))?,
         };
-        let attempt = match Attempt::begin(&worker.site, &record.job, record.run, record.index).await? {
+        if !lease.is_live() {
+            return Ok(Swapped::Not(Made::HandedBack));
+        }
+        let work = Work::Chunk(record.index);
+        let mut attempt = match Attempt::begin(&worker.site, &record.job, record.run, work).await? {
             Begun::Attempt(attempt) => attempt,
             Begun::Poison { reason } => return Ok(Swapped::Not(Made::Poison { error: "Poison", reason })),
         };
@@ -202,13 +279,15 @@ async fn swap(
         };
         // Cancel-safe: `giving_up` never ends.
         let outcome = tokio::select! {
-            outcome = lane.run(order.clone(), &stop) => outcome,
+            outcome = telling_others(worker, lease, &mut attempt, lane.run(order.clone(), &stop)) => outcome?,
             never = giving_up => never,
         };
         let error = match outcome {
             Ok(report) => {
-                attempt.take_back(&worker.site).await?;
-                return Ok(Swapped::Done(report));
+                if lease.is_live() {
+                    attempt.take_back(&worker.site).await?;
+                }
+                return Ok(Swapped::Done(report, attempt));
             }
             Err(error) if error.is_death() => {
                 warn!(chunk = record.index, %error, "a lane has died of this chunk");
@@ -217,13 +296,30 @@ async fn swap(
             }
             Err(error) => error,
         };
+        let is_local = matches!(error, LaneError::Failed { kind: Kind::Retry, .. });
+        let is_lasting = is_local && trouble.get_or_insert_with(Instant::now).elapsed() >= worker.site.patience;
+        if is_lasting || matches!(error, LaneError::Failed { kind: Kind::Fatal, .. }) {
+            // This worker ends of it, and so may the next one: it counts, so that not all do, one after the other.
+            attempt.gave_out(&worker.site, &error.to_string()).await?;
+            return Err(SiteError::Work(error.to_string()));
+        }
         attempt.take_back(&worker.site).await?;
+        if is_local {
+            warn!(chunk = record.index, %error, "tried again");
+            // Cancel-safe: a moment's wait; the others are looked at once more before the next attempt.
+            tokio::select! {
+                () = worker.draining.cancelled() => {}
+                () = ended.cancelled() => {}
+                () = tokio::time::sleep(LOCAL_WAIT) => {}
+            }
+            continue;
+        }
         return match error {
             LaneError::Stopped if ended.is_cancelled() => {
                 info!(chunk = record.index, "given up: its run has ended");
                 Ok(Swapped::Not(Made::Settled(ChunkOutcome::Skipped)))
             }
-            LaneError::Stopped => Ok(Swapped::Not(Made::HandedBack)),
+            LaneError::Stopped if worker.draining.is_cancelled() => Ok(Swapped::Not(Made::HandedBack)),
             error if error.kind() == Kind::Poison => {
                 // The files' names are of this machine; the job knows them by their last part.
                 let folder = order.result.parent().map(|folder| format!("{}/", folder.display())).unwrap_or_default();

@@ -120,11 +120,12 @@ pub enum WorkError {
 impl Classify for WorkError {
     fn kind(&self) -> Kind {
         match self {
+            // A disk here that is full, above all.
+            Self::Media(MediaError::File { .. }) | Self::Seal(_) | Self::Io(_) | Self::Stopped => Kind::Retry,
             Self::Media(error) => error.kind(),
             Self::Vision(error) => error.kind(),
             Self::Photo(_) | Self::NoPhoto { .. } | Self::Frames { .. } => Kind::Poison,
-            Self::Seal(_) | Self::Io(_) | Self::Panicked => Kind::Fatal,
-            Self::Stopped => Kind::Retry,
+            Self::Panicked => Kind::Fatal,
         }
     }
 }
@@ -323,7 +324,7 @@ struct Decoding<'a> {
 fn decode(decoding: &Decoding<'_>, frames: &SyncSender<(FrameIndex, Decoded)>) -> Result<Clock, WorkError> {
     let Decoding { order, threads, stop, damage } = decoding;
     let ChunkSpec { span, first_pts, last_pts, turn, .. } = &order.spec;
-    crate::crash::lane(order.spec.clip_frames);
+    crate::crash::lane(order.spec.clip_frames)?;
     let mut clock = Clock::default();
     let mut wanted = WantedFrames::open(&order.slice, *threads, *first_pts..=*last_pts)?;
     let times = wanted.times();

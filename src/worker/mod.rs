@@ -1,6 +1,5 @@
 //! The worker: a member of the consumer group on `chunks`. It swaps chunks on its lanes; one chunk's journey is in `chunk.rs`.
 
-pub mod attempts;
 mod cast;
 mod changer;
 mod chunk;
@@ -49,7 +48,7 @@ pub struct Settings {
     pub lanes: usize,
     /// How each lane works.
     pub lane: LaneSettings,
-    /// How long chunks in work may take once the worker is to stop.
+    /// How long chunks in work may take once the worker is to stop. The last five seconds of it are for handing back those that are not finished.
     pub grace: Duration,
 }
 
@@ -89,12 +88,13 @@ pub async fn run(site: Site, settings: Settings, meter: Arc<Meter>, stop: Cancel
                 }
                 Some(Ok(Event::Assigned(_) | Event::Revoked(_))) => {}
                 Some(Err(error)) => break Err(error.into()),
-                None => break Ok(()),
+                None => break Err(SiteError::Work("the consumer of topic chunks has ended".to_owned())),
             },
         }
     };
     chunks.hold();
-    let grace = if ended.is_ok() { settings.grace } else { Duration::ZERO };
+    // Handing back is part of the grace.
+    let grace = if ended.is_ok() { settings.grace.saturating_sub(HAND_BACK) } else { Duration::ZERO };
     let drained = drain(&worker, &mut tasks, &mut chunks, grace).await;
     worker.lanes.close().await;
     chunks.close().await;

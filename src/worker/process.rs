@@ -228,6 +228,8 @@ impl LaneProcess {
         loop {
             // Cancel-safe: `hear` keeps what it has read of a line, the others wait for a moment.
             let told = tokio::select! {
+                // What it has said comes first: this process may have stood still for longer than the lane had.
+                biased;
                 told = self.hear() => told,
                 () = stop.cancelled(), if !is_stopping => {
                     is_stopping = true;

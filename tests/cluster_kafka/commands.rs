@@ -84,6 +84,42 @@ fn a_job_without_workers_says_so_and_goes_on_when_they_come() {
 }
 
 #[test]
+fn a_job_whose_workers_are_gone_after_an_upgrade_is_planned_anew() {
+    let mut cluster = Cluster::new();
+    cluster.settings.push(("FACEMILL_ASSEMBLE__REPAIR_AFTER_SECONDS", "1"));
+    let clip = cluster.bench.test_clip("clip.mp4", 40, 10);
+    let (old, _) = cluster.start(&["ingest"]);
+    cluster.start(&["assemble"]);
+    let output = cluster.bench.path("out.mp4");
+    let id = format!("stranded-{}", std::process::id());
+    cluster.submit(&pass(&id, &clip, &output, 10));
+    let waits_for = |cluster: &Cluster| {
+        let status = cluster.run(&["status", &id, "--json"]);
+        let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap_or_default();
+        let waiting = status["waiting"].as_str().unwrap_or_default();
+        waiting.split_whitespace().find(|word| word.starts_with("workers-")).map(str::to_owned)
+    };
+    wait_until("the job waits for workers", || waits_for(&cluster).is_some());
+    let old_group = waits_for(&cluster);
+
+    // The next version: what it plans is for other workers.
+    run(Command::new("kill").args(["-TERM", &cluster.roles[old].0.id().to_string()]));
+    assert_eq!(cluster.roles[old].0.wait().expect("ingest ends").code(), Some(0));
+    cluster.settings.push(("FACEMILL_WORKER__PROVIDER", "cpu;swapper=cpu"));
+    cluster.start(&["ingest"]);
+    let (_, worker) = cluster.start(&["worker", "--swapper", "none", "--workers", "1"]);
+    assert_eq!(waits_for(&cluster), old_group, "the new worker is not one of those");
+    assert_eq!(metric(&worker, "facemill_chunks_total", ""), 0.0);
+
+    let store = format!("file://{}", cluster.bench.path("store").display());
+    let resubmitted = cluster.run(&["resubmit", &id, "--store", &store]);
+    assert!(resubmitted.status.success(), "{}", String::from_utf8_lossy(&resubmitted.stderr));
+    let again = cluster.follow_from_run(&id, 2, |_| {});
+    assert_eq!(again["state"], "done", "{again}");
+    assert_eq!(frame_digests(&output), frame_digests(&clip));
+}
+
+#[test]
 fn a_worker_that_is_asked_to_end_finishes_its_chunk() {
     let mut cluster = Cluster::new();
     let clip = cluster.bench.clip(

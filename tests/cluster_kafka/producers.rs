@@ -89,4 +89,5 @@ fn jobs_of_other_producers_are_done_and_malformed_ones_hold_nobody_up() {
     let named =
         |field: &str| letters.iter().filter(|letter| letter["message"].as_str().unwrap_or("").contains(field)).count();
     assert!(named("outptu") >= 2 && named("chunk_frames") >= 1 && named("expected") >= 2, "{letters:?}");
+    assert!(named("job: invalid type: integer `7`") >= 1, "{letters:?}");
 }

@@ -1,4 +1,5 @@
-//! Judges a run by what must hold under any fault (DESIGN.md): F J D U M L, and A, the audit. Each finding begins with its letter.
+//! Judges a run by what must hold under any fault (DESIGN.md): F J D U M L, and beyond them A, the audit, and C, the output's credentials.
+//! Each finding begins with its letter.
 
 pub mod commits;
 pub mod frames;
@@ -8,13 +9,13 @@ use std::path::PathBuf;
 use facemill::contract::{Digest, JobId, Manifest, State, keys};
 
 use super::clip;
-use super::run::{Run, is_expected, manifest_key};
+use super::run::{Delivered, Run, delivered, is_expected, manifest_key};
 use super::universe::Universe;
 
-/// The manifest's bytes and the output's digest, once the manifest is there.
-pub fn seal(universe: &Universe, run: &Run) -> Option<(Vec<u8>, Option<Digest>)> {
-    let bytes = std::fs::read(universe.object(&manifest_key(run.id()))).ok()?;
-    Some((bytes, std::fs::read(run.output()).ok().map(|output| Digest::of(&output))))
+/// The manifest's bytes and the output, once the manifest is there.
+pub fn seal(universe: &Universe, run: &Run) -> Option<(Vec<u8>, Delivered)> {
+    let bytes = std::fs::read(universe.object(&manifest_key(run))).ok()?;
+    Some((bytes, delivered(&run.output())))
 }
 
 /// The open marker of a job stands.
@@ -39,8 +40,9 @@ pub fn judge(universe: &Universe, run: &Run) -> Vec<String> {
     if manifest.state == State::Done {
         found.extend(frames(run).into_iter().map(|what| format!("F: {}: {what}", run.id())));
         found.extend(counts(&manifest).into_iter().map(|what| format!("D: {}: {what}", run.id())));
-    } else if run.output().exists() {
-        found.push(format!("M: {} is {:?} and has an output", run.id(), manifest.state));
+        found.extend(credentials(universe, run).into_iter().map(|what| format!("C: {}: {what}", run.id())));
+    } else if delivered(&run.output()) != run.before {
+        found.push(format!("M: {} is {:?} and its output's place has changed", run.id(), manifest.state));
     }
     found.extend(unchanged(universe, run));
     found.extend(audited(universe, run, &manifest));
@@ -63,8 +65,22 @@ fn standing(universe: &Universe, run: &Run) -> String {
 /// F: every frame once, in order, at its time, with all of the sound.
 fn frames(run: &Run) -> Vec<String> {
     match clip::read(&run.output()) {
-        Ok(output) => frames::compare(&run.source, &output),
+        Ok(output) => frames::compare(&run.source, &output, tolerance(run)),
         Err(error) => vec![format!("{error:#}")],
+    }
+}
+
+/// How far times may be off, µs: Matroska has milliseconds.
+fn tolerance(run: &Run) -> i64 {
+    if run.output().extension().is_some_and(|extension| extension == "mkv") { 1000 } else { 0 }
+}
+
+/// C: the output's credentials, in it or beside it, are its own.
+fn credentials(universe: &Universe, run: &Run) -> Vec<String> {
+    match universe.command("verify").arg(run.output()).output() {
+        Ok(verified) if verified.status.success() => Vec::new(),
+        Ok(verified) => vec![String::from_utf8_lossy(&[verified.stdout, verified.stderr].concat()).into_owned()],
+        Err(error) => vec![error.to_string()],
     }
 }
 
@@ -85,8 +101,9 @@ fn counts(manifest: &Manifest) -> Vec<String> {
 /// A: every run that has ended is written down, once when repetitions are left out, and as it has ended.
 fn audited(universe: &Universe, run: &Run, manifest: &Manifest) -> Vec<String> {
     let records = universe.tape.records.audited(run.id());
-    let [record] = records[..] else {
-        return vec![format!("A: {} has {} audit records", run.id(), records.len())];
+    let of_runs: Vec<u32> = records.iter().map(|record| record.run).collect();
+    let (Some(record), true) = (records.last(), of_runs == Vec::from_iter(1..=run.number)) else {
+        return vec![format!("A: {} has audit records of runs {of_runs:?}", run.id())];
     };
     let mut found = Vec::new();
     if (record.run, record.state, &record.reason) != (manifest.run, manifest.state, &manifest.reason) {
@@ -107,11 +124,13 @@ pub fn unchanged(universe: &Universe, run: &Run) -> Vec<String> {
     match seal(universe, run) {
         None => found.push(format!("M: the manifest of {} is gone", run.id())),
         Some(now) if now.0 != first.0 => found.push(format!("M: the manifest of {} has changed", run.id())),
-        Some(now) if now.1 != first.1 => found.push(format!("M: the output of {} has changed", run.id())),
+        Some(now) if now.1 != first.1 => {
+            found.push(format!("M: the output of {} has changed, or what is beside it", run.id()))
+        }
         Some(_) => {}
     }
     let manifests = manifests(universe, run.id());
-    if manifests.len() > 1 {
+    if manifests.len() > run.number as usize {
         found.push(format!("M: {} has {} manifests", run.id(), manifests.len()));
     }
     found

@@ -16,6 +16,8 @@ const FINAL_LIMIT: Duration = Duration::from_secs(180);
 const LOOK_EVERY: Duration = Duration::from_millis(30);
 /// How long a scenario may want something more of jobs that are all final. The soak lets none come to be for longer.
 const ACT_LIMIT: Duration = Duration::from_secs(120);
+/// How the name of a file with credentials ends.
+const CREDENTIALS: &str = "c2pa";
 
 /// How a run should end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +32,11 @@ pub struct Run {
     pub seed: u64,
     pub job: Job,
     pub expect: Expect,
+    /// Its number among the job's runs.
+    pub number: u32,
     pub source: clip::Reading,
+    /// What stood in the place of the output, and of its credentials beside it, when it was submitted.
+    pub before: Delivered,
     pub submitted: Instant,
     /// What happened while it was open.
     pub faults: Vec<String>,
@@ -40,10 +46,24 @@ pub struct Run {
     pub final_at: Option<Instant>,
     /// Longest allowed time from the last fault to the final state.
     pub recovery_max: Duration,
-    /// The manifest's bytes when it was first seen, and the digest of the output then.
-    pub sealed: Option<(Vec<u8>, Option<Digest>)>,
+    /// The manifest's bytes when it was first seen, and the output then.
+    pub sealed: Option<(Vec<u8>, Delivered)>,
     pub violations: Vec<String>,
     judged: bool,
+}
+
+/// Digests of an output and of the file with its credentials beside it, where they are there.
+pub type Delivered = [Option<Digest>; 2];
+
+/// Where an output goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// To an MP4 that is not there yet.
+    Free,
+    /// Over an MP4.
+    Taken,
+    /// Over an MKV with its credentials in a file beside it.
+    TakenBesideCredentials,
 }
 
 /// What a job is like.
@@ -57,13 +77,19 @@ pub struct Order<'a> {
     pub chunk_frames: [u64; 2],
     pub frame_limit: Option<u64>,
     pub expect: Expect,
+    pub place: Place,
 }
 
 impl<'a> Order<'a> {
-    /// A quick job that should be done.
+    /// A quick job that should be done. Of four seeds in a row, two find their output's place taken.
     pub fn quick(clip: &'a Stamped, name: &str, seed: u64) -> Self {
         let (name, chunk_frames) = (name.to_owned(), [GOP, GOP]);
-        Self { clip, name, seed, preset: "ultrafast", chunk_frames, frame_limit: None, expect: Expect::Done }
+        let place = match seed % 4 {
+            1 => Place::Taken,
+            2 => Place::TakenBesideCredentials,
+            _ => Place::Free,
+        };
+        Self { clip, name, seed, preset: "ultrafast", chunk_frames, frame_limit: None, expect: Expect::Done, place }
     }
 }
 
@@ -75,20 +101,30 @@ impl Run {
 
     /// The same, with something done to the clip's file before.
     pub fn submit_spoilt(universe: &Universe, order: Order<'_>, spoil: &dyn Fn(&Path) -> Result<()>) -> Result<Self> {
-        let Order { clip, name, seed, preset, chunk_frames, frame_limit, expect } = order;
+        let Order { clip, name, seed, preset, chunk_frames, frame_limit, expect, place } = order;
         let job: JobId = name.parse()?;
         let target = clip::variant_path(&universe.files(), &name);
         // Distinct in clip and settings: no slice and no result of another run fits.
         clip.write_variant(&target, unique(&name))?;
         spoil(&target)?;
         let location = |path: &Path| format!("file://{}", path.display());
+        let output = universe.files().join(match place {
+            Place::Free | Place::Taken => format!("{name}-out.mp4"),
+            Place::TakenBesideCredentials => format!("{name}-out.mkv"),
+        });
+        if place != Place::Free {
+            std::fs::write(&output, b"what was there before")?;
+        }
+        if place == Place::TakenBesideCredentials {
+            std::fs::write(output.with_extension(CREDENTIALS), b"its credentials")?;
+        }
         let blend_ratio = (unique(&name) >> 11) as f64 / (1_u64 << 53) as f64;
         let job = Job {
             v: 1,
             job,
             sources: Vec::new(),
             target: location(&target),
-            output: location(&universe.files().join(format!("{name}-out.mp4"))),
+            output: location(&output),
             swap: Swap { swapper: Swapper::None, blend_ratio, ..Swap::default() },
             video: Video { encoder: "libx264".to_owned(), preset: preset.to_owned(), crf: 0 },
             chunk_frames,
@@ -101,12 +137,15 @@ impl Run {
             label: None,
             labels: [("seed".to_owned(), seed.to_string())].into(),
         };
+        let before = delivered(&output);
         universe.publish(topics::JOBS, &name, &job)?;
         Ok(Self {
             seed,
             job,
             expect,
+            number: 1,
             source: clip.reading.clone(),
+            before,
             submitted: Instant::now(),
             faults: Vec::new(),
             last_fault: None,
@@ -130,6 +169,11 @@ impl Run {
     /// From the last fault to the final state.
     pub fn recovery(&self) -> Option<Duration> {
         Some(self.final_at?.saturating_duration_since(self.last_fault?))
+    }
+
+    /// From its submission to the final state.
+    pub fn took(&self) -> Option<Duration> {
+        Some(self.final_at?.saturating_duration_since(self.submitted))
     }
 
     /// Notes something that happened to it.
@@ -170,6 +214,12 @@ impl Run {
             self.final_at = Some(Instant::now());
         }
     }
+}
+
+/// What stands in an output's place and beside it.
+pub fn delivered(output: &Path) -> Delivered {
+    [output.to_owned(), output.with_extension(CREDENTIALS)]
+        .map(|path| std::fs::read(path).ok().map(|bytes| Digest::of(&bytes)))
 }
 
 /// A number that belongs to a name.
@@ -231,7 +281,7 @@ pub fn is_expected(expect: Expect, state: State) -> bool {
     }
 }
 
-/// Key of the manifest of a job's first run; no scenario submits a job for a second one.
-pub fn manifest_key(job: &JobId) -> String {
-    keys::manifest(job, 1)
+/// Key of a run's manifest.
+pub fn manifest_key(run: &Run) -> String {
+    keys::manifest(run.id(), run.number)
 }

@@ -11,6 +11,7 @@ mod poison;
 mod repeats;
 mod stores;
 mod topics;
+mod upgrades;
 mod zombies;
 
 use anyhow::Result;
@@ -105,11 +106,19 @@ pub fn all() -> Vec<Scenario> {
             true,
             zombies::assembler,
         ),
-        shared("rebalance-storm", "a worker joins or leaves every 3 s", 4, true, false, kills::storm),
+        shared("rebalance-storm", "a worker joins or leaves every 3 s under 30 s chunks", 1, true, false, kills::storm),
         shared("poison-segv", "every chunk of a clip kills its lane by SIGSEGV", 2, false, true, poison::segv),
         shared("poison-hang", "every chunk of a clip hangs its lane", 2, false, false, poison::hang),
         shared("poison-memory", "every chunk of a clip eats all memory of its lane", 2, false, false, poison::memory),
         shared("poison-error", "a clip with spoilt pictures", 2, false, true, poison::error),
+        shared(
+            "poison-worker",
+            "every chunk of a clip ends its worker, by an error that is not known to be the chunk's",
+            1,
+            false,
+            false,
+            poison::worker,
+        ),
         shared("corrupt-slice", "bytes of slices flipped in the store", 2, false, true, corrupt::slice),
         shared(
             "corrupt-result",
@@ -146,12 +155,28 @@ pub fn all() -> Vec<Scenario> {
             drains::rolling,
         ),
         shared(
+            "rolling-upgrade",
+            "workers of the next version beside the old ones, then every other role, while jobs run",
+            2,
+            false,
+            false,
+            upgrades::rolling,
+        ),
+        shared(
             "cancel-mid-chunk",
             "cancelled while chunks are computed: final within 2 s",
             1,
             false,
             true,
             cancels::mid_chunk,
+        ),
+        shared(
+            "cancel-and-submit",
+            "called off and submitted again while no assembler runs: the next run is done",
+            2,
+            false,
+            true,
+            cancels::and_submitted,
         ),
         shared("topic-grown", "partitions added to chunks while a job runs", 2, false, false, topics::grown),
         own("offsets-deleted", "committed offsets of the workers' group deleted", false, topics::forgotten),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use facemill::broker::topics::{TopicSpec, ensure};
 use facemill::broker::{BrokerConfig, Outgoing, Producer};
-use facemill::contract::topics;
+use facemill::contract::{JobEvent, partition_of, topics};
 use rustix::process::Signal;
 
 use super::Harness;
@@ -86,11 +86,16 @@ pub struct Shape {
     pub assemblers: usize,
     /// Environment of every role.
     pub settings: Vec<(String, String)>,
+    /// Those of the next version.
+    pub upgraded: Vec<(Kind, usize)>,
 }
+
+/// What makes a role one of another version: ingest names another group, and workers are in it.
+const NEXT_VERSION: (&str, &str) = ("FACEMILL_WORKER__PROVIDER", "cpu;swapper=cpu");
 
 impl Shape {
     pub fn new(ingests: usize, workers: usize, assemblers: usize) -> Self {
-        Self { ingests, workers, assemblers, settings: Vec::new() }
+        Self { ingests, workers, assemblers, settings: Vec::new(), upgraded: Vec::new() }
     }
 
     pub fn with(mut self, name: &str, value: &str) -> Self {
@@ -130,6 +135,8 @@ pub struct Fault {
 struct Slot {
     kind: Kind,
     number: usize,
+    /// Of the next version.
+    is_upgraded: bool,
     process: Option<Process>,
     /// `CRASH_AT` of the next starts, one each.
     traps: VecDeque<String>,
@@ -212,7 +219,8 @@ impl Universe {
         let other_settings = self.shape.settings != shape.settings;
         self.shape = shape.clone();
         for mut slot in std::mem::take(&mut self.slots) {
-            if other_settings || slot.number >= shape.count(slot.kind) {
+            let is_upgraded = shape.upgraded.contains(&(slot.kind, slot.number));
+            if other_settings || slot.is_upgraded != is_upgraded || slot.number >= shape.count(slot.kind) {
                 end(&mut slot)?;
                 continue;
             }
@@ -228,6 +236,7 @@ impl Universe {
                     self.slots.push(Slot {
                         kind,
                         number,
+                        is_upgraded: shape.upgraded.contains(&(kind, number)),
                         process: None,
                         traps: VecDeque::new(),
                         armed: None,
@@ -339,6 +348,9 @@ impl Universe {
         if let Some(trap) = &trap {
             command.env("CRASH_AT", trap);
         }
+        if self.slots[at].is_upgraded {
+            command.env(NEXT_VERSION.0, NEXT_VERSION.1);
+        }
         let log = self.folder.join(format!("logs/{}-{number}.log", kind.name()));
         let process = Process::start(command, &log)?;
         let slot = &mut self.slots[at];
@@ -396,6 +408,16 @@ impl Universe {
     pub fn publish<T: serde::Serialize>(&self, topic: &str, key: &str, value: &T) -> Result<()> {
         let topic = format!("{}{topic}", self.prefix);
         let record = Outgoing { topic: &topic, key: Some(key), partition: None, headers: &[], value };
+        self.runtime.block_on(self.producer.send(record))?;
+        Ok(())
+    }
+
+    /// Publishes what happened to a job, where its assembler looks for it.
+    pub fn tell(&self, event: &JobEvent) -> Result<()> {
+        let topic = format!("{}{}", self.prefix, topics::COMPLETIONS);
+        let count = PARTITIONS.iter().find(|(known, _)| *known == topics::COMPLETIONS).map_or(1, |(_, count)| *count);
+        let (key, partition) = (Some(event.job().as_str()), Some(partition_of(event.job(), count)));
+        let record = Outgoing { topic: &topic, key, partition, headers: &[], value: event };
         self.runtime.block_on(self.producer.send(record))?;
         Ok(())
     }

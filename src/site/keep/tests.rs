@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::broker::{BrokerConfig, Producer};
+use crate::site::Scratch;
 use crate::store::{FsStore, Limits, Locations, StoreConfig};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -19,7 +20,7 @@ async fn site(root: &Path) -> Site {
         broker,
         job_partitions: 1,
         chunk_partitions: 1,
-        scratch: root.join("scratch"),
+        scratch: Scratch::open(&root.join("scratch")).unwrap(),
         patience: Duration::ZERO,
         retention: Retention { keep: 30 * DAY, longest_job: 7 * DAY },
         audit_file: None,
@@ -65,7 +66,7 @@ async fn what_is_damaged_is_deleted_and_said() {
     assert_eq!(site.store.head("damaged").await.unwrap(), None);
     let missing = site.fetch_checked("damaged", &to, &expected).await.unwrap_err();
     assert!(matches!(missing, CheckError::Site(SiteError::Store(StoreError::NotFound { .. }))), "{missing}");
-    assert_eq!(fs::read_dir(&site.scratch).unwrap().count(), 0, "nothing is left in scratch");
+    assert_eq!(fs::read_dir(site.scratch.path()).unwrap().count(), 0, "nothing is left in scratch");
 }
 
 #[tokio::test]

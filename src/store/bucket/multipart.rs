@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use aws_sdk_s3::primitives::{ByteStream, Length};
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
 use futures::stream::{self, StreamExt, TryStreamExt};
+use tokio::runtime::Handle;
 use tracing::{debug, warn};
 
 use super::answer::{ABORT, Answer, sort};
@@ -17,9 +18,28 @@ const PARALLEL: usize = 4;
 /// S3 takes 10,000.
 const MAX_PARTS: u64 = 9_000;
 
+/// An upload under way. Dropped before it is over (its task was aborted) it is aborted from a task of its own, which nobody awaits: drop cannot.
+struct Upload<'a> {
+    bucket: &'a Bucket,
+    key: &'a str,
+    id: String,
+    is_over: bool,
+}
+
+impl Drop for Upload<'_> {
+    fn drop(&mut self) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        if !self.is_over {
+            let (bucket, key, id) = (self.bucket.clone(), self.key.to_owned(), std::mem::take(&mut self.id));
+            runtime.spawn(async move { bucket.abort_or_warn(&key, &id).await });
+        }
+    }
+}
+
 impl Bucket {
-    /// Puts the `size` bytes of a file, which are more than one part. Nothing is left behind on failure, unless the
-    /// process dies: [`Bucket::sweep`] or a life-cycle rule of the bucket removes unfinished uploads.
+    /// Puts the `size` bytes of a file, which are more than one part. Nothing is left behind on failure or when it is dropped, unless the
+    /// process dies: then the next put of the same output ([`Bucket::abort_uploads_of`]), [`Bucket::sweep`] or a life-cycle rule of the
+    /// bucket removes unfinished uploads.
     pub(super) async fn put_parts(
         &self,
         key: &str,
@@ -30,10 +50,11 @@ impl Bucket {
         let create = self.client.create_multipart_upload().bucket(&self.name).key(key).metadata(ATTEMPT, &attempt.0);
         let begun = create.checksum_algorithm(ChecksumAlgorithm::Crc32).send().await;
         let upload = begun.map_err(|error| sort("begin upload of", key, &error))?.upload_id.unwrap_or_default();
+        let mut upload = Upload { bucket: self, key, id: upload, is_over: false };
 
         let outcome = async {
-            let parts = self.upload_parts(key, &upload, (path, size)).await?;
-            let complete = self.client.complete_multipart_upload().bucket(&self.name).key(key).upload_id(&upload);
+            let parts = self.upload_parts(key, &upload.id, (path, size)).await?;
+            let complete = self.client.complete_multipart_upload().bucket(&self.name).key(key).upload_id(&upload.id);
             let complete = complete
                 .set_if_none_match(condition.if_none_match())
                 .set_if_match(condition.if_match())
@@ -43,11 +64,10 @@ impl Bucket {
         }
         .await;
 
-        if outcome.is_err()
-            && let Err(error) = self.abort(key, &upload).await
-        {
-            warn!(key, %error, "unfinished upload left to facemill gc or the bucket's life-cycle rule");
+        if outcome.is_err() {
+            self.abort_or_warn(key, &upload.id).await;
         }
+        upload.is_over = true;
         outcome
     }
 
@@ -87,8 +107,8 @@ impl Bucket {
         Ok(swept)
     }
 
-    /// What killed writers of this very object have left. It is of no matter if that fails.
-    pub async fn abort_old_uploads_of(&self, key: &str, before: SystemTime) {
+    /// Aborts uploads of this very object that were begun before `before`. It is of no matter if that fails.
+    pub async fn abort_uploads_of(&self, key: &str, before: SystemTime) {
         let aborted = async {
             for (found, upload) in self.uploads(key, before).await?.iter().filter(|(found, _)| found == key) {
                 self.abort(found, upload).await?;
@@ -115,6 +135,12 @@ impl Bucket {
             if !page.is_truncated.unwrap_or(false) || key_marker.is_none() {
                 return Ok(found);
             }
+        }
+    }
+
+    async fn abort_or_warn(&self, key: &str, upload: &str) {
+        if let Err(error) = self.abort(key, upload).await {
+            warn!(key, %error, "unfinished upload left to facemill gc or the bucket's life-cycle rule");
         }
     }
 

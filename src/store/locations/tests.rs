@@ -311,3 +311,71 @@ async fn a_folder_in_s3_is_listed_by_name() {
     let refused = locations.list(&Location::of_folder("s3://other/in/").unwrap(), 100).await.unwrap_err();
     assert_eq!(refused.to_string(), "bucket other is not among those that jobs may use");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn exactly_one_of_many_replaces_an_output() {
+    let here = Arc::new(folders());
+    let place = "inside/out.txt";
+    here.put(place, Expected::Absent).await.unwrap();
+    for round in 0..20 {
+        let version = here.locations.version(&here.at(place)).await.unwrap().unwrap();
+        let puts = (0..8).map(|_| {
+            let (here, expected) = (here.clone(), Expected::Version(version.clone()));
+            tokio::spawn(async move { here.put(place, expected).await })
+        });
+        let outcomes = futures::future::join_all(puts).await;
+        let outcomes: Vec<_> = outcomes.into_iter().map(|outcome| outcome.unwrap()).collect();
+        let is_changed = |outcome: &&Result<(), LocationError>| matches!(outcome, Err(LocationError::Changed { .. }));
+        assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1, "round {round}: {outcomes:?}");
+        assert_eq!(outcomes.iter().filter(is_changed).count(), 7, "round {round}: {outcomes:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_output_is_looked_at_under_its_lock() {
+    let here = Arc::new(folders());
+    let (place, path) = ("inside/out.txt", here.path("inside/out.txt"));
+    here.put(place, Expected::Absent).await.unwrap();
+    let version = here.locations.version(&here.at(place)).await.unwrap().unwrap();
+    let lock = fs::File::open(&path).unwrap();
+    lock.lock().unwrap();
+    let mut waiting = tokio::spawn({
+        let here = here.clone();
+        async move { here.put(place, Expected::Version(version)).await }
+    });
+    // It must not end, however long this is.
+    tokio::time::timeout(Duration::from_millis(200), &mut waiting).await.unwrap_err();
+    // Another process, which has the lock.
+    fs::write(here.path("inside/other"), "other").unwrap();
+    fs::rename(here.path("inside/other"), &path).unwrap();
+    drop(lock);
+    let outcome = waiting.await.unwrap();
+    assert!(matches!(outcome, Err(LocationError::Changed { .. })), "{outcome:?}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "other");
+}
+
+#[tokio::test]
+async fn what_nobody_waits_for_any_more_is_not_put() {
+    let here = folders();
+    let (target, location) = (here.path("inside/out.txt"), here.at("inside/out.txt"));
+    let awaited = Awaited::default();
+    let is_dropped = awaited.0.clone();
+    let put = || put_file(&target, &Body::Bytes("x".into()), &Expected::Absent, (&location, &is_dropped));
+    drop(awaited);
+    put().unwrap_err();
+    let left = fs::read_dir(here.path("inside")).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(left.filter(|name| name != "in.txt" && name != "sub").count(), 0, "nothing is left of it");
+    is_dropped.store(false, Ordering::Relaxed);
+    put().unwrap();
+    assert!(target.is_file());
+}
+
+/// A FIFO, which nobody writes to, must not be opened to see that it is no file.
+#[tokio::test]
+async fn what_is_no_file_has_no_version() {
+    let here = folders();
+    let path = here.path("inside/pipe.mp4");
+    rustix::fs::mkfifoat(rustix::fs::CWD, path.as_path(), rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    assert_eq!(here.locations.version(&here.at("inside/pipe.mp4")).await.unwrap(), None);
+    assert!(matches!(here.put("inside/pipe.mp4", Expected::Absent).await, Err(LocationError::Changed { .. })));
+}

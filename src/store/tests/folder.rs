@@ -155,3 +155,42 @@ async fn pages_go_on_where_they_ended() {
         assert_eq!(rest, all[index + 1..], "after {after}");
     }
 }
+
+#[tokio::test]
+async fn a_store_whose_folder_is_gone_is_away() {
+    let mount = tempfile::tempdir().unwrap();
+    let (root, elsewhere) = (mount.path().join("store"), mount.path().join("unmounted"));
+    let store = FsStore::open(&root).await.unwrap();
+    store.put_new("a/k", body("x")).await.unwrap();
+    let version = store.head("a/k").await.unwrap().unwrap().version;
+    fs::rename(&root, &elsewhere).unwrap();
+    let to = mount.path().join("fetched");
+    let outcomes = [
+        store.head("a/k").await.map(drop),
+        store.get("a/k", 9).await.map(drop),
+        store.tail("a/k", 9).await.map(drop),
+        store.fetch("a/k", &to).await.map(drop),
+        store.list("").await.map(drop),
+        store.list_after("a/", "").await.map(drop),
+        store.put_new("a/k", body("y")).await.map(drop),
+        store.put_new("top", body("y")).await.map(drop),
+        store.replace("a/k", body("y"), Some(&version)).await.map(drop),
+        store.delete("a/k", None).await,
+        store.sweep(SystemTime::now(), true).await.map(drop),
+    ];
+    for (call, outcome) in outcomes.into_iter().enumerate() {
+        let Err(error) = outcome else { panic!("call {call} succeeds") };
+        assert_eq!(error.kind(), Kind::Retry, "call {call}: {error}");
+        assert!(error.to_string().contains("is it mounted?"), "call {call}: {error}");
+    }
+    assert!(!root.exists(), "it is not made anew");
+    fs::rename(&elsewhere, &root).unwrap();
+    assert_eq!(store.get("a/k", 9).await.unwrap(), "x");
+    assert_eq!(store.put_new("b/c/d/k", body("y")).await.unwrap(), Put::Created);
+
+    let error = FsStore::open(&mount.path().join("not/there")).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Fatal);
+    assert!(error.to_string().contains("mount it"), "{error}");
+    fs::write(mount.path().join("file"), "").unwrap();
+    assert_eq!(FsStore::open(&mount.path().join("file")).await.unwrap_err().kind(), Kind::Fatal);
+}

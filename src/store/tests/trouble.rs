@@ -145,3 +145,18 @@ async fn old_uploads_are_aborted() {
     put("s3://bucket/exactly").await;
     assert_eq!(aborted.lock().unwrap()[1..], ["exactly"]);
 }
+
+/// A join that is called off, say.
+#[tokio::test]
+async fn an_upload_that_is_dropped_is_aborted() {
+    let (server, asked) = S3Server::start_hanging("bucket").await;
+    let store = S3Store::new(connect::connect(&server.config()).await, "bucket", "parts").with_part_size(5 << 20);
+    let scratch = tempfile::tempdir().unwrap();
+    let file = scratch.path().join("large");
+    fs::write(&file, vec![7; 6 << 20]).unwrap();
+    let put = tokio::spawn(async move { store.put_new("large", Body::File(file)).await });
+    tokio::time::timeout(PATIENCE, asked.part.notified()).await.unwrap();
+    put.abort();
+    assert!(put.await.unwrap_err().is_cancelled());
+    tokio::time::timeout(PATIENCE, asked.abort.notified()).await.unwrap();
+}

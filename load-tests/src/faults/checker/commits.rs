@@ -3,7 +3,7 @@
 //! Offsets are read first and records after them: what a committed offset stands for must be there by then. A thread of its own does so
 //! again and again while the universe lives, so that nothing else has to wait for the broker's answers.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -23,7 +23,8 @@ const LAST_LOOK_LIMIT: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 struct Commits {
     jobs: Offsets,
-    chunks: Offsets,
+    /// By the workers' group.
+    chunks: BTreeMap<String, Offsets>,
     completions: Offsets,
 }
 
@@ -110,18 +111,18 @@ fn watch(tape: &mut Tape, store: &Folder, questions: &Receiver<Question>) {
     }
 }
 
-/// The group of the workers, by what the chunks say: all are for one.
-pub fn workers(records: &Records) -> Option<String> {
-    let first = records.chunks.iter().find_map(|entry| entry.value.as_ref())?;
-    Some(first.group.clone())
+/// The groups of the workers, by what the chunks say: one of each version.
+pub fn workers(records: &Records) -> BTreeSet<String> {
+    records.chunks.iter().filter_map(|entry| Some(entry.value.as_ref()?.group.clone())).collect()
 }
 
 fn read(tape: &mut Tape) -> Result<Commits> {
     tape.assign_new()?;
-    let chunks = match workers(&tape.records) {
-        Some(group) => tape.committed(&group, topics::CHUNKS)?,
-        None => Offsets::new(),
-    };
+    let mut chunks = BTreeMap::new();
+    for group in workers(&tape.records) {
+        let committed = tape.committed(&group, topics::CHUNKS)?;
+        chunks.insert(group, committed);
+    }
     let committed = Commits {
         jobs: tape.committed(topics::INGEST_GROUP, topics::JOBS)?,
         chunks,
@@ -151,12 +152,18 @@ fn early(records: &Records, good: &Commits, committed: &Commits, store: &dyn Dur
     let mut found = Vec::new();
     let settled: HashSet<(&JobId, u32, u32)> =
         records.settled().map(|(job, run, index, _)| (job, run, index)).collect();
-    for (entry, chunk) in newly(&records.chunks, &good.chunks, &committed.chunks) {
-        let is_settled =
-            settled.contains(&(&chunk.job, chunk.run, chunk.index)) || store.manifest(&chunk.job, chunk.run);
-        if !is_settled {
-            let (offset, partition, index) = (entry.offset, entry.partition, chunk.index);
-            found.push(format!("U: chunks {partition}/{offset} committed, {} chunk {index} not settled", chunk.job));
+    let nothing = Offsets::new();
+    for (group, committed) in &committed.chunks {
+        let good = good.chunks.get(group).unwrap_or(&nothing);
+        // Every group passes over what is another's.
+        for (entry, chunk) in newly(&records.chunks, good, committed).filter(|(_, chunk)| chunk.group == *group) {
+            let is_settled =
+                settled.contains(&(&chunk.job, chunk.run, chunk.index)) || store.manifest(&chunk.job, chunk.run);
+            if !is_settled {
+                let (offset, partition, index) = (entry.offset, entry.partition, chunk.index);
+                let job = &chunk.job;
+                found.push(format!("U: chunks {partition}/{offset} committed, {job} chunk {index} not settled"));
+            }
         }
     }
     for (entry, job) in newly(&records.jobs, &good.jobs, &committed.jobs) {
@@ -228,6 +235,8 @@ mod tests {
         Entry { partition: 0, offset, value: Some(value) }
     }
 
+    const GROUP: &str = "workers-1";
+
     fn chunk(index: u32) -> ChunkRecord {
         let digest = Digest::of(b"").to_string();
         let spec = serde_json::json!({
@@ -237,6 +246,7 @@ mod tests {
         });
         let record = serde_json::json!({
             "v": 1, "job": "j", "run": 1, "index": index, "of": 2, "clip": digest, "cut": "c", "spec": spec,
+            "group": GROUP,
         });
         serde_json::from_value(record).unwrap()
     }
@@ -263,13 +273,15 @@ mod tests {
             ..Records::default()
         };
         let look = |chunks: i64, good: i64, store: &Store| {
-            let committed = Commits { chunks: at(chunks), ..Commits::default() };
-            early(&records, &Commits { chunks: at(good), ..Commits::default() }, &committed, store).len()
+            let of_group = |offset| Commits { chunks: [(GROUP.to_owned(), at(offset))].into(), ..Commits::default() };
+            early(&records, &of_group(good), &of_group(chunks), store).len()
         };
         assert_eq!(look(1, 0, &EMPTY), 0);
         assert_eq!(look(2, 0, &EMPTY), 1);
         assert_eq!(look(2, 2, &EMPTY), 0, "looked at before");
         assert_eq!(look(2, 0, &Store { ended: true, ..EMPTY }), 0);
+        let of_others = Commits { chunks: [("workers-2".to_owned(), at(2))].into(), ..Commits::default() };
+        assert!(early(&records, &Commits::default(), &of_others, &EMPTY).is_empty(), "passed over by another version");
     }
 
     #[test]

@@ -5,8 +5,9 @@ use crate::faults::clip::{Reading, UNREADABLE};
 /// Findings told of one kind: the first says where to look.
 const TOLD: usize = 3;
 
-/// Everything in which `output` differs from `source`.
-pub fn compare(source: &Reading, output: &Reading) -> Vec<String> {
+/// Everything in which `output` differs from `source`; times may be off by `tolerance` µs.
+pub fn compare(source: &Reading, output: &Reading, tolerance: i64) -> Vec<String> {
+    let differ = |wanted: i64, shown: i64| (wanted - shown).abs() > tolerance;
     let mut found = Vec::new();
     if source.frames.len() != output.frames.len() {
         found.push(format!("{} frames, expected {}", output.frames.len(), source.frames.len()));
@@ -19,12 +20,17 @@ pub fn compare(source: &Reading, output: &Reading) -> Vec<String> {
     if source.times.len() != output.times.len() {
         found.push(format!("{} times, expected {}", output.times.len(), source.times.len()));
     }
-    let pairs = source.times.iter().zip(&output.times).enumerate().filter(|(_, (wanted, shown))| wanted != shown);
+    let pairs =
+        source.times.iter().zip(&output.times).enumerate().filter(|(_, (wanted, shown))| differ(**wanted, **shown));
     for (place, (wanted, shown)) in pairs.take(TOLD) {
         found.push(format!("frame {place} is shown at {shown} µs, expected {wanted} µs"));
     }
-    if source.audio != output.audio {
-        let first = source.audio.iter().zip(&output.audio).position(|(wanted, heard)| wanted != heard);
+    let first = source
+        .audio
+        .iter()
+        .zip(&output.audio)
+        .position(|(wanted, heard)| wanted.digest != heard.digest || differ(wanted.time, heard.time));
+    if first.is_some() || source.audio.len() != output.audio.len() {
         let (heard, wanted) = (output.audio.len(), source.audio.len());
         found.push(format!("sound differs: {heard} packets, expected {wanted}, first difference at {first:?}"));
     }
@@ -44,13 +50,18 @@ mod tests {
     fn finds(change: impl FnOnce(&mut Reading), expected: &str) {
         let mut output = source();
         change(&mut output);
-        let found = compare(&source(), &output).join("\n");
+        let found = compare(&source(), &output, 0).join("\n");
         assert!(found.contains(expected), "{found:?} lacks {expected:?}");
     }
 
     #[test]
     fn the_same_is_the_same() {
-        assert!(compare(&source(), &source()).is_empty());
+        assert!(compare(&source(), &source(), 0).is_empty());
+        let mut rounded = source();
+        rounded.times[5] += 500;
+        rounded.audio[1].time -= 500;
+        assert!(compare(&source(), &rounded, 1000).is_empty());
+        assert_eq!(compare(&source(), &rounded, 100).len(), 2);
     }
 
     #[test]

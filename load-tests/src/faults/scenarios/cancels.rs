@@ -1,9 +1,9 @@
-//! A job is called off while its only chunk is computed.
+//! A job is called off: while its only chunk is computed; and just before it is submitted again, while nobody hears of it.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use facemill::contract::{ChunkOutcome, keys};
+use facemill::contract::{ChunkOutcome, JobEvent, keys, topics};
 
 use super::Stage;
 use crate::faults::clip::FRAMES;
@@ -44,6 +44,44 @@ pub fn mid_chunk(stage: &mut Stage<'_>, seeds: &[u64]) -> Result<Vec<Run>> {
     })?;
     if let Some(took) = let_go.filter(|took| *took > WITHIN) {
         runs[0].violations.push(format!("the worker let the chunk go only after {:.1} s", took.as_secs_f64()));
+    }
+    Ok(runs)
+}
+
+/// No assembler runs when a job is called off and submitted again: the first run is cancelled, the second is done.
+pub fn and_submitted(stage: &mut Stage<'_>, seeds: &[u64]) -> Result<Vec<Run>> {
+    let shape = |assemblers| Shape::new(1, 2, assemblers).with("FACEMILL_ASSEMBLE__GRACE_SECONDS", "0");
+    stage.universe.reshape(&shape(1))?;
+    stage.universe.wait_assigned(Kind::Worker)?;
+    stage.universe.wait_assigned(Kind::Assemble)?;
+    let mut runs =
+        seeds.iter().map(|seed| Run::submit(stage.universe, stage.slow_order(*seed))).collect::<Result<Vec<Run>>>()?;
+    let mut is_over = false;
+    drive(stage.universe, &mut runs, |universe, runs| {
+        let is_under_way = runs.iter().all(|run| universe.tape.records.settled_chunks(run.id()) > 0);
+        if is_over || !is_under_way {
+            return Ok(is_over);
+        }
+        is_over = true;
+        universe.reshape(&shape(0))?;
+        for run in runs.iter_mut() {
+            universe.tell(&JobEvent::Cancel { job: run.id().clone(), at: None })?;
+            run.number = 2;
+            run.met("cancelled", Instant::now());
+        }
+        // The broker's clock has milliseconds.
+        std::thread::sleep(Duration::from_millis(5));
+        for run in runs.iter() {
+            universe.publish(topics::JOBS, run.id().as_str(), &run.job)?;
+        }
+        universe.reshape(&shape(1))?;
+        Ok(true)
+    })?;
+    for run in &mut runs {
+        let first = std::fs::read_to_string(stage.universe.object(&keys::manifest(run.id(), 1)));
+        if !first.is_ok_and(|manifest| manifest.contains("\"cancelled\"")) {
+            run.violations.push(format!("run 1 of {} is not cancelled", run.id()));
+        }
     }
     Ok(runs)
 }

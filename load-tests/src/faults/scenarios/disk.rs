@@ -1,4 +1,4 @@
-//! The store's disk fills up while a job runs, and is freed: the job becomes final, and no half object is ever there.
+//! The disk of store and scratch fills up while a job runs, and is freed: the job becomes final, and no half object is ever there.
 
 use std::fs::File;
 use std::io::Write;
@@ -68,7 +68,8 @@ pub fn full(harness: &Harness, name: &'static str, seeds: &[u64], board: &Board)
         std::fs::create_dir_all(&store)?;
         let place = Place { url: format!("file://{}", store.display()), folder: store, settings: Vec::new() };
         harness.each_universe(name, &kafka.direct(), batch, JOBS, board, Some(place), |universe, batch| {
-            universe.reshape(&Shape::new(1, 2, 1))?;
+            let scratch = disk.0.join("scratch");
+            universe.reshape(&Shape::new(1, 2, 1).with("FACEMILL_SCRATCH", &scratch.display().to_string()))?;
             for kind in [Kind::Ingest, Kind::Worker, Kind::Assemble] {
                 universe.wait_assigned(kind)?;
             }

@@ -55,7 +55,7 @@ fn terminate(stage: &mut Stage<'_>, seeds: &[u64], grace: &str) -> Result<Vec<Ru
 }
 
 /// Chunks of a job of which more than one completion tells of work.
-fn computed_twice(universe: &Universe, run: &Run) -> Vec<u32> {
+pub fn computed_twice(universe: &Universe, run: &Run) -> Vec<u32> {
     let mut computed: HashMap<u32, u32> = HashMap::new();
     for (job, _, index, outcome) in universe.tape.records.settled() {
         let is_work = matches!(outcome, ChunkOutcome::Done { seconds, .. } if seconds.contains_key("encode"));

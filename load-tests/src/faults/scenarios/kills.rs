@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::Stage;
+use super::drains::computed_twice;
+use crate::faults::clip::FRAMES;
 use crate::faults::dice::Dice;
-use crate::faults::run::{Run, drive};
+use crate::faults::run::{Order, Run, drive};
 use crate::faults::universe::{Kind, Shape};
 
 /// Kills of one batch at most, so that a chunk does not meet ten deaths.
@@ -14,7 +16,12 @@ const KILLS_MAX: u32 = 4;
 /// Between a kill and the next, ms.
 const KILL_EVERY_MS: std::ops::Range<u64> = 100..1500;
 const STORM_EVERY: Duration = Duration::from_secs(3);
-const STORM_CHANGES: u32 = 5;
+/// As many as come while the first two chunks are computed.
+const STORM_CHANGES: u32 = 10;
+/// Two chunks of the clip for each of two workers, of 30 s each; what the third one begins is not finished.
+const STORM_CHUNK_FRAMES: u64 = FRAMES / 4;
+/// Two chunks, one after the other, and what the storm takes.
+const STORM_RECOVERY_MAX: Duration = Duration::from_secs(90);
 
 /// 1 of 3 workers.
 pub fn workers(stage: &mut Stage<'_>, seeds: &[u64]) -> Result<Vec<Run>> {
@@ -55,14 +62,17 @@ fn at_random(stage: &mut Stage<'_>, seeds: &[u64], shape: &Shape, victims: &[(Ki
     Ok(runs)
 }
 
-/// A third worker comes and goes while two work; jobs keep coming.
+/// A third worker comes and goes while two work. Chunks that have been begun when their partition moves are not begun again.
 pub fn storm(stage: &mut Stage<'_>, seeds: &[u64]) -> Result<Vec<Run>> {
-    let shape = |workers| Shape::new(1, workers, 1);
+    let shape = |workers| Shape::new(1, workers, 1).with("CRASH_LANE", &format!("{FRAMES}=linger"));
     stage.universe.reshape(&shape(2))?;
     stage.universe.wait_assigned(Kind::Worker)?;
-    let mut runs = vec![Run::submit(stage.universe, stage.slow_order(seeds[0]))?];
-    for seed in &seeds[1..] {
-        runs.push(Run::submit(stage.universe, stage.slow_order(*seed))?);
+    let mut runs = Vec::new();
+    for seed in seeds {
+        let chunk_frames = [STORM_CHUNK_FRAMES, STORM_CHUNK_FRAMES];
+        let mut run = Run::submit(stage.universe, Order { chunk_frames, ..stage.order(*seed) })?;
+        run.recovery_max = STORM_RECOVERY_MAX;
+        runs.push(run);
     }
     let mut next = Instant::now();
     let mut changes = 0;
@@ -76,5 +86,9 @@ pub fn storm(stage: &mut Stage<'_>, seeds: &[u64]) -> Result<Vec<Run>> {
         }
         Ok(true)
     })?;
+    for run in &mut runs {
+        let twice = computed_twice(stage.universe, run);
+        run.violations.extend(twice.into_iter().map(|index| format!("chunk {index} was computed twice")));
+    }
     Ok(runs)
 }

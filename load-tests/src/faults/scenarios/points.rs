@@ -3,11 +3,14 @@
 use anyhow::Result;
 
 use super::{Play, Scenario, Stage};
-use crate::faults::run::{Run, drive, nothing};
+use crate::faults::run::{Order, Place, Run, drive, nothing};
 use crate::faults::universe::{Kind, Shape};
 
 /// Seeds of one batch.
 const BATCH: usize = 2;
+
+/// Only outputs with credentials beside them come there.
+const SIDECAR_PUT: &str = "assemble.sidecar.put";
 
 /// Where a role dies.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +56,9 @@ const POINTS: &[(&str, Kind, &str, u64, bool)] = &[
     ("assemble-muxed", Kind::Assemble, "assemble.join.muxed", 2, false),
     ("assemble-signed", Kind::Assemble, "assemble.output.signed", 2, false),
     ("assemble-announced-file", Kind::Assemble, "assemble.output.announced", 2, false),
+    ("assemble-output-staged", Kind::Assemble, "place.staged", 2, true),
     ("assemble-output-put", Kind::Assemble, "assemble.output.put", 2, true),
+    ("assemble-sidecar-put", Kind::Assemble, SIDECAR_PUT, 2, true),
     ("assemble-mid-put", Kind::Assemble, "store.staged", 2, false),
     ("assemble-manifest-put", Kind::Assemble, "assemble.manifest.put", 2, true),
     ("assemble-audited", Kind::Assemble, "assemble.audited", 2, true),
@@ -92,7 +97,11 @@ pub fn play(stage: &mut Stage<'_>, point: Point, seeds: &[u64]) -> Result<Vec<Ru
         kind => stage.universe.arm(kind, 0, &seeds.iter().map(trap).collect::<Vec<_>>())?,
     }
     stage.universe.wait_assigned(point.kind)?;
-    let mut runs = stage.submit(seeds)?;
+    let order = |seed: &u64| match point.place {
+        SIDECAR_PUT => Order { place: Place::TakenBesideCredentials, ..stage.order(*seed) },
+        _ => stage.order(*seed),
+    };
+    let mut runs = seeds.iter().map(|seed| Run::submit(stage.universe, order(seed))).collect::<Result<Vec<Run>>>()?;
     drive(stage.universe, &mut runs, nothing)?;
     Ok(runs)
 }

@@ -2,6 +2,7 @@
 //! goes on.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Result;
 
@@ -11,6 +12,10 @@ use crate::faults::universe::{Kind, Shape};
 
 /// Clips of so many frames are poison to lanes of `CRASH_LANE`.
 const POISON_FRAMES: u64 = 97;
+/// What a lane has for a chunk of them, at most, when it hangs.
+const DEADLINE: Duration = Duration::from_secs(4);
+/// What a good job takes at most when no bad one is there, on a busy machine.
+const ALONE: Duration = Duration::from_secs(15);
 /// Added to a poisonous job's name.
 const POISON: &str = "bad";
 /// What every dead letter tells of its origin, as Kafka Connect has it.
@@ -34,6 +39,21 @@ pub fn hang(stage: &mut Stage<'_>, seeds: &[u64]) -> Result<Vec<Run>> {
 
 pub fn memory(stage: &mut Stage<'_>, seeds: &[u64]) -> Result<Vec<Run>> {
     lane(stage, seeds, "memory")
+}
+
+/// Workers end one after the other, ten times for one chunk; then it is the chunk that is given up.
+pub fn worker(stage: &mut Stage<'_>, seeds: &[u64]) -> Result<Vec<Run>> {
+    stage.universe.reshape(&shape("error").with("FACEMILL_STORE__PATIENCE_SECONDS", "1"))?;
+    stage.universe.wait_assigned(Kind::Worker)?;
+    let mut runs = Vec::new();
+    for seed in seeds {
+        runs.extend(pair(stage, *seed, &|_| Ok(()))?);
+    }
+    drive(stage.universe, &mut runs, nothing)?;
+    for run in runs.iter_mut().filter(|run| run.expect == Expect::Failed) {
+        run.violations.extend(dead_letter(stage, run));
+    }
+    Ok(runs)
 }
 
 /// A clip too many of whose pictures cannot be decoded: no lane dies of it, and no chunk is at fault.
@@ -73,12 +93,7 @@ fn play(
     let revoked = revocations(stage);
     let mut runs = Vec::new();
     for seed in seeds {
-        let good = stage.order(*seed);
-        let name = format!("{}-{POISON}", good.name);
-        let bad =
-            Order { name: name.clone(), frame_limit: Some(POISON_FRAMES), expect: Expect::Failed, ..good.clone() };
-        runs.push(Run::submit_spoilt(stage.universe, bad, &spoil)?);
-        runs.push(Run::submit(stage.universe, good)?);
+        runs.extend(pair(stage, *seed, &spoil)?);
     }
     drive(stage.universe, &mut runs, nothing)?;
     let now = revocations(stage);
@@ -88,7 +103,31 @@ fn play(
         }
         run.violations.extend(wrong(stage, run));
     }
+    for pair in runs.chunks_exact_mut(2) {
+        let [bad, good] = pair else { continue };
+        let late = too_late(bad.took(), good.took());
+        good.violations.extend(late);
+    }
     Ok(runs)
+}
+
+/// A bad job may have the lanes for the three deaths of one of its chunks, and delays nobody beyond its own end.
+fn too_late(bad: Option<Duration>, good: Option<Duration>) -> Option<String> {
+    let (bad, good) = (bad?, good?);
+    let share = 3 * DEADLINE + ALONE;
+    match (bad > share, good > bad + ALONE) {
+        (true, _) => Some(format!("a bad job had the lanes for {bad:.1?}, its share is {share:?}")),
+        (_, true) => Some(format!("a good job took {good:.1?} beside a bad one that was over after {bad:.1?}")),
+        _ => None,
+    }
+}
+
+/// Submits a bad job, and a good one beside it.
+fn pair(stage: &Stage<'_>, seed: u64, spoil: &dyn Fn(&Path) -> Result<()>) -> Result<[Run; 2]> {
+    let good = stage.order(seed);
+    let name = format!("{}-{POISON}", good.name);
+    let bad = Order { name, frame_limit: Some(POISON_FRAMES), expect: Expect::Failed, ..good.clone() };
+    Ok([Run::submit_spoilt(stage.universe, bad, spoil)?, Run::submit(stage.universe, good)?])
 }
 
 /// How often workers lost partitions.
@@ -123,6 +162,14 @@ fn told_of_damage(stage: &mut Stage<'_>, run: &Run) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::faults::clip::{FRAMES, GOP};
+
+    #[test]
+    fn a_bad_job_has_its_share_and_no_more() {
+        let seconds = |bad, good| too_late(Some(Duration::from_secs(bad)), Some(Duration::from_secs(good)));
+        assert_eq!((seconds(10, 3), seconds(10, 25), seconds(27, 42)), (None, None, None));
+        assert!(seconds(28, 3).is_some_and(|told| told.contains("its share is 27s")));
+        assert!(seconds(10, 26).is_some_and(|told| told.contains("took 26.0s")));
+    }
 
     #[test]
     fn the_limit_is_inside_the_clip() {

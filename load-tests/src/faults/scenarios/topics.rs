@@ -72,8 +72,8 @@ fn forget(harness: &Harness, name: &str, universe: &mut Universe, seeds: &[u64])
             return Ok(is_forgotten);
         }
         universe.reshape(&Shape::new(1, 0, 1))?;
-        let workers = workers(&universe.tape.records).context("a chunk is settled")?;
-        let group = format!("{}{workers}", universe.prefix);
+        let workers = workers(&universe.tape.records);
+        let group = format!("{}{}", universe.prefix, workers.first().context("a chunk is settled")?);
         let admin = admin(universe)?;
         let began = Instant::now();
         loop {

@@ -7,8 +7,15 @@ use crate::faults::run::{Run, drive, nothing};
 use crate::faults::universe::{Kind, Shape};
 
 const WORKER_POINTS: [&str; 4] = ["worker.fetched", "worker.encode", "worker.uploaded", "worker.published"];
-const ASSEMBLER_POINTS: [&str; 4] =
-    ["assemble.counted", "assemble.join.mux", "assemble.output.put", "assemble.manifest.put"];
+const ASSEMBLER_POINTS: [&str; 7] = [
+    "assemble.counted",
+    "assemble.join.mux",
+    "assemble.output.signed",
+    "assemble.output.announced",
+    "assemble.output.put",
+    "assemble.manifest.put",
+    "assemble.audited",
+];
 
 pub fn worker(stage: &mut Stage<'_>, seeds: &[u64]) -> Result<Vec<Run>> {
     stand_still(stage, seeds, &Shape::new(1, 2, 1), Kind::Worker, &WORKER_POINTS)
