@@ -105,7 +105,7 @@ fn a_job_whose_workers_are_gone_after_an_upgrade_is_planned_anew() {
     // The next version: what it plans is for other workers.
     run(Command::new("kill").args(["-TERM", &cluster.roles[old].0.id().to_string()]));
     assert_eq!(cluster.roles[old].0.wait().expect("ingest ends").code(), Some(0));
-    cluster.settings.push(("FACEMILL_WORKER__PROVIDER", "cpu;swapper=cpu"));
+    cluster.settings.push(("FACEMILL_WORKER__PROVIDER", "openvino,cpu"));
     cluster.start(&["ingest"]);
     let (_, worker) = cluster.start(&["worker", "--swapper", "none", "--workers", "1"]);
     assert_eq!(waits_for(&cluster), old_group, "the new worker is not one of those");

@@ -65,14 +65,15 @@ fn standing(universe: &Universe, run: &Run) -> String {
 /// F: every frame once, in order, at its time, with all of the sound.
 fn frames(run: &Run) -> Vec<String> {
     match clip::read(&run.output()) {
-        Ok(output) => frames::compare(&run.source, &output, tolerance(run)),
+        Ok(output) => frames::compare(&run.source, &output, clock(run)),
         Err(error) => vec![format!("{error:#}")],
     }
 }
 
-/// How far times may be off, µs: Matroska has milliseconds.
-fn tolerance(run: &Run) -> i64 {
-    if run.output().extension().is_some_and(|extension| extension == "mkv") { 1000 } else { 0 }
+/// What times an output of this kind can have.
+fn clock(run: &Run) -> frames::Clock {
+    let is_matroska = run.output().extension().is_some_and(|extension| extension == "mkv");
+    if is_matroska { frames::Clock::MATROSKA } else { frames::Clock::EXACT }
 }
 
 /// C: the output's credentials, in it or beside it, are its own.

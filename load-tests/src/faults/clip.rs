@@ -127,7 +127,9 @@ pub fn read(path: &Path) -> Result<Reading> {
     let (size, times, audio) = packets(path)?;
     let mut command = Command::new("ffmpeg");
     command.args(["-nostdin", "-v", "error", "-threads", "1", "-i"]).arg(path);
-    command.args(["-map", "0:v:0", "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "gray", "-"]);
+    // Microseconds, or frames that are closer than a guessed frame rate has them share a time.
+    command.args(["-map", "0:v:0", "-vf", "settb=1/1000000", "-enc_time_base:v", "1:1000000"]);
+    command.args(["-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "gray", "-"]);
     let decoded = command.output().context("start ffmpeg")?;
     let complaint = String::from_utf8_lossy(&decoded.stderr);
     ensure!(decoded.status.success() && complaint.is_empty(), "{} cannot be decoded: {complaint}", path.display());

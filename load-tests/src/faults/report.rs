@@ -72,6 +72,15 @@ impl Board {
         println!("  {scenario}: {what}");
     }
 
+    /// A scenario whose fault does not come shows nothing: half of its runs must have met it. (Of jobs side by side one may be over when it
+    /// comes.)
+    pub fn check_met(&self, scenario: &str) {
+        let (met, runs) = self.rows().get(scenario).map_or((0, 0), |row| (row.crash_runs, row.runs));
+        if 2 * met < runs {
+            self.fault(scenario, &format!("only {met} of {runs} runs met a fault"));
+        }
+    }
+
     pub fn note(&self, scenario: &str, note: &str) {
         self.rows().entry(scenario.to_owned()).or_default().notes.push(note.to_owned());
         println!("  {scenario}: {note}");

@@ -91,7 +91,7 @@ pub struct Shape {
 }
 
 /// What makes a role one of another version: ingest names another group, and workers are in it.
-const NEXT_VERSION: (&str, &str) = ("FACEMILL_WORKER__PROVIDER", "cpu;swapper=cpu");
+const NEXT_VERSION: (&str, &str) = ("FACEMILL_WORKER__PROVIDER", "openvino,cpu");
 
 impl Shape {
     pub fn new(ingests: usize, workers: usize, assemblers: usize) -> Self {

@@ -5,9 +5,32 @@ use crate::faults::clip::{Reading, UNREADABLE};
 /// Findings told of one kind: the first says where to look.
 const TOLD: usize = 3;
 
-/// Everything in which `output` differs from `source`; times may be off by `tolerance` µs.
-pub fn compare(source: &Reading, output: &Reading, tolerance: i64) -> Vec<String> {
-    let differ = |wanted: i64, shown: i64| (wanted - shown).abs() > tolerance;
+/// How times of a container can be off that are right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clock {
+    /// How far, µs.
+    pub tolerance: i64,
+    /// It has no times before zero: all are later by as much as the first packet of sound begins before that.
+    pub begins_at_zero: bool,
+}
+
+impl Clock {
+    /// Exactly those of the source.
+    pub const EXACT: Self = Self { tolerance: 0, begins_at_zero: false };
+    /// Milliseconds from zero on.
+    pub const MATROSKA: Self = Self { tolerance: 1000, begins_at_zero: true };
+}
+
+/// Everything in which `output` differs from `source`.
+pub fn compare(source: &Reading, output: &Reading, clock: Clock) -> Vec<String> {
+    let shift = match source.audio.first() {
+        Some(first) if clock.begins_at_zero && first.time < 0 => {
+            // It need not do so.
+            if output.audio.first().is_some_and(|first| first.time < 0) { 0 } else { -first.time }
+        }
+        _ => 0,
+    };
+    let differ = |wanted: i64, shown: i64| (wanted + shift - shown).abs() > clock.tolerance;
     let mut found = Vec::new();
     if source.frames.len() != output.frames.len() {
         found.push(format!("{} frames, expected {}", output.frames.len(), source.frames.len()));
@@ -50,18 +73,28 @@ mod tests {
     fn finds(change: impl FnOnce(&mut Reading), expected: &str) {
         let mut output = source();
         change(&mut output);
-        let found = compare(&source(), &output, 0).join("\n");
+        let found = compare(&source(), &output, Clock::EXACT).join("\n");
         assert!(found.contains(expected), "{found:?} lacks {expected:?}");
     }
 
     #[test]
     fn the_same_is_the_same() {
-        assert!(compare(&source(), &source(), 0).is_empty());
+        assert!(compare(&source(), &source(), Clock::EXACT).is_empty());
         let mut rounded = source();
         rounded.times[5] += 500;
         rounded.audio[1].time -= 500;
-        assert!(compare(&source(), &rounded, 1000).is_empty());
-        assert_eq!(compare(&source(), &rounded, 100).len(), 2);
+        assert!(compare(&source(), &rounded, Clock::MATROSKA).is_empty());
+        assert_eq!(compare(&source(), &rounded, Clock::EXACT).len(), 2);
+    }
+
+    #[test]
+    fn a_clock_that_begins_at_zero() {
+        let (mut early, mut shifted) = (source(), source());
+        early.audio.iter_mut().for_each(|packet| packet.time -= 23_000);
+        shifted.times.iter_mut().for_each(|time| *time += 23_000);
+        assert!(compare(&early, &shifted, Clock::MATROSKA).is_empty());
+        assert!(compare(&early, &early, Clock::MATROSKA).is_empty());
+        assert_eq!(compare(&early, &source(), Clock::MATROSKA).len(), 3, "only the sound is later");
     }
 
     #[test]

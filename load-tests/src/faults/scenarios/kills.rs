@@ -16,12 +16,12 @@ const KILLS_MAX: u32 = 4;
 /// Between a kill and the next, ms.
 const KILL_EVERY_MS: std::ops::Range<u64> = 100..1500;
 const STORM_EVERY: Duration = Duration::from_secs(3);
-/// As many as come while the first two chunks are computed.
+/// As many as come while a chunk is computed.
 const STORM_CHANGES: u32 = 10;
-/// Two chunks of the clip for each of two workers, of 30 s each; what the third one begins is not finished.
-const STORM_CHUNK_FRAMES: u64 = FRAMES / 4;
-/// Two chunks, one after the other, and what the storm takes.
-const STORM_RECOVERY_MAX: Duration = Duration::from_secs(90);
+/// Two chunks of the clip, of 30 s each; what the third worker begins is not finished.
+const STORM_CHUNK_FRAMES: u64 = FRAMES / 2;
+/// Both of them, one after the other on one worker, and half a one more that had moved at the last moment.
+const STORM_RECOVERY_MAX: Duration = Duration::from_secs(80);
 
 /// 1 of 3 workers.
 pub fn workers(stage: &mut Stage<'_>, seeds: &[u64]) -> Result<Vec<Run>> {
