@@ -35,7 +35,7 @@ mod armed {
     static TRAPS: OnceLock<(Vec<Trap>, HashMap<u64, String>)> = OnceLock::new();
     static HITS: Mutex<Option<HashMap<&'static str, u64>>> = Mutex::new(None);
 
-    /// Reads `CRASH_AT` (`place[:hit][=kill|stop]`, several by comma) and `CRASH_LANE` (`frames=segv|hang|linger|memory|kill|error`).
+    /// Reads `CRASH_AT` (`place[:hit][=kill|stop]`, several by comma) and `CRASH_LANE` (`frames=segv|hang|linger:seconds|memory|kill|error`).
     pub fn arm(at: Option<&str>, lane: Option<&str>) {
         let list = |text: Option<&str>| -> Vec<String> {
             text.unwrap_or("").split(',').filter(|part| !part.is_empty()).map(str::to_owned).collect()
@@ -78,6 +78,10 @@ mod armed {
     /// In a lane: what a clip of so many frames does to it.
     pub fn lane(clip_frames: u64) -> std::io::Result<()> {
         let Some(action) = TRAPS.get().and_then(|(_, lanes)| lanes.get(&clip_frames)) else { return Ok(()) };
+        if let Some(seconds) = action.strip_prefix("linger:").and_then(|seconds| seconds.parse().ok()) {
+            // A long chunk.
+            std::thread::sleep(std::time::Duration::from_secs(seconds));
+        }
         match action.as_str() {
             // Rust's own handler takes the first one for a stack overflow, gives way and returns.
             "segv" => loop {
@@ -87,8 +91,6 @@ mod armed {
             "hang" => loop {
                 std::thread::park();
             },
-            // A long chunk.
-            "linger" => std::thread::sleep(std::time::Duration::from_secs(30)),
             "memory" => {
                 let mut eaten: Vec<Vec<u8>> = Vec::new();
                 loop {

@@ -7,9 +7,12 @@ use anyhow::Result;
 use facemill::contract::ChunkOutcome;
 
 use super::Stage;
+use crate::faults::clip::FRAMES;
 use crate::faults::run::{Run, drive};
 use crate::faults::universe::{Kind, Shape, Universe};
 
+/// How long chunks of two jobs take that linger, on two workers, and what a restart takes.
+const LINGERING_MAX: Duration = Duration::from_secs(60);
 /// How soon a worker without grace is gone: it kills its lane, commits and leaves the group.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
@@ -68,12 +71,13 @@ pub fn computed_twice(universe: &Universe, run: &Run) -> Vec<u32> {
 
 /// Every role is replaced while jobs run.
 pub fn rolling(stage: &mut Stage<'_>, seeds: &[u64]) -> Result<Vec<Run>> {
-    let shape = Shape::new(1, 2, 1).with("FACEMILL_WORKER__GRACE_SECONDS", "60");
+    // Long enough to be in work when their partitions move to the worker that is new.
+    let lingering = format!("{FRAMES}=linger:6");
+    let shape = Shape::new(1, 2, 1).with("FACEMILL_WORKER__GRACE_SECONDS", "60").with("CRASH_LANE", &lingering);
     stage.universe.reshape(&shape)?;
     stage.universe.wait_assigned(Kind::Worker)?;
-    let orders: Result<Vec<Run>> =
-        seeds.iter().map(|seed| Run::submit(stage.universe, stage.slow_order(*seed))).collect();
-    let mut runs = orders?;
+    let mut runs = stage.submit(seeds)?;
+    runs.iter_mut().for_each(|run| run.recovery_max = LINGERING_MAX);
     let mut next = vec![(Kind::Assemble, 0), (Kind::Ingest, 0), (Kind::Worker, 1), (Kind::Worker, 0)];
     drive(stage.universe, &mut runs, |universe, runs| {
         let is_under_way = universe.tape.records.settled_chunks(runs[0].id()) > 0;

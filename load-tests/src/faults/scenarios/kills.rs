@@ -64,7 +64,7 @@ fn at_random(stage: &mut Stage<'_>, seeds: &[u64], shape: &Shape, victims: &[(Ki
 
 /// A third worker comes and goes while two work. Chunks that have been begun when their partition moves are not begun again.
 pub fn storm(stage: &mut Stage<'_>, seeds: &[u64]) -> Result<Vec<Run>> {
-    let shape = |workers| Shape::new(1, workers, 1).with("CRASH_LANE", &format!("{FRAMES}=linger"));
+    let shape = |workers| Shape::new(1, workers, 1).with("CRASH_LANE", &format!("{FRAMES}=linger:30"));
     stage.universe.reshape(&shape(2))?;
     stage.universe.wait_assigned(Kind::Worker)?;
     let mut runs = Vec::new();
