@@ -259,6 +259,10 @@ async fn swap(
         if !lease.is_live() {
             return Ok(Swapped::Not(Made::HandedBack));
         }
+        if let Some(outcome) = find(worker, record, &record.spec.fingerprint()).await? {
+            // Made by somebody else while this one waited for its lane.
+            return Ok(Swapped::Not(Made::Settled(outcome)));
+        }
         let work = Work::Chunk(record.index);
         let mut attempt = match Attempt::begin(&worker.site, &record.job, record.run, work).await? {
             Begun::Attempt(attempt) => attempt,

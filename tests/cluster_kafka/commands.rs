@@ -180,6 +180,34 @@ fn an_id_belongs_to_its_first_content() {
 }
 
 #[test]
+fn a_dead_letter_is_shown_and_replayed() {
+    let mut cluster = Cluster::new();
+    let clip = cluster.bench.test_clip("clip.mp4", 40, 10);
+    cluster.start(&["ingest"]);
+    cluster.start(&["assemble"]);
+    cluster.start(&["worker", "--swapper", "none", "--workers", "1"]);
+    let output = cluster.bench.path("later/out.mp4");
+    let id = format!("replayed-{}", std::process::id());
+    // Refused, since the output's folder is not there; then its owner makes it.
+    cluster.submit(&pass(&id, &clip, &output, 10));
+    assert_eq!(cluster.follow(&id, |_| {})["state"], "failed");
+    let about = |letter: &serde_json::Value| letter["key"] == json!(id);
+    wait_until("the refused job is dead-lettered", || cluster.dead_letters().iter().any(about));
+    let letter = cluster.dead_letters().into_iter().rfind(about).expect("just seen");
+    let place = letter["position"].as_str().expect("the list says where it lies").to_owned();
+    let shown = cluster.run(&["dead-letters", "show", &place]);
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("output") && shown.contains(&id), "{shown}");
+
+    std::fs::create_dir(cluster.bench.path("later")).expect("a folder can be made");
+    let replayed = cluster.run(&["dead-letters", "replay", &place]);
+    assert!(replayed.status.success(), "{}", String::from_utf8_lossy(&replayed.stderr));
+    let done = cluster.follow_from_run(&id, 2, |_| {});
+    assert_eq!(done["state"], "done", "{done}");
+    assert_eq!(frame_digests(&output), frame_digests(&clip));
+}
+
+#[test]
 fn lost_descriptors_are_published_again() {
     let mut cluster = Cluster::new();
     cluster.settings.push(("FACEMILL_ASSEMBLE__REPAIR_AFTER_SECONDS", "1"));

@@ -103,18 +103,19 @@ fn play(
         }
         run.violations.extend(wrong(stage, run));
     }
+    let share = 3 * DEADLINE * seeds.len() as u32 + ALONE;
     for pair in runs.chunks_exact_mut(2) {
         let [bad, good] = pair else { continue };
-        let late = too_late(bad.took(), good.took());
+        let late = too_late(bad.took(), good.took(), share);
         good.violations.extend(late);
     }
     Ok(runs)
 }
 
-/// A bad job may have the lanes for the three deaths of one of its chunks, and delays nobody beyond its own end.
-fn too_late(bad: Option<Duration>, good: Option<Duration>) -> Option<String> {
+/// A bad job may have the lanes for the three deaths of one of its chunks, after those of the bad jobs before it, and delays nobody beyond
+/// its own end.
+fn too_late(bad: Option<Duration>, good: Option<Duration>, share: Duration) -> Option<String> {
     let (bad, good) = (bad?, good?);
-    let share = 3 * DEADLINE + ALONE;
     match (bad > share, good > bad + ALONE) {
         (true, _) => Some(format!("a bad job had the lanes for {bad:.1?}, its share is {share:?}")),
         (_, true) => Some(format!("a good job took {good:.1?} beside a bad one that was over after {bad:.1?}")),
@@ -165,7 +166,8 @@ mod tests {
 
     #[test]
     fn a_bad_job_has_its_share_and_no_more() {
-        let seconds = |bad, good| too_late(Some(Duration::from_secs(bad)), Some(Duration::from_secs(good)));
+        let share = Duration::from_secs(27);
+        let seconds = |bad, good| too_late(Some(Duration::from_secs(bad)), Some(Duration::from_secs(good)), share);
         assert_eq!((seconds(10, 3), seconds(10, 25), seconds(27, 42)), (None, None, None));
         assert!(seconds(28, 3).is_some_and(|told| told.contains("its share is 27s")));
         assert!(seconds(10, 26).is_some_and(|told| told.contains("took 26.0s")));
