@@ -174,7 +174,7 @@ pub fn all() -> Vec<Scenario> {
             "cancel-and-submit",
             "called off and submitted again while no assembler runs: the next run is done",
             2,
-            false,
+            true,
             true,
             cancels::and_submitted,
         ),

@@ -64,20 +64,21 @@ pub fn and_submitted(stage: &mut Stage<'_>, seeds: &[u64]) -> Result<Vec<Run>> {
         }
         is_over = true;
         universe.reshape(&shape(0))?;
-        for run in runs.iter_mut() {
+        // One that is done already meets nothing, and is played again.
+        for run in runs.iter_mut().filter(|run| !universe.object(&keys::manifest(run.id(), 1)).exists()) {
             universe.tell(&JobEvent::Cancel { job: run.id().clone(), at: None })?;
             run.number = 2;
             run.met("cancelled", Instant::now());
         }
         // The broker's clock has milliseconds.
         std::thread::sleep(Duration::from_millis(5));
-        for run in runs.iter() {
+        for run in runs.iter().filter(|run| run.number == 2) {
             universe.publish(topics::JOBS, run.id().as_str(), &run.job)?;
         }
         universe.reshape(&shape(1))?;
         Ok(true)
     })?;
-    for run in &mut runs {
+    for run in runs.iter_mut().filter(|run| run.number == 2) {
         let first = std::fs::read_to_string(stage.universe.object(&keys::manifest(run.id(), 1)));
         if !first.is_ok_and(|manifest| manifest.contains("\"cancelled\"")) {
             run.violations.push(format!("run 1 of {} is not cancelled", run.id()));
