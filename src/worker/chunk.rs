@@ -249,6 +249,13 @@ async fn swap(
 ) -> Result<Swapped, SiteError> {
     // Since when the disk here has failed it.
     let mut trouble: Option<Instant> = None;
+    // For all of its attempts: a bad chunk is given up by one lane's time, and others of its job do not have theirs in between.
+    // Cancel-safe: a turn that is not given stays free.
+    let _turn = tokio::select! {
+        () = worker.draining.cancelled() => return Ok(Swapped::Not(Made::HandedBack)),
+        () = ended.cancelled() => return Ok(Swapped::Not(Made::Settled(ChunkOutcome::Skipped))),
+        turn = worker.turns.acquire() => turn.map_err(|error| SiteError::Work(error.to_string()))?,
+    };
     loop {
         // Cancel-safe: a lane that is not handed out stays free.
         let lane = tokio::select! {

@@ -68,7 +68,8 @@ pub async fn run(site: Site, settings: Settings, meter: Arc<Meter>, stop: Cancel
     let give_up = CancellationToken::new();
     // One more than there are lanes: its slice is fetched while the lanes are at work.
     let places = Semaphore::new(settings.lanes + 1);
-    let worker = Worker { site, group: settings.group, lanes, places, endings, draining: stop.clone(), give_up };
+    let turns = Semaphore::new(settings.lanes);
+    let worker = Worker { site, group: settings.group, lanes, places, turns, endings, draining: stop.clone(), give_up };
     let worker = Arc::new(worker);
     let mut tasks = JoinSet::new();
     let mut tick = tokio::time::interval(telemetry::LOOK_EVERY);
@@ -139,6 +140,8 @@ struct Worker {
     lanes: Lanes,
     /// Chunks that are fetched or at work.
     places: Semaphore,
+    /// Chunks that are at work, or tried again.
+    turns: Semaphore,
     endings: Endings,
     /// No further chunk is begun.
     draining: CancellationToken,
