@@ -80,6 +80,11 @@ is_ready() {
         grep -c 'id: ' | grep -qx "$brokers"
 }
 
+# Whether anybody listens at a port: another cluster there would answer in place of ours.
+is_taken() {
+    grep -qi "^ *[0-9]*: [0-9A-F]*:$(printf '%04X' "$1") [0-9A-F]*:0000 0A" /proc/net/tcp /proc/net/tcp6 2>/dev/null
+}
+
 mkdir -p "$data"
 if [ -f "$data/brokers" ] && [ "$(cat "$data/brokers")" != "$brokers@$port" ]; then
     fail "$data holds a cluster of $(cat "$data/brokers") (brokers@port), asked for $brokers@$port
@@ -93,6 +98,9 @@ min_insync=$(( brokers > 1 ? 2 : 1 ))
 started=
 for n in $nodes; do
     is_running "$n" && continue
+    for taken in $(broker_port "$n") $(controller_port "$n"); do
+        ! is_taken "$taken" || fail "port $taken is taken by another process: name another FACEMILL_KAFKA_PORT"
+    done
     cat > "$data/broker-$n.properties" <<EOF
 process.roles=broker,controller
 node.id=$n

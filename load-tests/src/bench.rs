@@ -13,8 +13,8 @@ use crate::measure::{self, Run, median};
 const PRESET: &str = "veryfast";
 const CRF: &str = "20";
 
-/// Runs the benchmark and prints its tables.
-pub fn run(facemill: &Path, runs: usize) -> Result<()> {
+/// Runs the benchmark and prints its tables; `before` is an older program, measured in turn with it.
+pub fn run(facemill: &Path, before: Option<&Path>, runs: usize) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let clips = Clips::make(folder.path())?;
     println!("| clip | command | frames/s (median of {runs}) | beside ffmpeg | peak memory, MB |");
@@ -27,7 +27,7 @@ pub fn run(facemill: &Path, runs: usize) -> Result<()> {
         Case { name: "720p, 79 s", clip: &clips.long, swapper: "mesh" },
     ];
     for case in &cases {
-        stages.push(case.measure(facemill, runs, folder.path())?);
+        stages.push(case.measure(facemill, before, runs, folder.path())?);
     }
     println!("\nWhere the time goes (seconds by stage, added up over lanes, of the last run):\n");
     for (case, stages) in cases.iter().zip(stages) {
@@ -63,23 +63,35 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// Both commands in turn; prints a row each; returns where facemill's time went.
-    fn measure(&self, facemill: &Path, runs: usize, folder: &Path) -> Result<String> {
+    /// All commands in turn; prints a row each; returns where facemill's time went.
+    fn measure(&self, facemill: &Path, before: Option<&Path>, runs: usize, folder: &Path) -> Result<String> {
         let frames = frames(self.clip)? as f64;
-        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        let (mut ours, mut theirs, mut older) = (Vec::new(), Vec::new(), Vec::new());
         for number in 0..=runs {
-            let (our, their) = (self.facemill(facemill, folder)?, self.ffmpeg(folder)?);
+            let our = self.facemill(facemill, folder)?;
+            let old = before.map(|before| self.facemill(before, folder)).transpose()?;
+            let their = self.ffmpeg(folder)?;
             if number > 0 {
-                ours.push(our); // the first pair warms the caches
+                ours.push(our); // the first round warms the caches
                 theirs.push(their);
+                older.extend(old);
             }
         }
         let rate = |runs: &[Run]| median(runs.iter().map(|run| frames / run.seconds).collect());
         let memory = |runs: &[Run]| runs.iter().map(|run| run.peak_mb).fold(0.0, f64::max);
-        let ratio = median(ours.iter().zip(&theirs).map(|(our, their)| their.seconds / our.seconds).collect());
+        let faster = |runs: &[Run], than: &[Run]| -> f64 {
+            median(runs.iter().zip(than).map(|(one, other)| other.seconds / one.seconds).collect())
+        };
         let Self { name, swapper, .. } = self;
-        println!("| {name} | facemill swap, `{swapper}` | {:.1} | {ratio:.2} | {:.0} |", rate(&ours), memory(&ours));
-        println!("| {name} | ffmpeg | {:.1} | 1 | {:.0} |", rate(&theirs), memory(&theirs));
+        let row = |command: &str, runs: &[Run], beside: f64| {
+            println!("| {name} | {command} | {:.1} | {beside:.2} | {:.0} |", rate(runs), memory(runs));
+        };
+        row(&format!("facemill swap, `{swapper}`"), &ours, faster(&ours, &theirs));
+        if !older.is_empty() {
+            let command = format!("before (now: {:.3} times as fast)", faster(&ours, &older));
+            row(&command, &older, faster(&older, &theirs));
+        }
+        row("ffmpeg", &theirs, 1.0);
         let done: Value = serde_json::from_str(ours[runs - 1].stdout.lines().last().context("a last event")?)?;
         let stages = done["stage_seconds"].as_object().context("stage_seconds")?;
         let mut stages: Vec<(&str, f64)> =

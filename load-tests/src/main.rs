@@ -32,6 +32,9 @@ enum Command {
         /// Runs of each command; medians are printed
         #[arg(long, default_value_t = 3)]
         runs: usize,
+        /// Another program, e.g. of an older commit, in turn with it: rows of its own, and how much faster the newer one is
+        #[arg(long, value_name = "FILE")]
+        before: Option<PathBuf>,
     },
     /// Roles killed, stopped, cut off and lied to, on a real Kafka: does every frame still come out once?
     Faults(faults::Faults),
@@ -62,7 +65,7 @@ enum Command {
 
 fn main() -> Result<()> {
     match Cli::parse().command {
-        Command::Bench { facemill, runs } => bench::run(&facemill, runs),
+        Command::Bench { facemill, runs, before } => bench::run(&facemill, before.as_deref(), runs),
         Command::Faults(args) => faults::run(&args),
         Command::Mutate(args) => mutate::run(&args),
         Command::Matrix(args) => matrix::run(&args),

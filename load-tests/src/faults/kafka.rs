@@ -34,10 +34,12 @@ impl Kafka {
         Ok(kafka)
     }
 
-    /// A port at which `start.sh` finds all that it takes free.
+    /// A port at which `start.sh` finds all that it takes free. Harnesses that are started at one moment look in different places first.
     pub fn free_port() -> Result<u16> {
         let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
-        let mut starts = PORTS.step_by(usize::from(PORTS_OF_ONE));
+        let starts: Vec<u16> = PORTS.step_by(usize::from(PORTS_OF_ONE)).collect();
+        let first = std::process::id() as usize % starts.len();
+        let mut starts = starts.iter().copied().cycle().skip(first).take(starts.len());
         starts.find(|port| is_free(*port) && is_free(port + 5)).context("no free ports from 19592 on")
     }
 

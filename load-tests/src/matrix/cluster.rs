@@ -106,7 +106,7 @@ impl Cluster {
                 bail!("a role has ended: {}", ended?);
             }
             if began.elapsed() > limit {
-                bail!("{name} has not ended after {limit:?}");
+                bail!("{name} has not ended after {limit:?}: {}", self.story(&id));
             }
             std::thread::sleep(LOOK_EVERY);
         }
@@ -123,6 +123,30 @@ impl Cluster {
         let words = format!("chunks done: {}", words.join(", "));
         ensure!(all < SHARED_LEAST || shares.iter().all(|(_, done)| *done > 0), "a worker has done nothing: {words}");
         Ok(words)
+    }
+
+    /// How far a job has come, and what the roles have said of it.
+    fn story(&self, job: &JobId) -> String {
+        let status = self.status(job);
+        let tape = lock(&self.tape);
+        let records = &tape.records;
+        let ordered = records.chunks.iter().filter_map(|entry| Some((entry, entry.value.as_ref()?)));
+        let ordered = ordered.filter(|(_, record)| record.job == *job);
+        let ordered: Vec<String> = ordered
+            .map(|(entry, record)| format!("{} at {}@{}", record.index, entry.partition, entry.offset))
+            .collect();
+        let settled = records.settled().filter(|(of, ..)| *of == job);
+        let settled: Vec<String> = settled.map(|(_, _, index, outcome)| format!("{index}: {outcome:?}")).collect();
+        let roles = lock(&self.roles);
+        let said: Vec<String> = roles.iter().map(|role| role.said()).collect();
+        let is_told = |line: &&str| line.contains(job.as_str()) || line.contains("partitions");
+        let lines: Vec<&str> = said.iter().flat_map(|said| said.lines().filter(is_told)).collect();
+        format!(
+            "last status {status:?}; chunks ordered: {}; settled: {}; the roles' logs:\n{}",
+            ordered.join(", "),
+            settled.join(", "),
+            lines.join("\n")
+        )
     }
 
     fn status(&self, job: &JobId) -> Option<Status> {
