@@ -163,9 +163,8 @@ fn try_all(cases: &[Case<'_>], engine: &Engine, jobs: usize) -> Result<Vec<Row>>
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     let Some(case) = cases.get(number) else { return };
                     let row = case.row(engine).with_context(|| case.name());
-                    if let Ok(row) = &row {
-                        eprintln!("{:>3} of {} {}", number + 1, cases.len(), table::line(row));
-                    }
+                    let line = row.as_ref().map_or_else(|error| format!("FAILED: {error:#}"), table::line);
+                    eprintln!("{:>3} of {} {line}", number + 1, cases.len());
                     lock(&rows).push((number, row));
                 }
             });

@@ -139,7 +139,7 @@ impl Cluster {
         let settled: Vec<String> = settled.map(|(_, _, index, outcome)| format!("{index}: {outcome:?}")).collect();
         let roles = lock(&self.roles);
         let said: Vec<String> = roles.iter().map(|role| role.said()).collect();
-        let is_told = |line: &&str| line.contains(job.as_str()) || line.contains("partitions");
+        let is_told = |line: &&str| line.contains(job.as_str()) || line.contains("partitions=");
         let lines: Vec<&str> = said.iter().flat_map(|said| said.lines().filter(is_told)).collect();
         format!(
             "last status {status:?}; chunks ordered: {}; settled: {}; the roles' logs:\n{}",
