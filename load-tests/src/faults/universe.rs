@@ -172,7 +172,8 @@ impl Universe {
     /// Makes topics and folders; no role runs yet. The store is a folder unless `place` says otherwise.
     pub fn make(harness: &Harness, brokers: &str, purpose: &str, place: Option<Place>) -> Result<Self> {
         let name = format!("{purpose}-u{}", harness.next_universe());
-        let prefix = format!("{name}-");
+        // Nobody else's, so that roles which a killed harness has left do not join in.
+        let prefix = format!("{name}-{}-", std::process::id());
         let folder = harness.folder.join(&name);
         for part in ["logs", "files", "scratch", "store"] {
             std::fs::create_dir_all(folder.join(part))?;

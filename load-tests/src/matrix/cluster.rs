@@ -20,8 +20,6 @@ use crate::faults::kafka::Kafka;
 use crate::faults::process::Process;
 use crate::faults::tape::Tape;
 
-/// Before the name of each topic and group.
-const PREFIX: &str = "matrix-";
 /// Workers of each kind: those that swap, and those that pass frames through.
 const WORKERS: usize = 3;
 /// Partitions of each topic: more than workers, so that all get some.
@@ -46,6 +44,8 @@ pub struct Cluster {
     tape: Mutex<Tape>,
     producer: Producer,
     runtime: Runtime,
+    /// Before the name of each topic and group; nobody else's, so that roles which a killed harness has left do not join in.
+    prefix: String,
     _kafka: Kafka,
 }
 
@@ -57,15 +57,16 @@ impl Cluster {
         let brokers = kafka.address();
         let config =
             BrokerConfig { brokers: brokers.clone(), client_id: "matrix".to_owned(), ..BrokerConfig::default() };
+        let prefix = format!("matrix-{}-", std::process::id());
         let named =
-            |spec: TopicSpec| TopicSpec { name: format!("{PREFIX}{}", spec.name), partitions: PARTITIONS, ..spec };
+            |spec: TopicSpec| TopicSpec { name: format!("{prefix}{}", spec.name), partitions: PARTITIONS, ..spec };
         let specs: Vec<TopicSpec> = TopicSpec::builtin()?.into_iter().map(named).collect();
         runtime.block_on(broker_topics::ensure(&config, &specs, Some(1)))?;
         let producer = {
             let _context = runtime.enter();
             Producer::start(&config)?
         };
-        let settings = format!("[kafka]\nbrokers = \"{brokers}\"\nreplication = 1\ntopic_prefix = \"{PREFIX}\"\n");
+        let settings = format!("[kafka]\nbrokers = \"{brokers}\"\nreplication = 1\ntopic_prefix = \"{prefix}\"\n");
         std::fs::write(folder.join("facemill.toml"), settings)?;
         let (store, photos) =
             (folder.join("store"), Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/demo").canonicalize()?);
@@ -86,15 +87,15 @@ impl Cluster {
                 workers.push(Worker { name, metrics });
             }
         }
-        let tape = Tape::start(&brokers, PREFIX)?;
-        Ok(Self { roles: Mutex::new(roles), workers, tape: Mutex::new(tape), producer, runtime, _kafka: kafka })
+        let tape = Tape::start(&brokers, &prefix)?;
+        Ok(Self { roles: Mutex::new(roles), workers, tape: Mutex::new(tape), producer, runtime, prefix, _kafka: kafka })
     }
 
     /// Publishes a job and waits for its end.
     pub fn run(&self, name: &str, job: &Value, limit: Duration) -> Result<Outcome> {
         let id: JobId = name.parse()?;
         let job: Job = serde_json::from_value(job.clone())?;
-        let topic = format!("{PREFIX}{}", topics::JOBS);
+        let topic = format!("{}{}", self.prefix, topics::JOBS);
         let record = Outgoing { topic: &topic, key: Some(name), partition: None, headers: &[], value: &job };
         self.runtime.block_on(self.producer.send(record))?;
         let began = Instant::now();
