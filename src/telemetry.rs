@@ -73,6 +73,12 @@ const CONSUMER_LAG: Metric = Metric {
     unit: Unit::Count,
     help: "Records of this consumer's partitions that are not committed yet.",
 };
+const CONSUMER_STALLS: Metric = Metric {
+    name: "facemill_consumer_stalls_total",
+    kind: MetricKind::Counter,
+    unit: Unit::Count,
+    help: "Partitions that gave nothing although records were waiting; their group was joined again.",
+};
 const LANES: Metric =
     Metric { name: "facemill_lanes", kind: MetricKind::Gauge, unit: Unit::Count, help: "Lanes of this worker." };
 const LANES_BUSY: Metric = Metric {
@@ -101,13 +107,14 @@ const STORE_SECONDS: Metric = Metric {
 };
 
 /// Every metric there is.
-const ALL: [Metric; 11] = [
+const ALL: [Metric; 12] = [
     JOBS,
     CHUNKS,
     FRAMES,
     FACES,
     STAGE_SECONDS,
     CONSUMER_LAG,
+    CONSUMER_STALLS,
     LANES,
     LANES_BUSY,
     LANE_ENDS,
@@ -309,6 +316,11 @@ pub fn consumer_lag(topic: Topic, records: i64) {
     gauge!(CONSUMER_LAG.name, "topic" => topic.as_str()).set(records.max(0) as f64);
 }
 
+/// A partition of `topic` gave nothing although records were waiting.
+pub fn consumer_stalled(topic: &str) {
+    counter!(CONSUMER_STALLS.name, "topic" => topic.to_owned()).increment(1);
+}
+
 /// This worker has so many lanes.
 pub fn lanes(count: usize) {
     gauge!(LANES.name).set(count as f64);
@@ -442,6 +454,9 @@ fn declare() {
     for stage in Stage::ALL {
         drop(histogram!(STAGE_SECONDS.name, "stage" => stage.as_str()));
     }
+    for topic in Topic::ALL {
+        counter!(CONSUMER_STALLS.name, "topic" => topic.as_str()).increment(0);
+    }
     for operation in StoreOperation::ALL {
         for outcome in StoreOutcome::ALL {
             let labels = [("operation", operation.as_str()), ("outcome", outcome.as_str())];
@@ -498,6 +513,7 @@ pub(crate) mod tests {
             faces(65);
             stage(Stage::Decode, Duration::from_millis(20));
             consumer_lag(Topic::Chunks, 7);
+            consumer_stalled("chunks");
             lanes(4);
             let _first = busy_lane();
             drop(busy_lane());
@@ -516,6 +532,8 @@ pub(crate) mod tests {
             r#"facemill_stage_seconds_bucket{stage="decode",le="0.025"} 1"#,
             r#"facemill_stage_seconds_count{stage="join"} 0"#,
             r#"facemill_consumer_lag_records{topic="chunks"} 7"#,
+            r#"facemill_consumer_stalls_total{topic="chunks"} 1"#,
+            r#"facemill_consumer_stalls_total{topic="jobs"} 0"#,
             "facemill_lanes 4",
             "facemill_lanes_busy 1",
             r#"facemill_lane_ends_total{reason="deadline"} 1"#,

@@ -24,7 +24,8 @@ pub(super) enum Change {
 pub(super) struct Assignment {
     topic: Arc<str>,
     partitions: BTreeMap<i32, Assigned>,
-    next_epoch: u64,
+    /// The number of the last lease.
+    leases: u64,
     /// Claims handed out and neither finished nor dropped, also those whose lease has ended: they still occupy someone.
     outstanding: usize,
     pulse: Arc<Pulse>,
@@ -33,16 +34,20 @@ pub(super) struct Assignment {
     changes: Vec<Change>,
 }
 
+#[derive(Default)]
 struct Assigned {
-    lease: Lease,
+    /// Claims that are out, by offset.
+    claims: BTreeMap<i64, Lease>,
     window: OffsetWindow,
-    /// The first offset delivered: no news to the broker.
+    /// Where we began: no news to the broker.
     start: Option<i64>,
     /// The last position sent to the broker.
     sent: Option<i64>,
     /// The last position that the broker is known to hold.
     confirmed: Option<i64>,
     watermarks: Option<Watermarks>,
+    /// The offset that librdkafka fetches next, as it told last; negative where it does not fetch.
+    fetching: Option<i64>,
 }
 
 /// A partition as the broker reported it last.
@@ -62,7 +67,7 @@ impl Assignment {
         Self {
             topic: topic.into(),
             partitions: BTreeMap::new(),
-            next_epoch: 0,
+            leases: 0,
             outstanding: 0,
             pulse,
             returning,
@@ -73,8 +78,7 @@ impl Assignment {
 
     pub fn assign(&mut self, partitions: &[i32]) {
         for partition in partitions {
-            let assigned = self.open();
-            self.partitions.insert(*partition, assigned);
+            self.partitions.insert(*partition, Assigned::default());
         }
         self.changes.push(Change::Assigned(partitions.to_vec()));
     }
@@ -86,7 +90,7 @@ impl Assignment {
         let (mut last, mut gone) = (Vec::new(), Vec::new());
         for partition in partitions {
             let Some(assigned) = self.partitions.remove(partition) else { continue };
-            assigned.lease.end();
+            assigned.claims.values().for_each(Lease::end);
             last.extend(assigned.beyond(assigned.confirmed).map(|position| (*partition, position)));
             gone.push(*partition);
         }
@@ -108,20 +112,15 @@ impl Assignment {
 
     /// A claim on a record just polled. `None` if its partition is not ours.
     pub fn claim(&mut self, partition: i32, offset: i64) -> Option<Claim> {
-        if !self.partitions.contains_key(&partition) {
-            return None;
-        }
-        let reopened = self.open();
         let assigned = self.partitions.get_mut(&partition)?;
         if !assigned.window.start(offset) {
-            // The log went back (topic made anew, offsets reset): what was claimed before means other records.
-            assigned.lease.end();
-            *assigned = reopened;
-            assigned.window.start(offset);
+            assigned.rewind(offset);
         }
         assigned.start.get_or_insert(offset);
         self.outstanding += 1;
-        let lease = assigned.lease.clone();
+        self.leases += 1;
+        let lease = Lease::new(self.leases, self.pulse.clone());
+        assigned.claims.insert(offset, lease.clone());
         Some(Claim::new(self.topic.clone(), partition, offset, lease, self.returning.clone()))
     }
 
@@ -129,10 +128,13 @@ impl Assignment {
     pub fn settle(&mut self) {
         while let Ok(returned) = self.returned.try_recv() {
             self.outstanding -= 1;
-            let current = self.partitions.get_mut(&returned.partition);
-            if let Some(assigned) = current.filter(|assigned| assigned.lease.epoch == returned.epoch)
-                && returned.is_finished
-            {
+            let Some(assigned) = self.partitions.get_mut(&returned.partition) else { continue };
+            let current = assigned.claims.get(&returned.offset);
+            if current.is_none_or(|lease| lease.number != returned.lease) {
+                continue;
+            }
+            assigned.claims.remove(&returned.offset);
+            if returned.is_finished {
                 assigned.window.finish(returned.offset);
             }
         }
@@ -176,6 +178,20 @@ impl Assignment {
         }
     }
 
+    /// librdkafka tells where it fetches a partition next.
+    pub fn fetches(&mut self, partition: i32, next: i64) {
+        if let Some(assigned) = self.partitions.get_mut(&partition) {
+            assigned.fetching = Some(next);
+        }
+    }
+
+    /// The offset up to which a partition's records have come: were delivered, or passed over, as the marks of transactions are.
+    /// Negative if nothing has come and nothing is fetched; `None` while that is not known.
+    pub fn reached(&self, partition: i32) -> Option<i64> {
+        let assigned = self.partitions.get(&partition)?;
+        Some(assigned.fetching?.max(assigned.window.end().unwrap_or(-1)))
+    }
+
     /// Records of our partitions that are not finished, counting those that wait at the broker.
     pub fn lag(&self) -> i64 {
         self.partitions.values().map(Assigned::lag).sum()
@@ -197,21 +213,18 @@ impl Assignment {
     fn positions(&self, position: impl Fn(&Assigned) -> Option<i64>) -> Vec<Position> {
         self.partitions.iter().filter_map(|(partition, assigned)| Some((*partition, position(assigned)?))).collect()
     }
-
-    fn open(&mut self) -> Assigned {
-        self.next_epoch += 1;
-        Assigned {
-            lease: Lease::new(self.next_epoch, self.pulse.clone()),
-            window: OffsetWindow::default(),
-            start: None,
-            sent: None,
-            confirmed: None,
-            watermarks: None,
-        }
-    }
 }
 
 impl Assigned {
+    /// Records from `offset` on come again: the log went back (topic made anew, offsets reset), or librdkafka repeats itself after a
+    /// rebalance. Earlier claims on them may mean other records, and count no more; those on records before live on.
+    fn rewind(&mut self, offset: i64) {
+        self.claims.split_off(&offset).values().for_each(Lease::end);
+        self.window.rewind(offset);
+        self.window.start(offset);
+        (self.start, self.sent, self.confirmed) = (self.window.position(), None, None);
+    }
+
     /// The position to commit, if it is further than `known` and than where we began.
     fn beyond(&self, known: Option<i64>) -> Option<i64> {
         self.window.position().filter(|position| Some(*position) > known.max(self.start))
@@ -448,6 +461,24 @@ mod tests {
         new.finish();
         ours.settle();
         assert_eq!(ours.due(), vec![(0, 1)]);
+    }
+
+    #[test]
+    fn records_that_come_again_leave_claims_on_earlier_ones_alone() {
+        let mut ours = assignment(&[0]);
+        let [five, six, seven] = [5, 6, 7].map(|offset| ours.claim(0, offset).unwrap());
+        let again = ours.claim(0, 6).unwrap();
+        assert!(five.ensure_live().is_ok());
+        assert!(six.ensure_live().is_err() && seven.ensure_live().is_err());
+        six.finish();
+        again.finish();
+        ours.settle();
+        assert_eq!((ours.due(), ours.outstanding()), (vec![], 2), "the fifth holds the position");
+        five.finish();
+        seven.finish();
+        ours.settle();
+        assert_eq!(ours.due(), vec![(0, 7)], "the seventh is to come again");
+        assert_eq!(ours.revoke(&[0]), vec![(0, 7)]);
     }
 
     #[test]

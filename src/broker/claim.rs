@@ -9,10 +9,10 @@ use tracing::debug;
 use super::pulse::Pulse;
 use crate::error::{Classify, Kind};
 
-/// The partition was taken away: somebody else does this record, or has done it.
+/// The record was taken away: whoever its partition went to does it, or has done it; or it came again, and is done by that.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "lease on {topic}[{partition}] offset {offset} is lost: the partition was revoked (drop the work, its new owner does it)"
+    "lease on {topic}[{partition}] offset {offset} is lost: the partition was revoked, or the record came again (drop the work, its new owner does it)"
 )]
 pub struct LeaseLost {
     pub topic: Arc<str>,
@@ -31,30 +31,31 @@ impl Classify for LeaseLost {
 pub(super) struct Returned {
     pub partition: i32,
     pub offset: i64,
-    /// The assignment that it belongs to.
-    pub epoch: u64,
+    /// The number of its lease.
+    pub lease: u64,
     pub is_finished: bool,
 }
 
-/// One partition's assignment to this process. Ends for good with the revocation, and at once when the process turns out
-/// to have stood still for longer than its session.
+/// How long a record is ours. Ends for good when its partition is revoked or the record comes again, and at once when the
+/// process turns out to have stood still for longer than its session.
 #[derive(Clone, Debug)]
 pub struct Lease {
-    pub(super) epoch: u64,
+    /// No other lease of this consumer has it.
+    pub(super) number: u64,
     live: Arc<AtomicBool>,
     pulse: Arc<Pulse>,
 }
 
 impl Lease {
-    pub(super) fn new(epoch: u64, pulse: Arc<Pulse>) -> Self {
-        Self { epoch, live: Arc::new(AtomicBool::new(true)), pulse }
+    pub(super) fn new(number: u64, pulse: Arc<Pulse>) -> Self {
+        Self { number, live: Arc::new(AtomicBool::new(true)), pulse }
     }
 
     pub(super) fn end(&self) {
         self.live.store(false, Ordering::Release);
     }
 
-    /// Whether the partition is still ours.
+    /// Whether the record is still ours.
     pub fn is_live(&self) -> bool {
         // In this order: the poll thread ends leases before it beats again, so whoever sees the new beat sees them ended.
         !self.pulse.is_late() && self.live.load(Ordering::Acquire)
@@ -87,10 +88,10 @@ impl Claim {
         Self { topic, partition, offset, lease, is_finished: false, returned }
     }
 
-    /// Whether the partition is still ours. Ask before anything that only the owner may do.
+    /// Whether the record is still ours. Ask before anything that only the owner may do.
     ///
     /// # Errors
-    /// [`LeaseLost`] after the revocation or a pause longer than the session, for ever.
+    /// [`LeaseLost`] after the revocation, after the record came again, or after a pause longer than the session, for ever.
     pub fn ensure_live(&self) -> Result<(), LeaseLost> {
         if self.lease.is_live() {
             return Ok(());
@@ -122,7 +123,7 @@ impl Drop for Claim {
         let returned = Returned {
             partition: self.partition,
             offset: self.offset,
-            epoch: self.lease.epoch,
+            lease: self.lease.number,
             is_finished: self.is_finished,
         };
         // The consumer may be closed already: then there is nobody left to commit.

@@ -74,6 +74,19 @@ impl EmbeddedBroker {
         &self.brokers
     }
 
+    /// Answers the next question for a group's committed offsets with an error after which librdkafka does not ask again.
+    #[cfg(test)]
+    pub(super) fn refuse_offsets(&self) {
+        use rdkafka::bindings::rd_kafka_mock_push_request_errors_array;
+        const OFFSET_FETCH: i16 = 9;
+        let errors = [rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_UNKNOWN];
+        // SAFETY: the handle is a live client's, which owns the cluster; the array is copied.
+        unsafe {
+            let cluster = rd_kafka_handle_mock_cluster(self._owner.client().native_ptr());
+            rd_kafka_mock_push_request_errors_array(cluster, OFFSET_FETCH, errors.len(), errors.as_ptr());
+        }
+    }
+
     /// How to reach it, tuned for it.
     pub fn config(&self, client_id: &str) -> BrokerConfig {
         let properties = SETTINGS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();

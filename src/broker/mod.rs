@@ -25,6 +25,7 @@ mod poll;
 mod producer;
 mod pulse;
 mod reader;
+mod silence;
 pub mod topics;
 mod watch;
 mod window;

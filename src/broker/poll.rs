@@ -25,8 +25,10 @@ use super::consumer::Event;
 use super::delivery::Delivery;
 use super::error::BrokerError;
 use super::pulse::{Moment, Pulse};
+use super::silence::Silences;
 use crate::crash;
 use crate::error::{Classify, Kind};
+use crate::telemetry;
 
 /// How long a finished record waits for others to be committed together with it.
 const COMMIT_EVERY: Duration = Duration::from_millis(100);
@@ -34,6 +36,8 @@ const COMMIT_EVERY: Duration = Duration::from_millis(100);
 const POLL_BUSY: Duration = Duration::from_millis(10);
 /// How soon it notices that it should stop while none are. Records and rebalances wake it at once.
 const POLL_IDLE: Duration = Duration::from_millis(50);
+/// How long the broker may take to say whether it has records of a silent partition; nothing else is done meanwhile.
+const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 
 /// What librdkafka's callbacks and the loop share. Both run on the poll thread; the consumer's owner only asks the lag.
 pub(super) struct Group {
@@ -94,6 +98,9 @@ impl ClientContext for Group {
     fn stats(&self, statistics: Statistics) {
         let Some(topic) = statistics.topics.get(&self.topic) else { return };
         let mut assignment = self.assignment();
+        for partition in topic.partitions.values() {
+            assignment.fetches(partition.partition, partition.next_offset);
+        }
         for partition in topic.partitions.values().filter(|partition| partition.hi_offset >= 0) {
             let watermarks = Watermarks {
                 low: partition.lo_offset.max(0),
@@ -149,24 +156,30 @@ impl<T: DeserializeOwned + Send + 'static> Poller<T> {
     /// Polls until told to stop or until the client is beyond use; then commits and leaves the group.
     pub fn run(self) {
         let mut paused = BTreeSet::new();
+        let mut silences = Silences::default();
         let mut is_rejoining = false;
         let mut next_commit = Instant::now();
         while !self.stop.load(Ordering::Acquire) {
             let outstanding = self.settle();
             is_rejoining = is_rejoining && !self.subscribe_again();
-            self.throttle(outstanding, &mut paused);
+            let wanted = self.throttle(outstanding, &mut paused);
+            silences.look(Instant::now(), &wanted);
             let patience = if outstanding == 0 { POLL_IDLE } else { POLL_BUSY };
             let polled = self.consumer.poll(patience);
             is_rejoining |= self.fence();
-            self.tell_changes();
+            self.tell_changes(&mut silences);
             let goes_on = match polled {
-                Some(Ok(message)) => self.deliver(&message),
+                Some(Ok(message)) => {
+                    silences.heard(message.partition());
+                    self.deliver(&message)
+                }
                 Some(Err(error)) => self.survives(&error),
                 None => true,
             };
             if !goes_on {
                 break;
             }
+            is_rejoining |= self.revive(&mut silences);
             if outstanding == 0 || Instant::now() >= next_commit {
                 if !self.commit_due() {
                     break;
@@ -225,34 +238,77 @@ impl<T: DeserializeOwned + Send + 'static> Poller<T> {
         subscribed.is_ok()
     }
 
-    /// Pauses our partitions while enough claims are out or while we hold, and resumes those that are paused.
+    /// Pauses our partitions while enough claims are out or while we hold, and resumes those that are paused. Returns those whose records
+    /// are welcome.
     ///
     /// librdkafka keeps a partition paused when it goes and comes back, and throws away what it has fetched when one is
     /// resumed that was not paused: so `paused` knows each, whether it is ours or not.
-    fn throttle(&self, outstanding: usize, paused: &mut BTreeSet<i32>) {
+    fn throttle(&self, outstanding: usize, paused: &mut BTreeSet<i32>) -> Vec<i32> {
         let is_full = outstanding >= self.in_flight || self.hold.load(Ordering::Acquire);
         let ours = self.group().assignment().partitions();
-        let wrong = ours.into_iter().filter(|partition| paused.contains(partition) != is_full);
-        let wrong: BTreeSet<i32> = wrong.collect();
+        let wrong: BTreeSet<i32> =
+            ours.iter().copied().filter(|partition| paused.contains(partition) != is_full).collect();
+        let wanted = if is_full { Vec::new() } else { ours };
         if wrong.is_empty() {
-            return;
+            return wanted;
         }
-        let topic = self.group().topic.as_str();
-        let mut list = TopicPartitionList::with_capacity(wrong.len());
-        for partition in &wrong {
-            list.add_partition(topic, *partition);
-        }
+        let list = self.list(wrong.iter().copied());
         let changed = if is_full { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
         match changed {
             Ok(()) if is_full => paused.extend(wrong),
             Ok(()) => paused.retain(|partition| !wrong.contains(partition)),
-            Err(error) => warn!(topic, %error, is_full, "cannot pause or resume, will be tried again"),
+            Err(error) => {
+                warn!(topic = %self.group().topic, %error, is_full, "cannot pause or resume, will be tried again");
+            }
         }
+        wanted
     }
 
-    fn tell_changes(&self) {
+    fn list(&self, partitions: impl IntoIterator<Item = i32>) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            list.add_partition(&self.group().topic, partition);
+        }
+        list
+    }
+
+    /// Whether a partition gives nothing although the broker has records of it. Then the group is left, to be joined anew, by which
+    /// librdkafka begins with all partitions afresh; what is finished is committed on the way.
+    fn revive(&self, silences: &mut Silences) -> bool {
+        let Some((partition, expected)) = silences.suspect() else { return false };
+        let topic = self.group().topic.as_str();
+        let reached = self.group().assignment().reached(partition);
+        let Some(reached) = reached else {
+            silences.note(partition, None);
+            return false;
+        };
+        if expected.is_none_or(|expected| reached >= expected) {
+            match self.consumer.fetch_watermarks(topic, partition, ANSWER_LIMIT) {
+                Ok((low, high)) => silences.note(partition, Some(high).filter(|high| *high > reached.max(low))),
+                Err(error) => {
+                    debug!(topic, partition, %error, "cannot ask whether there are records");
+                    silences.postpone();
+                }
+            }
+            return false;
+        }
+        warn!(topic, partition, reached, expected, "records are waiting and do not come: joining the group again");
+        telemetry::consumer_stalled(&self.group().bare);
+        // A pause outlives the assignment, and that a partition was to go on may be just what was lost.
+        if let Err(error) = self.consumer.resume(&self.list([partition])) {
+            warn!(topic, partition, %error, "cannot resume");
+        }
+        self.consumer.unsubscribe();
+        silences.cured(partition);
+        true
+    }
+
+    fn tell_changes(&self, silences: &mut Silences) {
         let changes = self.group().assignment().take_changes();
         for change in changes {
+            if let Change::Assigned(partitions) = &change {
+                partitions.iter().for_each(|partition| silences.assigned(*partition));
+            }
             let event = match change {
                 Change::Assigned(partitions) => Event::Assigned(partitions),
                 Change::Revoked(partitions) => Event::Revoked(partitions),

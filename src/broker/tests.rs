@@ -339,6 +339,34 @@ async fn after_a_pause_claims_are_dead_and_unfinished_records_come_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_that_librdkafka_never_began_with_are_begun_by_joining_anew() {
+    let broker = broker(2);
+    produce(&broker, 2, 0..4).await;
+    broker.refuse_offsets();
+    let mut consumer = join(&broker, "group", "a", 4);
+    let mut changes = Vec::new();
+    let mut numbers = Vec::new();
+    while numbers.len() < 4 {
+        match event(&mut consumer).await {
+            Event::Record(delivery) => {
+                numbers.push(delivery.record.unwrap().number);
+                delivery.claim.finish();
+            }
+            Event::Assigned(_) => changes.push("assigned"),
+            Event::Revoked(_) => changes.push("revoked"),
+        }
+    }
+    numbers.sort_unstable();
+    assert_eq!(numbers, [0, 1, 2, 3]);
+    assert_eq!(changes, ["assigned", "revoked", "assigned"]);
+    until(vec![Some(2), Some(2)], || committed(&broker, "group", 2)).await;
+    // Whoever has read all is silent with reason.
+    let quiet = tokio::time::timeout(Duration::from_secs(5), consumer.next()).await;
+    assert!(quiet.is_err(), "{quiet:?}");
+    consumer.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_malformed_record_is_delivered_as_such_and_its_partition_goes_on() {
     let broker = broker(1);
     let producer = produce(&broker, 1, 0..1).await;

@@ -24,6 +24,12 @@ impl OffsetWindow {
         is_new
     }
 
+    /// Records from `offset` on come again: what was known of them is forgotten, so that they can start anew.
+    pub fn rewind(&mut self, offset: i64) {
+        self.unfinished.split_off(&offset);
+        self.end = Some(offset);
+    }
+
     /// The record at `offset` is finished. Returns the commit position, `None` if this did not move it.
     ///
     /// Finishing a record twice, or one never started, changes nothing.
@@ -36,6 +42,11 @@ impl OffsetWindow {
     /// The offset to commit: of the first unfinished record, or one past the last delivered. `None` before any delivery.
     pub fn position(&self) -> Option<i64> {
         self.unfinished.first().copied().or(self.end)
+    }
+
+    /// One past the highest delivered offset; `None` before any delivery.
+    pub fn end(&self) -> Option<i64> {
+        self.end
     }
 
     /// Delivered and not finished.
@@ -83,6 +94,24 @@ mod tests {
         assert!(!window.start(3));
         assert!(!window.start(2));
         assert_eq!((window.position(), window.unfinished()), (Some(3), 1));
+    }
+
+    #[test]
+    fn what_comes_again_is_unfinished_and_what_was_before_it_stays_as_it_was() {
+        let mut window = OffsetWindow::default();
+        assert!((3..8).all(|offset| window.start(offset)));
+        for offset in [3, 6, 7] {
+            window.finish(offset);
+        }
+        window.rewind(6);
+        assert_eq!((window.position(), window.unfinished()), (Some(4), 2));
+        assert!(!window.start(5) && window.start(6));
+        for offset in [4, 5] {
+            window.finish(offset);
+        }
+        assert_eq!(window.position(), Some(6));
+        window.finish(6);
+        assert_eq!(window.position(), Some(7), "the end is where it came to anew");
     }
 
     proptest! {
