@@ -37,12 +37,16 @@ pub(super) struct Pulse {
     steady: AtomicU64,
     wall: AtomicU64,
     limit: Duration,
+    /// The beat, by the clock on the wall, after which somebody found us late. From then on all do until the next one: what was dropped as
+    /// lost must be, though a clock that was put forward is put back before the poll thread looks at it.
+    found_late: AtomicU64,
 }
 
 impl Pulse {
     /// `limit`: the session time-out.
     pub fn new(limit: Duration) -> Self {
-        let pulse = Self { steady: AtomicU64::new(0), wall: AtomicU64::new(0), limit };
+        let [steady, wall, found_late] = [0, 0, u64::MAX].map(AtomicU64::new);
+        let pulse = Self { steady, wall, limit, found_late };
         pulse.beat(Moment::now());
         pulse
     }
@@ -54,10 +58,15 @@ impl Pulse {
         self.wall.store(moment.wall.as_millis() as u64, Ordering::Release);
     }
 
-    /// At `moment` the last beat is longer ago than a session lasts.
+    /// At `moment` the last beat is longer ago than a session lasts, or was found to be before.
     pub fn is_late_at(&self, moment: Moment) -> bool {
-        let millis = |clock: &AtomicU64| Duration::from_millis(clock.load(Ordering::Acquire));
-        Moment { steady: millis(&self.steady), wall: millis(&self.wall) }.is_past(moment, self.limit)
+        let (steady, wall) = (self.steady.load(Ordering::Acquire), self.wall.load(Ordering::Acquire));
+        let last = Moment { steady: Duration::from_millis(steady), wall: Duration::from_millis(wall) };
+        let is_late = self.found_late.load(Ordering::Acquire) == wall || last.is_past(moment, self.limit);
+        if is_late {
+            self.found_late.store(wall, Ordering::Release);
+        }
+        is_late
     }
 
     pub fn is_late(&self) -> bool {
@@ -100,5 +109,18 @@ mod tests {
         assert!(pulse.is_late());
         pulse.beat(Moment::now());
         assert!(!pulse.is_late());
+    }
+
+    #[test]
+    fn what_one_has_found_late_is_late_for_all_until_the_next_beat() {
+        let pulse = Pulse::new(Duration::from_secs(45));
+        let now = Moment::now();
+        let put_forward = Moment { wall: now.wall + Duration::from_secs(3600), ..now };
+        assert!(!pulse.is_late_at(now));
+        assert!(pulse.is_late_at(put_forward));
+        assert!(pulse.is_late_at(now), "the clock has been put back");
+        let next = Moment { steady: now.steady, wall: now.wall + Duration::from_millis(10) };
+        pulse.beat(next);
+        assert!(!pulse.is_late_at(next));
     }
 }
