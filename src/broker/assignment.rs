@@ -46,8 +46,17 @@ struct Assigned {
     /// The last position that the broker is known to hold.
     confirmed: Option<i64>,
     watermarks: Option<Watermarks>,
-    /// The offset that librdkafka fetches next, as it told last; negative where it does not fetch.
-    fetching: Option<i64>,
+    /// As librdkafka told last.
+    fetched: Option<Fetched>,
+}
+
+/// What librdkafka has fetched of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fetched {
+    /// The offset that comes next; negative while it does not fetch.
+    pub next: i64,
+    /// Records that have come since the client was made, those included that were thrown away by a pause.
+    pub records: u64,
 }
 
 /// A partition as the broker reported it last.
@@ -178,18 +187,19 @@ impl Assignment {
         }
     }
 
-    /// librdkafka tells where it fetches a partition next.
-    pub fn fetches(&mut self, partition: i32, next: i64) {
+    /// librdkafka tells what it has fetched.
+    pub fn observe_fetched(&mut self, partition: i32, fetched: Fetched) {
         if let Some(assigned) = self.partitions.get_mut(&partition) {
-            assigned.fetching = Some(next);
+            assigned.fetched = Some(fetched);
         }
     }
 
-    /// The offset up to which a partition's records have come: were delivered, or passed over, as the marks of transactions are.
-    /// Negative if nothing has come and nothing is fetched; `None` while that is not known.
-    pub fn reached(&self, partition: i32) -> Option<i64> {
+    /// How far a partition of ours has come, what librdkafka has passed over included, such as the marks of transactions. `None` while
+    /// it has not told.
+    pub fn fetched(&self, partition: i32) -> Option<Fetched> {
         let assigned = self.partitions.get(&partition)?;
-        Some(assigned.fetching?.max(assigned.window.end().unwrap_or(-1)))
+        let fetched = assigned.fetched?;
+        Some(Fetched { next: fetched.next.max(assigned.window.end().unwrap_or(-1)), ..fetched })
     }
 
     /// Records of our partitions that are not finished, counting those that wait at the broker.
@@ -222,7 +232,12 @@ impl Assigned {
         self.claims.split_off(&offset).values().for_each(Lease::end);
         self.window.rewind(offset);
         self.window.start(offset);
-        (self.start, self.sent, self.confirmed) = (self.window.position(), None, None);
+        let position = self.window.position();
+        if self.start.is_some_and(|start| offset < start) {
+            (self.start, self.sent, self.confirmed) = (position, None, None);
+        } else {
+            (self.sent, self.confirmed) = (self.sent.min(position), self.confirmed.min(position));
+        }
     }
 
     /// The position to commit, if it is further than `known` and than where we began.
@@ -479,6 +494,24 @@ mod tests {
         ours.settle();
         assert_eq!(ours.due(), vec![(0, 7)], "the seventh is to come again");
         assert_eq!(ours.revoke(&[0]), vec![(0, 7)]);
+    }
+
+    #[test]
+    fn what_was_finished_before_records_came_again_is_committed() {
+        let mut ours = assignment(&[0]);
+        (5..8).for_each(|offset| ours.claim(0, offset).unwrap().finish());
+        let _in_work = ours.claim(0, 8).unwrap();
+        let again = ours.claim(0, 7).unwrap();
+        ours.settle();
+        assert_eq!(ours.due(), vec![(0, 7)]);
+        again.finish();
+        ours.settle();
+        ours.sent(&[(0, 8)]);
+        let again = ours.claim(0, 6).unwrap();
+        assert_eq!((ours.due(), ours.unconfirmed()), (vec![], vec![(0, 6)]));
+        again.finish();
+        ours.settle();
+        assert_eq!(ours.due(), vec![(0, 7)], "further than it is sure to be");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! It never stops polling, so the group never loses us however long a record takes: when enough claims are out it
 //! pauses the partitions instead. Rebalance and commit callbacks run on this thread, inside `poll`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -14,18 +14,19 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::statistics::Statistics;
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{debug, info, warn};
 
-use super::assignment::{Assignment, Change, Position, Watermarks};
+use super::assignment::{Assignment, Change, Fetched, Position, Watermarks};
 use super::client;
 use super::consumer::Event;
 use super::delivery::Delivery;
 use super::error::BrokerError;
 use super::pulse::{Moment, Pulse};
-use super::silence::Silences;
+use super::silence::{Expected, Silences};
 use crate::crash;
 use crate::error::{Classify, Kind};
 use crate::telemetry;
@@ -36,8 +37,9 @@ const COMMIT_EVERY: Duration = Duration::from_millis(100);
 const POLL_BUSY: Duration = Duration::from_millis(10);
 /// How soon it notices that it should stop while none are. Records and rebalances wake it at once.
 const POLL_IDLE: Duration = Duration::from_millis(50);
-/// How long the broker may take to say whether it has records of a silent partition; nothing else is done meanwhile.
-const ANSWER_LIMIT: Duration = Duration::from_secs(1);
+/// How long the broker may take to say where silent partitions end, once or twice; nothing else is done here meanwhile. Behind a fetch
+/// that waits for records it takes half a second (`fetch.wait.max.ms`).
+const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
 /// What librdkafka's callbacks and the loop share. Both run on the poll thread; the consumer's owner only asks the lag.
 pub(super) struct Group {
@@ -99,7 +101,9 @@ impl ClientContext for Group {
         let Some(topic) = statistics.topics.get(&self.topic) else { return };
         let mut assignment = self.assignment();
         for partition in topic.partitions.values() {
-            assignment.fetches(partition.partition, partition.next_offset);
+            // Else it is where an earlier assignment has ended, or nothing.
+            let next = if partition.fetch_state == "active" { partition.next_offset } else { -1 };
+            assignment.observe_fetched(partition.partition, Fetched { next, records: partition.rxmsgs });
         }
         for partition in topic.partitions.values().filter(|partition| partition.hi_offset >= 0) {
             let watermarks = Watermarks {
@@ -163,7 +167,7 @@ impl<T: DeserializeOwned + Send + 'static> Poller<T> {
             let outstanding = self.settle();
             is_rejoining = is_rejoining && !self.subscribe_again();
             let wanted = self.throttle(outstanding, &mut paused);
-            silences.look(Instant::now(), &wanted);
+            silences.look(Instant::now(), if is_rejoining { Vec::new() } else { wanted });
             let patience = if outstanding == 0 { POLL_IDLE } else { POLL_BUSY };
             let polled = self.consumer.poll(patience);
             is_rejoining |= self.fence();
@@ -241,8 +245,7 @@ impl<T: DeserializeOwned + Send + 'static> Poller<T> {
     /// Pauses our partitions while enough claims are out or while we hold, and resumes those that are paused. Returns those whose records
     /// are welcome.
     ///
-    /// librdkafka keeps a partition paused when it goes and comes back, and throws away what it has fetched when one is
-    /// resumed that was not paused: so `paused` knows each, whether it is ours or not.
+    /// librdkafka keeps a partition paused when it goes and comes back: so `paused` knows each, whether it is ours or not.
     fn throttle(&self, outstanding: usize, paused: &mut BTreeSet<i32>) -> Vec<i32> {
         let is_full = outstanding >= self.in_flight || self.hold.load(Ordering::Acquire);
         let ours = self.group().assignment().partitions();
@@ -275,32 +278,57 @@ impl<T: DeserializeOwned + Send + 'static> Poller<T> {
     /// Whether a partition gives nothing although the broker has records of it. Then the group is left, to be joined anew, by which
     /// librdkafka begins with all partitions afresh; what is finished is committed on the way.
     fn revive(&self, silences: &mut Silences) -> bool {
-        let Some((partition, expected)) = silences.suspect() else { return false };
-        let topic = self.group().topic.as_str();
-        let reached = self.group().assignment().reached(partition);
-        let Some(reached) = reached else {
-            silences.note(partition, None);
+        let suspects = silences.suspects();
+        if suspects.is_empty() {
             return false;
-        };
-        if expected.is_none_or(|expected| reached >= expected) {
-            match self.consumer.fetch_watermarks(topic, partition, ANSWER_LIMIT) {
-                Ok((low, high)) => silences.note(partition, Some(high).filter(|high| *high > reached.max(low))),
-                Err(error) => {
-                    debug!(topic, partition, %error, "cannot ask whether there are records");
-                    silences.postpone();
+        }
+        let topic = self.group().topic.as_str();
+        let assignment = self.group().assignment();
+        let fetched: Vec<_> = suspects.iter().filter_map(|at| Some((*at, assignment.fetched(*at)?))).collect();
+        drop(assignment);
+        let stuck = fetched.iter().find(|(partition, fetched)| silences.is_stuck(*partition, *fetched));
+        if let Some((partition, fetched)) = stuck {
+            warn!(
+                topic,
+                partition,
+                next = fetched.next,
+                "records are waiting and do not come: joining the group again"
+            );
+            telemetry::consumer_stalled(&self.group().bare);
+            // A pause outlives the assignment, and that a partition was to go on may be just what was lost.
+            if let Err(error) = self.consumer.resume(&self.list([*partition])) {
+                warn!(topic, partition, %error, "cannot resume");
+            }
+            self.consumer.unsubscribe();
+            silences.cured(*partition);
+            return true;
+        }
+        match self.ends(fetched.iter().map(|(partition, _)| *partition)) {
+            Ok(ends) => {
+                for (partition, fetched) in fetched {
+                    let end = ends.get(&partition).filter(|end| **end > fetched.next);
+                    silences.note(partition, end.map(|end| Expected { end: *end, fetched }));
                 }
             }
-            return false;
+            Err(error) => {
+                debug!(topic, ?suspects, %error, "cannot ask whether there are records");
+                silences.postpone();
+            }
         }
-        warn!(topic, partition, reached, expected, "records are waiting and do not come: joining the group again");
-        telemetry::consumer_stalled(&self.group().bare);
-        // A pause outlives the assignment, and that a partition was to go on may be just what was lost.
-        if let Err(error) = self.consumer.resume(&self.list([partition])) {
-            warn!(topic, partition, %error, "cannot resume");
-        }
-        self.consumer.unsubscribe();
-        silences.cured(partition);
-        true
+        false
+    }
+
+    /// The ends of partitions, of those of which the broker tells.
+    fn ends(&self, partitions: impl Iterator<Item = i32>) -> KafkaResult<BTreeMap<i32, i64>> {
+        let mut list = self.list(partitions);
+        // As a time it means the end of the log.
+        list.set_all_offsets(Offset::End)?;
+        let told = self.consumer.offsets_for_times(list, ANSWER_LIMIT)?;
+        let end = |element: &TopicPartitionListElem<'_>| match (element.error(), element.offset()) {
+            (Ok(()), Offset::Offset(end)) => Some((element.partition(), end)),
+            _ => None,
+        };
+        Ok(told.elements().iter().filter_map(end).collect())
     }
 
     fn tell_changes(&self, silences: &mut Silences) {
@@ -340,7 +368,7 @@ impl<T: DeserializeOwned + Send + 'static> Poller<T> {
         if is_missing {
             warn!(%topic, "topic does not exist yet (create it from topics/{}.yaml)", self.group().bare);
         } else {
-            warn!(%topic, %error, "consumer error, librdkafka tries again");
+            warn!(%topic, %error, "consumer error: librdkafka tries again, or its partition is begun anew");
         }
         true
     }

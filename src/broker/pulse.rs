@@ -60,7 +60,8 @@ impl Pulse {
 
     /// At `moment` the last beat is longer ago than a session lasts, or was found to be before.
     pub fn is_late_at(&self, moment: Moment) -> bool {
-        let (steady, wall) = (self.steady.load(Ordering::Acquire), self.wall.load(Ordering::Acquire));
+        // In this order, the other way round than they are stored: so none is of an earlier beat than `wall`.
+        let (wall, steady) = (self.wall.load(Ordering::Acquire), self.steady.load(Ordering::Acquire));
         let last = Moment { steady: Duration::from_millis(steady), wall: Duration::from_millis(wall) };
         let is_late = self.found_late.load(Ordering::Acquire) == wall || last.is_past(moment, self.limit);
         if is_late {

@@ -367,6 +367,41 @@ async fn partitions_that_librdkafka_never_began_with_are_begun_by_joining_anew()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_are_those_that_it_did_not_begin_again() {
+    let broker = broker(1);
+    produce(&broker, 1, 0..3).await;
+    let mut consumer = join(&broker, "group", "a", 4);
+    record(&mut consumer).await.claim.finish();
+    let lost = [record(&mut consumer).await, record(&mut consumer).await];
+    until(vec![Some(1)], || committed(&broker, "group", 1)).await;
+    // It has read to the end, and two are not done.
+    broker.refuse_offsets();
+    consumer.stand_still();
+    for number in [1, 2] {
+        let delivery = record(&mut consumer).await;
+        assert_eq!(delivery.record.unwrap().number, number);
+        delivery.claim.finish();
+    }
+    assert!(lost.iter().all(|delivery| delivery.claim.ensure_live().is_err()));
+    until(vec![Some(3)], || committed(&broker, "group", 1)).await;
+    consumer.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_always_busy_does_not_take_partitions_for_silent() {
+    let broker = broker(6);
+    produce(&broker, 6, 0..36).await;
+    let mut consumer = join(&broker, "group", "a", 1);
+    assert!(matches!(event(&mut consumer).await, Event::Assigned(_)));
+    for _ in 0..36 {
+        let Event::Record(delivery) = event(&mut consumer).await else { panic!("the assignment stays as it is") };
+        tokio::time::sleep(Duration::from_millis(200)).await; // at work
+        delivery.claim.finish();
+    }
+    consumer.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_malformed_record_is_delivered_as_such_and_its_partition_goes_on() {
     let broker = broker(1);
     let producer = produce(&broker, 1, 0..1).await;
