@@ -170,6 +170,6 @@ const SETTINGS: &[(&str, &str)] = &[
     ("fetch.message.max.bytes", "32768"),
     ("fetch.queue.backoff.ms", "50"),
     ("check.crcs", "true"),
-    // For the lag, and to see that commits have arrived.
+    // For the lag, and to see that commits have arrived and partitions are fetched.
     ("statistics.interval.ms", "5000"),
 ];
