@@ -13,13 +13,12 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::contract::{Digest, JobId, keys};
 use crate::site::{Site, SiteError};
-use crate::store::{Body, Listed};
+use crate::store::Listed;
 
 /// Deaths of lanes that a chunk may cause in one run.
 pub const DEATHS_MAX: usize = 3;
@@ -161,10 +160,7 @@ impl Attempt {
     }
 
     async fn put_over(&self, site: &Site, end: &str, content: &impl Serialize) -> Result<(), SiteError> {
-        let key = self.key(end);
-        let content = serde_json::to_vec(content)
-            .map_err(|error| SiteError::BadObject { key: key.clone(), error: error.to_string() })?;
-        site.store.replace(&key, Body::Bytes(Bytes::from(content)), None).await?;
+        site.replace_json(&self.key(end), content, None).await?;
         Ok(())
     }
 

@@ -34,15 +34,36 @@ pub struct Refusal {
     pub expected: String,
 }
 
+/// As much as is told of what was there, bytes: a record's author can make it as long as he likes.
+const FOUND_MAX: usize = 1024;
+
 impl Refusal {
     /// A refusal of `field`.
     pub fn new(field: impl Into<String>, found: impl Into<String>, expected: impl Into<String>) -> Self {
-        Self { field: field.into(), found: found.into(), expected: expected.into() }
+        let mut found = found.into();
+        if found.len() > FOUND_MAX {
+            found.truncate(found.floor_char_boundary(FOUND_MAX));
+            found.push('…');
+        }
+        Self { field: field.into(), found, expected: expected.into() }
     }
 }
 
 impl Classify for Refusal {
     fn kind(&self) -> Kind {
         Kind::Poison
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_found_is_told_up_to_a_bound() {
+        let found = |text: &str| Refusal::new("field", text, "less").found;
+        assert_eq!(found("short"), "short");
+        assert_eq!(found(&"ü".repeat(FOUND_MAX / 2)).len(), FOUND_MAX);
+        assert_eq!(found(&format!("x{}", "ü".repeat(FOUND_MAX))), format!("x{}…", "ü".repeat(FOUND_MAX / 2 - 1)));
     }
 }

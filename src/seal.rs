@@ -14,6 +14,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::contract::{Digest, ResultFooter};
 
+mod json;
+
+pub use json::{from_json, to_json};
+
 const MAGIC: &[u8; 8] = b"fmill-1\n";
 /// Length field and magic, bytes.
 const TAIL: usize = 12;

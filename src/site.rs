@@ -15,7 +15,7 @@ use crate::dead_letters::{DeadLetter, Reason};
 use crate::error::{Classify, Kind};
 use crate::retry::retry;
 use crate::seal;
-use crate::store::{Body, LocationError, Locations, ObjectStore, Put, StoreError};
+use crate::store::{Body, LocationError, Locations, ObjectStore, Put, StoreError, Version};
 
 mod keep;
 mod layout;
@@ -115,22 +115,30 @@ impl Classify for SiteError {
 }
 
 impl Site {
-    /// Reads a JSON object; `None` if it is not there.
+    /// Reads a JSON object and checks its digest; `None` if it is not there.
     pub async fn read_json<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, SiteError> {
         let bytes = match self.store.get(key, JSON_MAX).await {
             Ok(bytes) => bytes,
             Err(StoreError::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let parsed = serde_json::from_slice(&bytes);
-        parsed.map(Some).map_err(|error| SiteError::BadObject { key: key.to_owned(), error: error.to_string() })
+        let parsed = seal::from_json(&bytes);
+        parsed.map(Some).map_err(|error| SiteError::BadObject { key: key.to_owned(), error })
     }
 
     /// Writes a JSON object if its key is free.
     pub async fn put_json<T: Serialize>(&self, key: &str, value: &T) -> Result<Put, SiteError> {
-        let bytes = serde_json::to_vec(value)
-            .map_err(|error| SiteError::BadObject { key: key.to_owned(), error: error.to_string() })?;
-        Ok(self.store.put_new(key, Body::Bytes(Bytes::from(bytes))).await?)
+        Ok(self.store.put_new(key, json(key, value)?).await?)
+    }
+
+    /// Writes a JSON object over what is there: over that version and no other, where one is expected.
+    pub async fn replace_json<T: Serialize>(
+        &self,
+        key: &str,
+        value: &T,
+        expected: Option<&Version>,
+    ) -> Result<Version, SiteError> {
+        Ok(self.store.replace(key, json(key, value)?, expected).await?)
     }
 
     /// Writes a blob under its digest; one that is there already is renewed if it is old.
@@ -214,6 +222,12 @@ impl Site {
     pub fn scratch(&self, purpose: &str) -> Result<tempfile::TempDir, SiteError> {
         Ok(self.scratch.folder(purpose)?)
     }
+}
+
+fn json<T: Serialize>(key: &str, value: &T) -> Result<Body, SiteError> {
+    let bytes = seal::to_json(value);
+    let bytes = bytes.map_err(|error| SiteError::BadObject { key: key.to_owned(), error: error.to_string() })?;
+    Ok(Body::Bytes(Bytes::from(bytes)))
 }
 
 /// Milliseconds since 1970.

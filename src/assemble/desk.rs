@@ -23,7 +23,6 @@ use crate::dead_letters::Reason;
 use crate::error::{Classify, Kind};
 use crate::ingest::last_ended;
 use crate::site::{Site, SiteError, unix_millis};
-use crate::store::Body;
 
 use super::Settings;
 use super::attempt::counted;
@@ -289,8 +288,7 @@ impl Desk {
         };
         if marker.is_none() {
             // It may be on its way to ingest, which looks for this word after it has made the marker.
-            let word = serde_json::to_vec(&Cancellation { at }).map_err(std::io::Error::from)?;
-            self.site.store.replace(&keys::cancelled(job), Body::Bytes(word.into()), None).await?;
+            self.site.replace_json(&keys::cancelled(job), &Cancellation { at }, None).await?;
             marker = marker_of(&self.site, job).await?;
         }
         let Some(marker) = marker else {

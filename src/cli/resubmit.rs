@@ -7,6 +7,7 @@ use crate::broker::Producer;
 use crate::config::Config;
 use crate::contract::{Job, State, keys, partition_of, topics};
 use crate::local;
+use crate::seal;
 use crate::site;
 use crate::store::StoreError;
 
@@ -34,7 +35,8 @@ pub async fn run(args: Resubmit, config: Config) -> Result<Exit> {
         }
         record => record?,
     };
-    let record: Job = serde_json::from_slice(&record).context("read the job from the store")?;
+    let record: Job =
+        seal::from_json(&record).map_err(anyhow::Error::msg).with_context(|| format!("object {}", keys::job(&job)))?;
     // Its run must have ended, or ingest would take the record for the same submission.
     match cancel(&broker, &job, site::laid_out(&*store).await?).await? {
         Some(status) if status.state == State::Done => {
@@ -42,10 +44,10 @@ pub async fn run(args: Resubmit, config: Config) -> Result<Exit> {
             eprintln!("facemill: {job} is done; it is made anew only if its output is gone");
         }
         Some(status) => info!("{}", line(&status)),
-        None => {
-            eprintln!("facemill: no answer about {job}: is an assembler running? It was not submitted again");
-            return Ok(Exit::Failed);
-        }
+        // The request stands, and the broker's clock says that it was made before what is published now.
+        None => eprintln!(
+            "facemill: no answer about {job}: is an assembler running? Its run is called off, and it is planned anew, once one is"
+        ),
     }
     // Any partition of `jobs` will do: other producers spread them in ways of their own.
     let producer = Producer::start(&broker)?;

@@ -15,6 +15,8 @@ const SOURCES_MAX: usize = 16;
 const LABELS_MAX: usize = 32;
 /// Longest label name, label value and location, bytes.
 const TEXT_MAX: usize = 2048;
+/// Largest job, bytes of JSON without spaces: what becomes of it must fit into records, of which brokers take 1 MB, beside more.
+const JOB_BYTES_MAX: usize = 256 << 10;
 /// Accepted chunk bounds, frames.
 pub const CHUNK_FRAMES: RangeInclusive<u64> = 1..=1_000_000;
 /// Accepted constant rate factors; 0 is lossless.
@@ -161,8 +163,23 @@ impl Job {
         self.target.ends_with('/')
     }
 
+    /// Refuses one that is too large to be told of.
+    pub fn ensure_small(&self) -> Result<(), Refusal> {
+        // What cannot be written is refused elsewhere.
+        let bytes = serde_json::to_vec(self).map_or(0, |json| json.len());
+        if bytes <= JOB_BYTES_MAX {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            "job",
+            format!("{} of {bytes} bytes", self.job),
+            format!("at most {JOB_BYTES_MAX} bytes of JSON"),
+        ))
+    }
+
     /// Refuses what can be seen to be wrong from the record alone.
     pub fn validate(&self) -> Result<(), Refusal> {
+        self.ensure_small()?;
         let refuse = |field: &str, found: String, expected: &str| Err(Refusal::new(field, found, expected));
         if self.v != VERSION {
             return refuse("v", self.v.to_string(), "1");
@@ -320,7 +337,7 @@ mod tests {
     #[test]
     fn each_refusal_names_its_field() {
         type Change = fn(&mut Job);
-        let cases: [(&str, Change); 21] = [
+        let cases: [(&str, Change); 22] = [
             ("label.height", |j| j.label = serde_json::from_str(r#"{"text":"AI","height":5.0}"#).unwrap()),
             ("swap.face_order", |j| j.swap.face_order = FaceOrder::TopBottom),
             ("v", |j| j.v = 2),
@@ -332,6 +349,7 @@ mod tests {
             ("trim_end", |j| (j.trim_start, j.trim_end) = (Some(Moment::Frame(9)), Some(Moment::Frame(9)))),
             ("swap.blend_ratio", |j| j.swap.blend_ratio = 7.0),
             ("swap.blend_ratio", |j| j.swap.blend_ratio = f64::NAN),
+            ("job", |j| j.labels = [("note".into(), "x".repeat(JOB_BYTES_MAX))].into()),
             ("sources", |j| j.sources.clear()),
             ("video.encoder", |j| j.video.encoder = "h264".into()),
             ("video.preset", |j| j.video.preset = "fastest".into()),

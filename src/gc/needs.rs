@@ -111,7 +111,7 @@ impl Reader<'_> {
             Err(error @ StoreError::TooLarge { .. }) => return Err(unreadable(error.to_string())),
             bytes => bytes?,
         };
-        serde_json::from_slice(&bytes).map(Some).map_err(|error| unreadable(format!("{key}: {error}")))
+        seal::from_json(&bytes).map(Some).map_err(|error| unreadable(format!("{key}: {error}")))
     }
 }
 

@@ -12,7 +12,7 @@ use crate::credentials;
 use crate::error::{Classify, Kind, Refusal};
 use crate::media;
 use crate::site::{Site, SiteError};
-use crate::store::{Body, Location, LocationError, Put, StoreError, Version};
+use crate::store::{Location, LocationError, Put, StoreError, Version};
 
 use tracing::warn;
 
@@ -198,9 +198,8 @@ async fn mark_open(site: &Site, marker: &OpenMarker, cancelled: Option<Cancellat
 /// `false` if it is not that version any more: to be looked at again.
 async fn replace_marker(site: &Site, marker: &OpenMarker, seen: &Version) -> Result<bool, SiteError> {
     let key = keys::open(partition_of(&marker.job, site.job_partitions), &marker.job);
-    let bytes = serde_json::to_vec(marker).map_err(std::io::Error::from)?;
-    match site.store.replace(&key, Body::Bytes(bytes.into()), Some(seen)).await {
-        Err(StoreError::Changed { .. }) => Ok(false),
+    match site.replace_json(&key, marker, Some(seen)).await {
+        Err(SiteError::Store(StoreError::Changed { .. })) => Ok(false),
         replaced => Ok(replaced.map(|_| true)?),
     }
 }

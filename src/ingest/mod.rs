@@ -13,6 +13,8 @@ mod outstanding;
 mod publish;
 #[cfg(test)]
 pub mod testing;
+#[cfg(test)]
+mod tests;
 mod turns;
 
 use std::path::{Path, PathBuf};
@@ -172,6 +174,9 @@ impl Node {
             Ok(job) => {
                 let span = info_span!("job", job = %job.job);
                 async {
+                    if let Err(refusal) = job.ensure_small() {
+                        return self.turn_away(&delivery, job, Submission::of(&delivery), refusal.into()).await;
+                    }
                     loop {
                         let lease = delivery.claim.lease();
                         match self.turns.take(&job.job, move || lease.is_live()) {
@@ -243,12 +248,12 @@ impl Node {
             }
             Acceptance::Open { run } => run,
         };
-        turn.works_on(run);
         self.outstanding.begin(&job.job, run);
         // Cancel-safe: what is not published then is not wanted any more; files in work are removed with their folder.
         let mut judged;
         let planned = loop {
             judged = Judged::by(&self.settings.gate);
+            turn.plans(run);
             tokio::select! {
                 // The assembler tells the end once more, so that it is the last word, whatever was said of the plan meanwhile. If this was
                 // submitted after that, the marker has said so, and the assembler publishes it again.
@@ -257,7 +262,7 @@ impl Node {
                 }
                 // Everything that is there is found; what is missing is made, and all is published again.
                 () = turn.asked_again() => info!(run, "something has been lost meanwhile; beginning anew"),
-                planned = self.plan_and_publish(job, run, &judged) => break planned,
+                planned = self.plan_and_publish(job, run, &judged, turn) => break planned,
             }
         };
         self.outstanding.end(&job.job);
@@ -307,8 +312,13 @@ impl Node {
             return Ok(());
         }
         let run = accept::last_ended(&self.site, &job.job).await?.map_or(1, |ended| ended.run + 1);
-        let expected = "an id whose objects in the store are whole: submit it under another id";
-        let refusal = Refusal::new("job", refused.to_string(), expected);
+        let refusal = match refused {
+            IngestError::Refused(refusal) => refusal,
+            spoilt => {
+                let expected = "an id whose objects in the store are whole: submit it under another id";
+                Refusal::new("job", spoilt.to_string(), expected)
+            }
+        };
         let decisions = Decisions { consent: self.settings.consent, gate: None };
         let (job, content) = (job.job.clone(), job.digest());
         self.site.tell(&JobEvent::Refused { job, run, content, submission: submission.id, refusal, decisions }).await
@@ -337,7 +347,7 @@ impl Node {
         Err(Refusal::new("consent", "none", expected))
     }
 
-    async fn plan_and_publish(&self, job: &Job, run: u32, judged: &Judged) -> Result<(), IngestError> {
+    async fn plan_and_publish(&self, job: &Job, run: u32, judged: &Judged, turn: &Held) -> Result<(), IngestError> {
         let mut seconds = StageSeconds::new();
         job.validate()?;
         self.check_consent(job)?;
@@ -417,6 +427,7 @@ impl Node {
             })?,
         };
         crash::point("ingest.run.put");
+        turn.publishes();
         self.site.tell(&JobEvent::Accepted { job: job.job.clone(), run: run.run }).await?;
         telemetry::job(telemetry::JobOutcome::Accepted);
         crash::point("ingest.accepted");

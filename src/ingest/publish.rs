@@ -162,8 +162,7 @@ impl Publisher<'_> {
         if self.site.put_json(key, &index).await? == Put::Exists {
             let there = self.site.read_json::<SliceIndex>(key).await;
             if !matches!(there, Ok(Some(there)) if there == index) {
-                let bytes = serde_json::to_vec(&index).map_err(std::io::Error::from)?;
-                self.site.store.replace(key, Body::Bytes(bytes.into()), None).await?;
+                self.site.replace_json(key, &index, None).await?;
             }
         }
         Ok(())

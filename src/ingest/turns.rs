@@ -3,7 +3,7 @@
 //! back meanwhile: then the second may be the very record that it was, and nothing else holds the offset back.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -17,6 +17,8 @@ pub struct Work {
     /// The record by which it is done is still ours.
     is_ours: Box<dyn Fn() -> bool + Send + Sync>,
     again: Notify,
+    /// Its chunks are being published.
+    is_publishing: AtomicBool,
     /// The run that is in work; 0 while that is not known.
     run: AtomicU32,
 }
@@ -27,9 +29,12 @@ impl Work {
         (self.is_ours)()
     }
 
-    /// Asks whoever does it to begin anew.
+    /// Asks whoever publishes it to begin anew. Who is still planning goes on: everything is looked for and published after that, and one
+    /// whose clip takes longer to fetch than it takes others to ask would never end.
     pub fn ask_again(&self) {
-        self.again.notify_one();
+        if self.is_publishing.load(Ordering::Acquire) {
+            self.again.notify_one();
+        }
     }
 
     /// The run that is in work; 0 while that is not known.
@@ -68,7 +73,8 @@ impl Turns {
         if let Some(taken) = turns.get(job) {
             return Turn::Taken(taken.clone());
         }
-        let work = Arc::new(Work { is_ours: Box::new(is_ours), again: Notify::new(), run: AtomicU32::new(0) });
+        let (again, is_publishing, run) = (Notify::new(), AtomicBool::new(false), AtomicU32::new(0));
+        let work = Arc::new(Work { is_ours: Box::new(is_ours), again, is_publishing, run });
         turns.insert(job.clone(), work.clone());
         Turn::Ours(Held { turns: self.0.clone(), job: job.clone(), work })
     }
@@ -80,9 +86,15 @@ impl Held {
         self.work.again.notified().await;
     }
 
-    /// Says which run is in work.
-    pub fn works_on(&self, run: u32) {
+    /// Says which run is in work, and that it is being planned.
+    pub fn plans(&self, run: u32) {
         self.work.run.store(run, Ordering::Release);
+        self.work.is_publishing.store(false, Ordering::Release);
+    }
+
+    /// Says that its chunks are being published.
+    pub fn publishes(&self) {
+        self.work.is_publishing.store(true, Ordering::Release);
     }
 }
 
@@ -94,7 +106,7 @@ impl Drop for Held {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicBool;
+    use futures::FutureExt;
 
     use super::*;
 
@@ -113,10 +125,16 @@ mod tests {
         assert!(work.is_ours());
         lease.store(false, Ordering::Relaxed);
         assert!(!work.is_ours(), "the first one's, whoever asks");
-        work.ask_again();
-        held.works_on(3);
+        held.plans(3);
         assert_eq!(work.run(), 3);
+        work.ask_again();
+        held.publishes();
+        assert!(held.asked_again().now_or_never().is_none(), "it was still being planned");
+        work.ask_again();
         held.asked_again().await;
+        held.plans(3);
+        work.ask_again();
+        assert!(held.asked_again().now_or_never().is_none(), "it is planned again");
         drop(held);
         assert!(matches!(turns.take(&one, || true), Turn::Ours(_)));
     }

@@ -4,6 +4,7 @@ use tracing::info;
 
 use crate::contract::{Layout, VERSION, keys, topics};
 use crate::error::{Classify, Kind};
+use crate::seal;
 use crate::store::{Body, ObjectStore, StoreError};
 
 /// Largest `layout.json` that is read, bytes.
@@ -55,7 +56,7 @@ impl Classify for LayoutError {
 /// `partitions` are the partitions of `jobs`, `completions` and `status`.
 pub async fn job_partitions(store: &dyn ObjectStore, partitions: &[(&'static str, i32)]) -> Result<i32, LayoutError> {
     let ours = partitions.iter().find(|(topic, _)| *topic == topics::COMPLETIONS).map_or(1, |(_, count)| *count);
-    let bytes = serde_json::to_vec(&Layout { v: VERSION, job_partitions: ours });
+    let bytes = seal::to_json(&Layout { v: VERSION, job_partitions: ours });
     let bytes = bytes.map_err(|error| LayoutError::Unreadable { error: error.to_string() })?;
     store.put_new(keys::LAYOUT, Body::Bytes(bytes.into())).await?;
     let expected = read(store).await?;
@@ -78,8 +79,7 @@ pub async fn laid_out(store: &dyn ObjectStore) -> Result<Option<i32>, LayoutErro
 
 async fn read(store: &dyn ObjectStore) -> Result<i32, LayoutError> {
     let layout = store.get(keys::LAYOUT, LAYOUT_MAX).await?;
-    let layout: Layout =
-        serde_json::from_slice(&layout).map_err(|error| LayoutError::Unreadable { error: error.to_string() })?;
+    let layout: Layout = seal::from_json(&layout).map_err(|error| LayoutError::Unreadable { error })?;
     if layout.v != VERSION || layout.job_partitions < 1 {
         let error = format!("v is {}, job_partitions is {}", layout.v, layout.job_partitions);
         return Err(LayoutError::Unreadable { error });

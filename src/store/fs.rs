@@ -230,7 +230,7 @@ impl ObjectStore for FsStore {
 /// Writes `body` beside `target`, in a folder that is made where it is missing.
 fn stage_for(root: &Path, target: &Path, body: &Body) -> io::Result<Staged> {
     let folder = target.parent().expect("an object lies in the store's folder");
-    let staged = || make_folders(root, folder).and_then(|()| stage(folder, body));
+    let staged = || make_folders(root, folder).and_then(|()| stage(target, body));
     for _ in 1..FOLDER_ATTEMPTS {
         match staged() {
             Err(error) if error.kind() == io::ErrorKind::NotFound && !folder.is_dir() => {}

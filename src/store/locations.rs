@@ -12,7 +12,9 @@ use tokio::sync::OnceCell;
 use super::bucket::{Bucket, Condition};
 use super::connect::{Service, connect};
 use super::error::is_lasting;
-use super::place::{is_absent, is_staged_name, meta_of_output, place_new, place_over, place_over_version, stage};
+use super::place::{
+    Staged, is_absent, is_staged_for, is_staged_name, meta_of_output, place_new, place_over, place_over_version, stage,
+};
 use super::{Attempt, Body, Location, LocationError, Put, StoreConfig, Version};
 use crate::crash;
 use crate::retry::retry;
@@ -191,8 +193,8 @@ impl Locations {
                 let is_dropped = awaited.0.clone();
                 let put = blocking(move || {
                     let target = writable(&path, &roots, &location)?;
-                    put_file(&target, &body, &expected, (&location, &is_dropped))?;
-                    remove_left_beside(&target);
+                    let begun = put_file(&target, &body, &expected, (&location, &is_dropped))?;
+                    remove_left_beside(&target, begun);
                     Ok(())
                 });
                 let outcome = put.await;
@@ -277,9 +279,9 @@ fn ensure_inside(real: &Path, roots: &[PathBuf], location: &Location) -> Result<
     if is_inside { Ok(()) } else { Err(LocationError::OutsideRoots { location: location.to_string() }) }
 }
 
-fn stage_beside(target: &Path, body: &Body) -> Result<super::place::Staged, LocationError> {
+fn stage_beside(target: &Path, body: &Body) -> Result<Staged, LocationError> {
     let folder = target.parent().expect("a target lies in a folder");
-    stage(folder, body).map_err(|error| match is_lasting(&error) {
+    stage(target, body).map_err(|error| match is_lasting(&error) {
         true => LocationError::NotWritable { folder: folder.to_owned(), reason: error.to_string() },
         false => LocationError::io("write to", folder, error),
     })
@@ -295,39 +297,45 @@ impl Drop for Awaited {
     }
 }
 
+/// Returns when it began.
 fn put_file(
     target: &Path,
     body: &Body,
     expected: &Expected,
     (location, is_dropped): (&Location, &AtomicBool),
-) -> Result<(), LocationError> {
-    let io = |error| LocationError::io("write", target, error);
-    let changed = || LocationError::Changed { location: location.to_string() };
+) -> Result<SystemTime, LocationError> {
     let staged = stage_beside(target, body)?;
     crash::point("place.staged");
+    let again = || io::ErrorKind::Interrupted.into();
     if is_dropped.load(Ordering::Relaxed) {
-        return Err(io(io::ErrorKind::Interrupted.into()));
+        return Err(LocationError::io("write", target, again()));
     }
-    match expected {
-        Expected::Absent => match place_new(&staged, target).map_err(io)? {
-            Put::Created => Ok(()),
-            Put::Exists => Err(changed()),
-        },
-        Expected::Version(version) => match place_over_version(&staged, target, version).map_err(io)? {
-            true => Ok(()),
-            false => Err(changed()),
-        },
-        Expected::Anything => place_over(&staged, target).map_err(io),
+    let placed = match expected {
+        Expected::Absent => place_new(&staged, target).map(|put| put == Put::Created),
+        Expected::Version(version) => place_over_version(&staged, target, version),
+        Expected::Anything => place_over(&staged, target).map(|()| true),
+    };
+    match placed {
+        Ok(true) => Ok(staged.begun),
+        Ok(false) => Err(LocationError::Changed { location: location.to_string() }),
+        // Another writer was faster, and has taken this file for one that was left behind.
+        Err(error) if is_absent(&error) && !staged.is_there() => Err(LocationError::io("write", target, again())),
+        Err(error) => Err(LocationError::io("write", target, error)),
     }
 }
 
-/// Removes what writers that were killed have left in an output's folder: no gc goes there. It is of no matter if that fails.
-fn remove_left_beside(target: &Path) {
+/// Removes what writers that were killed have left in an output's folder: no gc goes there. Of this very output everything that was begun
+/// before what is there now: its condition does not hold any more. It is of no matter if that fails.
+fn remove_left_beside(target: &Path, begun: SystemTime) {
     let Some(entries) = target.parent().and_then(|folder| fs::read_dir(folder).ok()) else { return };
     // The names first: a folder of stills may hold many files.
     for entry in entries.flatten().filter(|entry| is_staged_name(&entry.file_name())) {
         let modified = entry.metadata().and_then(|meta| meta.modified());
-        if modified.is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age > LEFT_BEHIND)) {
+        let is_left = |modified: SystemTime| match is_staged_for(&entry.file_name(), target) {
+            true => modified < begun,
+            false => modified.elapsed().is_ok_and(|age| age > LEFT_BEHIND),
+        };
+        if modified.is_ok_and(is_left) {
             let _ = fs::remove_file(entry.path());
         }
     }

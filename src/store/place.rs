@@ -7,10 +7,11 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::key::TEMPORARY;
 use super::{Body, Meta, Put, Version, nonce};
+use crate::contract::Digest;
 
 /// How often, and how soon again, a lock is tried that somebody else has: it is held for as long as a name takes to change.
 const LOCK_ATTEMPTS: u32 = 500;
@@ -19,6 +20,15 @@ const LOCK_WAIT: Duration = Duration::from_millis(20);
 /// A file with its content on disk and no name that anyone looks for; removed when dropped.
 pub(super) struct Staged {
     path: PathBuf,
+    /// When it was begun, by the clock of its file system.
+    pub begun: SystemTime,
+}
+
+impl Staged {
+    /// False once somebody has removed it.
+    pub fn is_there(&self) -> bool {
+        self.path.exists()
+    }
 }
 
 impl Drop for Staged {
@@ -28,10 +38,13 @@ impl Drop for Staged {
     }
 }
 
-/// Writes `body` beside its later place in `folder`, with the permissions that the process gives to new files.
-pub(super) fn stage(folder: &Path, body: &Body) -> io::Result<Staged> {
-    let staged = Staged { path: folder.join(format!("{TEMPORARY}{}", nonce())) };
-    let mut file = OpenOptions::new().write(true).create_new(true).open(&staged.path)?;
+/// Writes `body` beside its later place, with the permissions that the process gives to new files.
+pub(super) fn stage(target: &Path, body: &Body) -> io::Result<Staged> {
+    let (folder, name) = parts(target);
+    let path = folder.join(format!("{TEMPORARY}{}{}", mark(name), &nonce()[..MARK_DIGITS]));
+    let mut file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+    let mut staged = Staged { path, begun: SystemTime::UNIX_EPOCH };
+    staged.begun = file.metadata()?.modified()?;
     match body {
         Body::Bytes(bytes) => file.write_all(bytes)?,
         // A copy and no link: whoever wrote the file may write it again.
@@ -43,10 +56,29 @@ pub(super) fn stage(folder: &Path, body: &Body) -> io::Result<Staged> {
     Ok(staged)
 }
 
+/// The folder and the name of what is to be placed.
+fn parts(target: &Path) -> (&Path, &OsStr) {
+    let parts = target.parent().zip(target.file_name());
+    parts.expect("what is placed has a name and lies in a folder")
+}
+
+/// Hex digits that say for which name a file is staged; as many more set it apart.
+const MARK_DIGITS: usize = 16;
+
+fn mark(name: &OsStr) -> String {
+    Digest::of(name.as_encoded_bytes()).short(MARK_DIGITS)
+}
+
 /// Whether a file's name is one that [`stage`] gives: nobody else's files are taken for ours.
 pub(super) fn is_staged_name(name: &OsStr) -> bool {
-    let nonce = name.to_str().and_then(|name| name.strip_prefix(TEMPORARY));
-    nonce.is_some_and(|nonce| nonce.len() == 32 && nonce.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    let digits = name.to_str().and_then(|name| name.strip_prefix(TEMPORARY));
+    digits.is_some_and(|digits| digits.len() == 2 * MARK_DIGITS && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// Whether it is one that [`stage`] gives to what is to become `target`.
+pub(super) fn is_staged_for(name: &OsStr, target: &Path) -> bool {
+    let digits = name.to_str().and_then(|name| name.strip_prefix(TEMPORARY));
+    is_staged_name(name) && digits.is_some_and(|digits| digits.starts_with(&mark(parts(target).1)))
 }
 
 /// Gives a staged file its name unless that is taken.
@@ -119,8 +151,7 @@ fn lock(file: File, path: &Path) -> io::Result<File> {
 
 /// Makes the names in the folder of `target` durable.
 fn sync_folder(target: &Path) -> io::Result<()> {
-    let folder = target.parent().expect("what is placed lies in a folder");
-    File::open(folder)?.sync_all()
+    File::open(parts(target).0)?.sync_all()
 }
 
 /// `None` where nothing is there.

@@ -3,6 +3,7 @@
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use super::*;
+use crate::contract::Digest;
 use crate::error::{Classify, Kind};
 use crate::store::testing::S3Server;
 
@@ -212,16 +213,22 @@ async fn our_own_full_disk_is_not_the_jobs_trouble() {
 #[tokio::test]
 async fn what_killed_writers_have_left_beside_an_output_goes_with_the_next() {
     let here = folders();
-    let nonce = "0123456789abcdef0123456789abcdef";
+    let (nonce, second) = ("0123456789abcdef", Duration::from_secs(1));
+    let staged = |name: &str| format!(".tmp-{}{nonce}", Digest::of(name.as_bytes()).short(16));
+    let (this, other) = (staged("out.mp4"), staged("other.mp4"));
     let table = [
-        (format!(".tmp-{nonce}"), 2, false),
-        (format!(".tmp-{}", nonce.replace('0', "f")), 0, true),
-        (".tmp-mine".into(), 2, true),
+        (other.replace("cdef", "0000"), LEFT_BEHIND * 2, false),
+        (other, second, true),
+        (this.replace("cdef", "0000"), second, false),
+        // As if it were still being written.
+        (this, Duration::ZERO, true),
+        (".tmp-mine".into(), LEFT_BEHIND * 2, true),
     ];
-    for (name, days, _) in &table {
+    for (name, age, _) in &table {
         let path = here.path("inside").join(name);
         fs::write(&path, "").unwrap();
-        let times = fs::FileTimes::new().set_modified(SystemTime::now() - LEFT_BEHIND * *days);
+        let now = SystemTime::now() + if age.is_zero() { 60 * second } else { Duration::ZERO };
+        let times = fs::FileTimes::new().set_modified(now - *age);
         fs::File::options().write(true).open(&path).unwrap().set_times(times).unwrap();
     }
     here.put("inside/out.mp4", Expected::Absent).await.unwrap();

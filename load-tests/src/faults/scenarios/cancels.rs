@@ -1,12 +1,13 @@
 //! A job is called off: while its only chunk is computed; and just before it is submitted again, while nobody hears of it.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use facemill::contract::{ChunkOutcome, JobEvent, keys, topics};
 
 use super::Stage;
-use crate::faults::clip::FRAMES;
+use crate::faults::clip::{FRAMES, GOP};
 use crate::faults::run::{Expect, Order, Run, drive};
 use crate::faults::universe::{Kind, Shape, Universe};
 
@@ -48,43 +49,68 @@ pub fn mid_chunk(stage: &mut Stage<'_>, seeds: &[u64]) -> Result<Vec<Run>> {
     Ok(runs)
 }
 
-/// No assembler runs when a job is called off and submitted again: the first run is cancelled, the second is done.
+/// No assembler runs when a job is called off and submitted again: the first run is cancelled, the second is done. Until the first has ended no
+/// worker runs either: an assembler that finds all results of a run is done with it before it reads that it was called off.
 pub fn and_submitted(stage: &mut Stage<'_>, seeds: &[u64]) -> Result<Vec<Run>> {
-    let shape = |assemblers| Shape::new(1, 2, assemblers).with("FACEMILL_ASSEMBLE__GRACE_SECONDS", "0");
-    stage.universe.reshape(&shape(1))?;
+    let shape = |workers, assemblers| Shape::new(1, workers, assemblers).with("FACEMILL_ASSEMBLE__GRACE_SECONDS", "0");
+    stage.universe.reshape(&shape(2, 1))?;
     stage.universe.wait_assigned(Kind::Worker)?;
     stage.universe.wait_assigned(Kind::Assemble)?;
     let mut runs =
         seeds.iter().map(|seed| Run::submit(stage.universe, stage.slow_order(*seed))).collect::<Result<Vec<Run>>>()?;
-    let mut is_over = false;
+    let mut step = Step::UnderWay;
     drive(stage.universe, &mut runs, |universe, runs| {
-        let is_under_way = runs.iter().all(|run| universe.tape.records.settled_chunks(run.id()) > 0);
-        if is_over || !is_under_way {
-            return Ok(is_over);
+        match step {
+            Step::UnderWay if runs.iter().any(|run| universe.tape.records.settled_chunks(run.id()) > 0) => {
+                universe.reshape(&shape(0, 0))?;
+                universe.tape.poll();
+                call_off_and_submit(universe, runs)?;
+                universe.reshape(&shape(0, 1))?;
+                step = Step::CalledOff;
+            }
+            Step::CalledOff if runs.iter().all(|run| first_manifest(universe, run).exists()) => {
+                universe.reshape(&shape(2, 1))?;
+                runs.iter_mut()
+                    .filter(|run| run.number == 2)
+                    .for_each(|run| run.met("no worker until now", Instant::now()));
+                step = Step::Over;
+            }
+            _ => {}
         }
-        is_over = true;
-        universe.reshape(&shape(0))?;
-        // One that is done already meets nothing, and is played again.
-        for run in runs.iter_mut().filter(|run| !universe.object(&keys::manifest(run.id(), 1)).exists()) {
-            universe.tell(&JobEvent::Cancel { job: run.id().clone(), at: None })?;
-            run.number = 2;
-            run.met("cancelled", Instant::now());
-        }
-        // The broker's clock has milliseconds.
-        std::thread::sleep(Duration::from_millis(5));
-        for run in runs.iter().filter(|run| run.number == 2) {
-            universe.publish(topics::JOBS, run.id().as_str(), &run.job)?;
-        }
-        universe.reshape(&shape(1))?;
-        Ok(true)
+        Ok(matches!(step, Step::Over))
     })?;
     for run in runs.iter_mut().filter(|run| run.number == 2) {
-        let first = std::fs::read_to_string(stage.universe.object(&keys::manifest(run.id(), 1)));
+        let first = std::fs::read_to_string(first_manifest(stage.universe, run));
         if !first.is_ok_and(|manifest| manifest.contains("\"cancelled\"")) {
             run.violations.push(format!("run 1 of {} is not cancelled", run.id()));
         }
     }
     Ok(runs)
+}
+
+enum Step {
+    UnderWay,
+    CalledOff,
+    Over,
+}
+
+/// A job whose chunks are all done meets nothing, and is played again.
+fn call_off_and_submit(universe: &Universe, runs: &mut [Run]) -> Result<()> {
+    for run in runs.iter_mut().filter(|run| (universe.tape.records.settled_chunks(run.id()) as u64) < FRAMES / GOP) {
+        universe.tell(&JobEvent::Cancel { job: run.id().clone(), at: None })?;
+        run.number = 2;
+        run.met("cancelled", Instant::now());
+    }
+    // The broker's clock has milliseconds.
+    std::thread::sleep(Duration::from_millis(5));
+    for run in runs.iter().filter(|run| run.number == 2) {
+        universe.publish(topics::JOBS, run.id().as_str(), &run.job)?;
+    }
+    Ok(())
+}
+
+fn first_manifest(universe: &Universe, run: &Run) -> PathBuf {
+    universe.object(&keys::manifest(run.id(), 1))
 }
 
 /// A worker has counted its attempt at the chunk: it is in a lane.
