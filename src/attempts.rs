@@ -20,6 +20,10 @@ use crate::contract::{Digest, JobId, keys};
 use crate::site::{Site, SiteError};
 use crate::store::Listed;
 
+mod room;
+
+pub use room::Room;
+
 /// Deaths of lanes that a chunk may cause in one run.
 pub const DEATHS_MAX: usize = 3;
 /// Attempts in one run that may have ended in whatever way but in order.
@@ -109,14 +113,13 @@ struct Worker {
 impl Attempt {
     /// Counts one more attempt at a piece of work, unless there were enough.
     pub async fn begin(site: &Site, job: &JobId, run: u32, work: Work) -> Result<Begun, SiteError> {
-        let prefix = keys::attempts(job, run, work);
-        let listed = site.store.list(&prefix).await?;
-        let tally = Tally::of(listed.iter().filter_map(|object| object.key.strip_prefix(&prefix)));
+        let (listed, tally) = Tally::read(site, job, run, work).await?;
         if tally.is_enough() {
             let last = last_words(site, listed).await?;
             return Ok(Begun::Poison { reason: tally.reason(last.as_deref()) });
         }
-        let attempt = Self { stem: format!("{prefix}{}", nonce()), is_begun: true, unclaimed: None };
+        let stem = format!("{}{}", keys::attempts(job, run, work), nonce());
+        let attempt = Self { stem, is_begun: true, unclaimed: None };
         site.put_json(&attempt.key(BEGUN), &Beginning { worker: this_worker(), started_at: now() }).await?;
         Ok(Begun::Attempt(attempt))
     }
@@ -222,6 +225,14 @@ struct Tally {
 }
 
 impl Tally {
+    /// Those in the store, and their objects.
+    async fn read(site: &Site, job: &JobId, run: u32, work: Work) -> Result<(Vec<Listed>, Self), SiteError> {
+        let prefix = keys::attempts(job, run, work);
+        let listed = site.store.list(&prefix).await?;
+        let tally = Self::of(listed.iter().filter_map(|object| object.key.strip_prefix(&prefix)));
+        Ok((listed, tally))
+    }
+
     /// Counts by the names of the objects: `<nonce>.begun`, `<nonce>.died`, and not `<nonce>.unclaimed`.
     fn of<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
         let mut deadly = BTreeMap::new();

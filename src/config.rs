@@ -268,8 +268,8 @@ pub struct Worker {
     /// What the networks run on, in order of preference, for all roles and for some of their own: `cuda,cpu;swapper=tensorrt:1/fp16,cuda:1`
     /// (see [`Providers`]). Default: `cpu`.
     pub provider: Providers,
-    /// Seconds after SIGTERM in which chunks in work are finished; in the last five of them what is not finished is handed back.
-    /// 0 to 3,600. Default: 30.
+    /// Seconds after SIGTERM in which chunks in work are finished; in the last five of them (or all, if they are fewer) what is not finished is
+    /// handed back, which has three seconds even if the grace is shorter. 0 to 3,600. Default: 30.
     pub grace_seconds: u64,
     /// Memory that a lane's process may take, MB, 128 to 1,048,576; a chunk that needs more ends its lane. Default: 4,096.
     pub lane_memory_mb: u64,

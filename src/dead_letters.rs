@@ -204,7 +204,7 @@ impl DeadLetter {
     /// lies now.
     ///
     /// # Errors
-    /// [`Unusable::Omitted`], and those of [`Producer::send`].
+    /// [`Unusable::Omitted`], and those of [`Producer::send`]; [`ReplayError::is_of_this_letter`] tells whether others may go on.
     pub async fn replay(&self, producer: &Producer, from: (i32, i64)) -> Result<(i32, i64), ReplayError> {
         let Origin { topic, partition, offset } = self.origin.clone();
         if self.headers.iter().any(|(name, _)| OMITTED.contains(&name.as_str())) {
@@ -230,6 +230,19 @@ pub enum ReplayError {
     /// The broker.
     #[error(transparent)]
     Broker(#[from] BrokerError),
+}
+
+impl ReplayError {
+    /// Only this letter cannot be published, or those of its topic: others may.
+    pub fn is_of_this_letter(&self) -> bool {
+        match self {
+            Self::Letter(_) => true,
+            Self::Broker(error) => matches!(
+                error,
+                BrokerError::Unsendable { .. } | BrokerError::NoTopic { .. } | BrokerError::NoPartition { .. }
+            ),
+        }
+    }
 }
 
 impl Classify for ReplayError {
@@ -333,6 +346,26 @@ mod tests {
         }
         let from = format!("{}:0", letters[0].partition).into_bytes();
         assert_eq!(again[0].headers, [("trace".to_owned(), b"t-1".to_vec()), (REPLAYED.to_owned(), from)]);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_letter_whose_partition_is_gone_is_told_from_a_broker_that_is() {
+        let broker = broker();
+        let producer = Producer::start(&broker.config("producer")).unwrap();
+        let letter = |partition| {
+            let origin = Origin { topic: "jobs".into(), partition, offset: 7 };
+            let payload = Some(b"{}".to_vec());
+            DeadLetter { origin, key: None, payload, headers: Vec::new(), reason: reason("no job") }
+        };
+        let error = letter(4).replay(&producer, (0, 0)).await.unwrap_err();
+        assert!(error.to_string().starts_with("topic jobs has no partition 4 "), "{error}");
+        assert!(error.is_of_this_letter(), "{error}");
+        assert_eq!(letter(3).replay(&producer, (0, 1)).await.unwrap(), (3, 0));
+
+        let brokers = broker.brokers().to_owned();
+        let away: ReplayError =
+            BrokerError::Unavailable { doing: "produce", brokers, reason: "timed out".into() }.into();
+        assert!(!away.is_of_this_letter(), "{away}");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

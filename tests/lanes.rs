@@ -45,6 +45,13 @@ fn order_of_clip(bench: &Bench) -> LaneOrder {
 
 /// The only file below `folder` of which `is_it` says so.
 fn find(folder: &Path, is_it: &dyn Fn(&str) -> bool) -> PathBuf {
+    let mut found = files(folder, is_it);
+    assert_eq!(found.len(), 1, "{found:?}");
+    found.remove(0)
+}
+
+/// All files below `folder` of which `is_it` says so.
+fn files(folder: &Path, is_it: &dyn Fn(&str) -> bool) -> Vec<PathBuf> {
     let mut folders = vec![folder.to_owned()];
     let mut found = Vec::new();
     while let Some(folder) = folders.pop() {
@@ -57,8 +64,7 @@ fn find(folder: &Path, is_it: &dyn Fn(&str) -> bool) -> PathBuf {
             }
         }
     }
-    assert_eq!(found.len(), 1, "{found:?}");
-    found.remove(0)
+    found
 }
 
 fn read<T: serde::de::DeserializeOwned>(folder: &Path, name: &str) -> T {
@@ -384,6 +390,21 @@ fn a_job_outlives_its_lane() {
     let rest: Vec<String> = lines.map(Result::unwrap).collect();
     assert!(rest.last().unwrap().contains("\"done\""), "{rest:?}");
     assert_eq!(frame_digests(&bench.path("out.mp4")), frame_digests(&clip));
+}
+
+#[test]
+fn a_chunk_that_is_handed_back_does_not_count_as_an_attempt() {
+    let bench = Bench::new();
+    let (mut running, lines, _) = running(&bench, &[]);
+    let begun = || files(&bench.path("data/store/jobs"), &|name| name.ends_with(".begun"));
+    // A chunk is begun for as long as its lane takes, and most are still to come.
+    while begun().is_empty() {
+        std::thread::yield_now();
+    }
+    kill("-INT", running.0.id());
+    let rest: Vec<String> = lines.map(Result::unwrap).collect();
+    assert_eq!(running.0.wait().unwrap().code(), Some(130), "{rest:?}");
+    assert_eq!(begun(), Vec::<PathBuf>::new());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-use crate::attempts::{Attempt, Begun, Work};
+use crate::attempts::{Attempt, Begun, Room, Work};
 use crate::contract::JobId;
 use crate::site::{Site, SiteError};
 
@@ -32,13 +32,15 @@ impl Drop for Counted<'_> {
     }
 }
 
-/// Does `join`, unless there were enough attempts that did not come to their end. One that is dropped is taken back in `tasks`.
+/// Does `join` when there is room for it, unless there were enough attempts that did not come to their end. One that is dropped is taken back
+/// in `tasks`.
 pub async fn counted(
     site: &Site,
     (job, run): (&JobId, u32),
-    tasks: &TaskTracker,
+    (room, tasks): (&Room, &TaskTracker),
     join: impl Future<Output = Result<Joined, JoinError>>,
 ) -> Result<Joined, JoinError> {
+    let _place = room.enter(site, job, run, Work::Join).await?;
     let attempt = match Attempt::begin(site, job, run, Work::Join).await? {
         Begun::Attempt(attempt) => attempt,
         Begun::Poison { reason } => return Err(JoinError::GivenUp(reason)),
@@ -71,12 +73,12 @@ mod tests {
     async fn what_does_not_come_to_its_end_is_given_up_after_ten_times() {
         let folder = tempfile::tempdir().unwrap();
         let site = testing::site(folder.path(), Locations::new(Limits::default(), StoreConfig::default())).await;
-        let job: JobId = "a-job".parse().unwrap();
+        let (job, room): (JobId, _) = ("a-job".parse().unwrap(), Room::new(2));
         let count = async || site.store.list(&keys::attempts(&job, 1, Work::Join)).await.unwrap().len();
 
         for _ in 0..=ATTEMPTS_MAX {
             let tasks = TaskTracker::new();
-            let ended = counted(&site, (&job, 1), &tasks, async { Err(JoinError::Ended) }).await;
+            let ended = counted(&site, (&job, 1), (&room, &tasks), async { Err(JoinError::Ended) }).await;
             assert!(matches!(ended, Err(JoinError::Ended)), "{ended:?}");
             // It is dropped in the middle of its work.
             let (begun, has_begun) = tokio::sync::oneshot::channel();
@@ -85,7 +87,7 @@ mod tests {
                 std::future::pending().await
             };
             tokio::select! {
-                ended = counted(&site, (&job, 1), &tasks, hanging) => panic!("{ended:?}"),
+                ended = counted(&site, (&job, 1), (&room, &tasks), hanging) => panic!("{ended:?}"),
                 begun = has_begun => begun.unwrap(),
             }
             tasks.close();
@@ -97,11 +99,11 @@ mod tests {
             let tasks = TaskTracker::new();
             let panicked = tokio::task::spawn_blocking(breaks).await.unwrap_err();
             let broken = async { Err(JoinError::Site(panicked.into())) };
-            counted(&site, (&job, 1), &tasks, broken).await.unwrap_err();
+            counted(&site, (&job, 1), (&room, &tasks), broken).await.unwrap_err();
             assert_eq!(count().await, times);
         }
         let one_more = async { Err(JoinError::Ended) };
-        let given_up = counted(&site, (&job, 1), &TaskTracker::new(), one_more).await.unwrap_err();
+        let given_up = counted(&site, (&job, 1), (&room, &TaskTracker::new()), one_more).await.unwrap_err();
         assert!(matches!(&given_up, JoinError::GivenUp(reason) if reason.contains("10 attempts")), "{given_up}");
     }
 }

@@ -6,16 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
+use crate::attempts::Room;
 use crate::audit;
 use crate::broker::{BrokerError, Delivery};
 use crate::contract::{
-    Cancellation, ChunkOutcome, Fingerprint, JobEvent, JobId, Manifest, OpenMarker, Output, State, Status, StatusChunk,
-    VERSION, keys, partition_of,
+    Cancellation, ChunkOutcome, Digest, Fingerprint, Job, JobEvent, JobId, Manifest, OpenMarker, Output, State, Status,
+    StatusChunk, VERSION, keys, partition_of,
 };
 use crate::crash;
 use crate::credentials::Credentials;
@@ -69,8 +69,8 @@ pub struct Desk {
     broken_off: TaskTracker,
     /// With whose signature outputs are signed.
     credentials: Option<Credentials>,
-    /// Permits for joins at once.
-    places: Arc<Semaphore>,
+    /// For joins at once.
+    room: Room,
 }
 
 /// How a run ends.
@@ -115,7 +115,7 @@ impl Desk {
             joins: JoinSet::new(),
             broken_off: TaskTracker::new(),
             credentials: settings.credentials.clone(),
-            places: Arc::new(Semaphore::new(settings.joins)),
+            room: Room::new(settings.joins),
         }
     }
 
@@ -162,7 +162,8 @@ impl Desk {
             open.stop_join();
             (job, open.run.run)
         });
-        let dropped: Vec<(JobId, u32)> = dropped.collect();
+        let mut dropped: Vec<(JobId, u32)> = dropped.collect();
+        dropped.extend(self.repairs.let_go(|job| partitions.contains(&partition_of(job, all))));
         let site = &self.site;
         let words = stream::iter(dropped).for_each_concurrent(REQUESTS, |(job, run)| async move {
             if let Err(error) = tell_end_again(site, &job, run).await {
@@ -219,6 +220,10 @@ impl Desk {
         match event {
             JobEvent::Accepted { job, run } => self.accepted(job, *run).await,
             JobEvent::Refused { job, run, content, submission, refusal, decisions } => {
+                if self.is_bound_otherwise(job, content).await? {
+                    warn!(%job, %refusal, "another job under this id was refused; the first one goes on");
+                    return Ok(());
+                }
                 let known = self.leave(job, *run);
                 let manifest = Manifest {
                     content: *content,
@@ -258,6 +263,15 @@ impl Desk {
         }
     }
 
+    /// Whether the id belongs to a job with other content: it was taken in while that was refused.
+    async fn is_bound_otherwise(&self, job: &JobId, content: &Digest) -> Result<bool, SiteError> {
+        match self.site.read_json::<Job>(&keys::job(job)).await {
+            // Perhaps why it was refused.
+            Err(SiteError::BadObject { .. }) => Ok(false),
+            bound => Ok(bound?.is_some_and(|bound| bound.digest() != *content)),
+        }
+    }
+
     async fn is_marked(&self, job: &JobId, run: u32) -> Result<bool, SiteError> {
         match marker_of(&self.site, job).await {
             // It cannot be read, and may be this run's.
@@ -281,15 +295,11 @@ impl Desk {
 
     /// Ends the run that was submitted before `at`, milliseconds since 1970.
     async fn cancel(&mut self, job: &JobId, at: i64) -> Result<(), SiteError> {
-        let mut marker = match marker_of(&self.site, job).await {
-            // It cannot be read; what was read when the run was opened counts.
-            Err(SiteError::BadObject { .. }) => self.open.get(job).map(OpenJob::marker),
-            marker => marker?,
-        };
+        let mut marker = self.marker_to_end(job).await?;
         if marker.is_none() {
             // It may be on its way to ingest, which looks for this word after it has made the marker.
             self.site.replace_json(&keys::cancelled(job), &Cancellation { at }, None).await?;
-            marker = marker_of(&self.site, job).await?;
+            marker = self.marker_to_end(job).await?;
         }
         let Some(marker) = marker else {
             info!(%job, "cancelled while not open: it means what was submitted before");
@@ -309,6 +319,20 @@ impl Desk {
         // The marker may name a later submission by now.
         let submission = marker.submission;
         finish(&self.site, Manifest { reason, ended_at, submission, ..manifest }).await
+    }
+
+    /// The marker of a job that is called off.
+    async fn marker_to_end(&self, job: &JobId) -> Result<Option<OpenMarker>, SiteError> {
+        let marker = marker_of(&self.site, job).await;
+        let Err(SiteError::BadObject { .. }) = marker else { return marker };
+        if let Some(open) = self.open.get(job) {
+            // What was read when the run was opened counts.
+            return Ok(Some(open.marker()));
+        }
+        // It stands for the run after the last that has ended, and nobody knows since when: it is the one that is meant.
+        let run = last_ended(&self.site, job).await?.map_or(1, |ended| ended.run + 1);
+        let job = job.clone();
+        Ok(Some(OpenMarker { job, run, submission: String::new(), submitted_at: 0, asked_again_at: None }))
     }
 
     /// Takes a run off the desk.
@@ -397,11 +421,10 @@ impl Desk {
             plan: open.plan.clone(),
             credentials: self.credentials.clone(),
         };
-        let (places, flag, broken_off) = (self.places.clone(), stop.clone(), self.broken_off.clone());
+        let (room, flag, broken_off) = (self.room.clone(), stop.clone(), self.broken_off.clone());
         let task = self.joins.spawn(async move {
-            let _place = places.acquire_owned().await;
             let (job, run) = (work.run.job.job.clone(), work.run.run);
-            let result = counted(&work.site, (&job, run), &broken_off, join(&work, flag.clone())).await;
+            let result = counted(&work.site, (&job, run), (&room, &broken_off), join(&work, flag.clone())).await;
             JoinEnd { job, run, stop: flag, result }
         });
         open.joining = Some(Joining { stop, task });

@@ -15,6 +15,7 @@ mod stills;
 
 use std::time::Duration;
 
+use tokio::time::Interval;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -57,44 +58,71 @@ pub async fn run(site: Site, settings: Settings, stop: CancellationToken) -> Res
     };
     let mut desk = Desk::new(site, &settings);
     let mut tick = tokio::time::interval(telemetry::LOOK_EVERY);
+    // However long the store or the broker may be away.
+    let mut over = std::pin::pin!(async {
+        stop.cancelled().await;
+        tokio::time::sleep(settings.grace).await;
+    });
+    let mut is_over = false;
     let ended = loop {
-        // Cancel-safe: both `next` and `tick` lose nothing when another branch wins.
-        let worked = tokio::select! {
-            () = stop.cancelled() => break Ok(()),
-            _ = tick.tick() => {
-                telemetry::consumer_lag(telemetry::Topic::Completions, events.lag());
-                desk.look_for_idle().await
+        // What is dropped in the middle is as after a crash there: it is done by the next assembler.
+        let went_on = tokio::select! {
+            went_on = go_on(&mut desk, &mut events, &mut tick, &stop) => went_on,
+            () = &mut over => {
+                warn!("the grace is over; what is not counted is left to the next assembler");
+                is_over = true;
+                break Ok(());
             }
-            happened = desk.next() => match happened {
-                Ok(happened) => desk.go_on(happened).await,
-                Err(error) => Err(error),
-            },
-            event = events.next() => match event {
-                Some(Ok(Event::Assigned(partitions))) => desk.adopt(&partitions).await,
-                Some(Ok(Event::Revoked(partitions))) => {
-                    desk.let_go(&partitions).await;
-                    Ok(())
-                }
-                Some(Ok(Event::Record(delivery))) => desk.take(delivery).await,
-                Some(Err(error)) => Err(error.into()),
-                None => break Err(SiteError::Work("the consumer of topic completions has ended".to_owned())),
-            },
         };
-        if let Err(error) = worked {
-            break Err(error);
+        match went_on {
+            Ok(true) => {}
+            Ok(false) => break Ok(()),
+            Err(error) => break Err(error),
         }
     };
-    if ended.is_ok() && desk.is_joining() {
+    if ended.is_ok() && !is_over && desk.is_joining() {
         events.hold();
         // Cancel-safe as far as it must be: what is broken off is begun anew, or seen to be done, by the next assembler.
-        let finished = tokio::time::timeout(settings.grace, finish_joins(&mut desk, &mut events));
-        if finished.await.is_err() {
-            warn!("the grace is over; what is not joined is left to the next assembler");
+        tokio::select! {
+            () = finish_joins(&mut desk, &mut events) => {}
+            () = &mut over => warn!("the grace is over; what is not joined is left to the next assembler"),
         }
     }
     desk.stop().await;
     events.close().await;
     ended
+}
+
+/// The next thing that happens, and what follows from it; `false` once it is to stop.
+async fn go_on(
+    desk: &mut Desk,
+    events: &mut Consumer<JobEvent>,
+    tick: &mut Interval,
+    stop: &CancellationToken,
+) -> Result<bool, SiteError> {
+    // Cancel-safe: both `next` and `tick` lose nothing when another branch wins.
+    let worked = tokio::select! {
+        () = stop.cancelled() => return Ok(false),
+        _ = tick.tick() => {
+            telemetry::consumer_lag(telemetry::Topic::Completions, events.lag());
+            desk.look_for_idle().await
+        }
+        happened = desk.next() => match happened {
+            Ok(happened) => desk.go_on(happened).await,
+            Err(error) => Err(error),
+        },
+        event = events.next() => match event {
+            Some(Ok(Event::Assigned(partitions))) => desk.adopt(&partitions).await,
+            Some(Ok(Event::Revoked(partitions))) => {
+                desk.let_go(&partitions).await;
+                Ok(())
+            }
+            Some(Ok(Event::Record(delivery))) => desk.take(delivery).await,
+            Some(Err(error)) => Err(error.into()),
+            None => Err(SiteError::Work("the consumer of topic completions has ended".to_owned())),
+        },
+    };
+    worked.map(|()| true)
 }
 
 /// Still a member of the group, so that nobody else begins the same clips; what is counted meanwhile is counted by the next one.

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::broker::{BrokerError, Outgoing, Watch};
-use crate::contract::{Job, JobId, Plan, Run, SliceIndex, keys, partition_of, topics};
+use crate::contract::{Job, JobId, Plan, Run, SliceIndex, State, Status, keys, partition_of, topics};
 use crate::ingest::{REPAIR, SUBMITTED};
 use crate::site::{Site, SiteError};
 use crate::store::Put;
@@ -59,17 +59,22 @@ impl Idle {
     }
 
     fn repaired(&mut self) {
-        *self = Self { since: Instant::now(), repairs: self.repairs + 1, ends: None, waiting: None };
+        *self = Self { since: Instant::now(), repairs: self.repairs + 1, ends: None, waiting: self.waiting.take() };
     }
 }
 
-/// What the broker says of the workers' groups.
+/// What the broker says of the workers' groups, and of ingest's.
 #[derive(Debug)]
 pub struct Survey {
     starts: Offsets,
     ends: Offsets,
     groups: HashMap<String, Group>,
+    /// Members of ingest's group; none where the broker cannot tell, as the embedded one.
+    ingests: Option<usize>,
 }
+
+/// Why a job waits that ingest has to go on with, while there is none.
+const NO_INGEST: &str = "no ingest is running: start one";
 
 #[derive(Debug, Default)]
 struct Group {
@@ -87,7 +92,8 @@ impl Survey {
             let members = watch.members(&group).await.ok();
             surveyed.insert(group, Group { committed, members });
         }
-        Ok(Self { starts, ends, groups: surveyed })
+        let ingests = watch.members(topics::INGEST_GROUP).await.ok();
+        Ok(Self { starts, ends, groups: surveyed, ingests })
     }
 }
 
@@ -102,6 +108,24 @@ impl Survey {
         });
         left.sum()
     }
+
+    /// Why a job of the group waits, as far as can be seen from here.
+    fn waiting(&self, job: &JobId, group: &str, queued: i64, asked_ingest: bool) -> Option<String> {
+        let has_no_worker = self.groups.get(group).is_some_and(|group| group.members == Some(0));
+        if has_no_worker {
+            return Some(format!(
+                "no worker of group {group} is running: start one, or plan the job anew for others: facemill resubmit {job}"
+            ));
+        }
+        if queued > 0 {
+            return Some(format!("{queued} chunks of this and other jobs are queued or at work in group {group}"));
+        }
+        match self.ingests {
+            Some(0) => Some(NO_INGEST.to_owned()),
+            _ if asked_ingest => Some("ingest is to make again what is missing of it".to_owned()),
+            _ => None,
+        }
+    }
 }
 
 /// When it was looked for jobs that stand still, and what is found out about them.
@@ -110,8 +134,17 @@ pub struct Repairs {
     watch: Watch,
     pub(super) surveys: JoinSet<Result<Survey, BrokerError>>,
     markers_read: Instant,
-    /// Runs that are marked open and not accepted, and since when.
-    unaccepted: HashMap<(JobId, u32), Instant>,
+    /// Runs that are marked open and not accepted.
+    unaccepted: HashMap<(JobId, u32), Unaccepted>,
+}
+
+/// A run that is marked open and not accepted.
+#[derive(Clone, Copy, Debug)]
+struct Unaccepted {
+    /// Since when that is known, or ingest was asked.
+    since: Instant,
+    /// It was said why it waits.
+    is_told: bool,
 }
 
 impl Repairs {
@@ -125,6 +158,18 @@ impl Repairs {
             unaccepted: HashMap::new(),
         }
     }
+
+    /// Runs of which it was said why they wait, and which are nobody's here from now on.
+    pub(super) fn let_go(&mut self, is_gone: impl Fn(&JobId) -> bool) -> Vec<(JobId, u32)> {
+        let gone = self.unaccepted.extract_if(|(job, _), _| is_gone(job));
+        gone.filter(|(_, unaccepted)| unaccepted.is_told).map(|(run, _)| run).collect()
+    }
+
+    fn has_long_unaccepted(&self) -> bool {
+        self.unaccepted
+            .values()
+            .any(|unaccepted| !unaccepted.is_told && unaccepted.since.elapsed() >= self.repair_after)
+    }
 }
 
 impl Desk {
@@ -133,7 +178,8 @@ impl Desk {
         let repair_after = self.repairs.repair_after;
         let idle = self.open.values().filter(|open| open.joining.is_none() && open.idle.is_over(repair_after));
         let groups: BTreeSet<String> = idle.map(|open| open.run.group.clone()).collect();
-        if !groups.is_empty() && self.repairs.surveys.is_empty() {
+        let is_in_doubt = !groups.is_empty() || self.repairs.has_long_unaccepted();
+        if is_in_doubt && self.repairs.surveys.is_empty() {
             self.repairs.surveys.spawn(Survey::make(self.repairs.watch.clone(), groups));
         }
         if self.repairs.markers_read.elapsed() < repair_after {
@@ -161,6 +207,26 @@ impl Desk {
             let repaired = self.repair_job(&job, &survey).await;
             self.fail_if_poison(&job, run, repaired).await?;
         }
+        if survey.ingests == Some(0) {
+            self.tell_unaccepted().await?;
+        }
+        Ok(())
+    }
+
+    /// Says of runs that nobody is planning why they wait.
+    async fn tell_unaccepted(&mut self) -> Result<(), SiteError> {
+        let repair_after = self.repairs.repair_after;
+        for ((job, run), unaccepted) in &mut self.repairs.unaccepted {
+            if unaccepted.is_told || unaccepted.since.elapsed() < repair_after || self.open.contains_key(job) {
+                continue;
+            }
+            // It may have ended since the markers were read, and that is the last word.
+            if self.site.store.head(&keys::manifest(job, *run)).await?.is_none() {
+                let status = Status::new(job.clone(), *run, State::Planning);
+                self.site.announce(&Status { waiting: Some(NO_INGEST.to_owned()), ..status }).await?;
+                unaccepted.is_told = true;
+            }
+        }
         Ok(())
     }
 
@@ -171,23 +237,13 @@ impl Desk {
         let is_new = open.idle.ends.is_none();
         let noted = open.idle.ends.get_or_insert_with(|| survey.ends.clone());
         let queued = survey.queued(noted, &group.committed);
-        if queued > 0 || is_new {
-            let waiting = match (group.members, queued) {
-                (Some(0), _) => Some(format!(
-                    "no worker of group {name} is running: start one, or plan the job anew for others: facemill resubmit {job}"
-                )),
-                (_, 0) => None,
-                (_, queued) => {
-                    Some(format!("{queued} chunks of this and other jobs are queued or at work in group {name}"))
-                }
-            };
-            if open.idle.waiting != waiting {
-                open.idle.waiting = waiting;
-                let open = &self.open[job];
-                self.announce(open, None).await?;
-            }
-            return Ok(());
+        let waiting = survey.waiting(job, &name, queued, open.asked_ingest);
+        let is_news = waiting != open.idle.waiting;
+        open.idle.waiting = waiting;
+        if is_news {
+            self.announce(&self.open[job], None).await?;
         }
+        let Some(open) = self.open.get_mut(job).filter(|_| queued == 0 && !is_new) else { return Ok(()) };
         let missing: Vec<u32> = open.ledger.missing().collect();
         warn!(%job, chunks = missing.len(), "standing still and nothing is queued: asking for its chunks again");
         open.idle.repaired();
@@ -212,16 +268,18 @@ impl Desk {
                 self.resume(&marker).await?;
                 if !self.open.contains_key(&marker.job) {
                     let known = (marker.job.clone(), marker.run);
-                    let since = self.repairs.unaccepted.get(&known).copied().unwrap_or_else(Instant::now);
-                    unaccepted.insert(known, since);
+                    let new = Unaccepted { since: Instant::now(), is_told: false };
+                    let before = self.repairs.unaccepted.get(&known).copied().unwrap_or(new);
+                    unaccepted.insert(known, before);
                 }
             }
         }
         let limit = self.repairs.repair_after.saturating_mul(UNACCEPTED_AFTER);
-        for ((job, run), since) in &mut unaccepted {
-            if since.elapsed() >= limit {
-                ask_ingest(&self.site, job, *run).await?;
-                *since = Instant::now();
+        for ((job, run), unaccepted) in &mut unaccepted {
+            if unaccepted.since.elapsed() >= limit {
+                let asked = ask_ingest(&self.site, job, *run).await;
+                self.fail_if_poison(job, *run, asked).await?;
+                unaccepted.since = Instant::now();
             }
         }
         self.repairs.unaccepted = unaccepted;
@@ -248,10 +306,10 @@ pub async fn order(site: &Site, run: &Run, plan: &Plan, chunks: &[u32]) -> Resul
 
 /// Publishes the job again, for what is missing of this run only.
 pub async fn ask_ingest(site: &Site, job: &JobId, run: u32) -> Result<(), SiteError> {
-    let Some(record) = site.read_json::<Job>(&keys::job(job)).await? else {
-        warn!(%job, "marked open, and the store does not know it");
-        return Ok(());
-    };
+    let key = keys::job(job);
+    // Nobody can do a job that is gone.
+    let record: Option<Job> = site.read_json(&key).await?;
+    let record = record.ok_or_else(|| SiteError::BadObject { key, error: "it is gone".to_owned() })?;
     info!(%job, run, "asking ingest for what is missing");
     publish(site, &record, (REPAIR, &run.to_string())).await
 }
@@ -297,7 +355,7 @@ mod tests {
     use super::*;
     use crate::broker::topics::TopicSpec;
     use crate::broker::{EmbeddedBroker, News, Producer, Reader, StartAt};
-    use crate::contract::{Manifest, OpenMarker, State};
+    use crate::contract::{Manifest, OpenMarker};
     use crate::site::testing;
     use crate::store::{Limits, Locations, StoreConfig};
 
@@ -317,7 +375,7 @@ mod tests {
         ];
         for (name, noted, starts, ends, committed, expected) in table {
             let offsets = |pairs: Pairs| pairs.iter().copied().collect::<Offsets>();
-            let survey = Survey { starts: offsets(starts), ends: offsets(ends), groups: HashMap::new() };
+            let survey = Survey { starts: offsets(starts), ends: offsets(ends), groups: HashMap::new(), ingests: None };
             assert_eq!(survey.queued(&offsets(noted), &offsets(committed)), *expected, "{name}");
         }
     }

@@ -28,6 +28,13 @@ pub enum BrokerError {
         /// As it should be on the cluster.
         name: String,
     },
+    /// The topic has fewer partitions than whoever sends takes it to have.
+    #[error("topic {name} has no partition {partition} (it had more once: grow it to as many as it had)")]
+    NoPartition {
+        /// As the topic is called on the cluster.
+        name: String,
+        partition: i32,
+    },
     /// A topic file is not as expected.
     #[error("topic file {file}: {reason}")]
     TopicFile { file: String, reason: String },
@@ -46,6 +53,8 @@ impl Classify for BrokerError {
             Self::Refused { .. }
             | Self::Client { .. }
             | Self::NoTopic { .. }
+            // Not the record's fault: a role that starts anew learns how many there are, or says that they are too few.
+            | Self::NoPartition { .. }
             | Self::TopicFile { .. }
             | Self::TooFewBrokers { .. } => Kind::Fatal,
         }

@@ -51,7 +51,7 @@ impl Producer {
     ///
     /// # Errors
     /// Retry: not acknowledged within `delivery.timeout.ms` (it may have been written all the same). Poison: larger than
-    /// the broker takes, or not writable as JSON. Fatal: not allowed, no such topic, or the client is beyond use.
+    /// the broker takes, or not writable as JSON. Fatal: not allowed, no such topic or partition, or the client is beyond use.
     pub async fn send<T: Serialize + ?Sized>(&self, record: Outgoing<'_, T>) -> Result<(i32, i64), BrokerError> {
         let json = serde_json::to_vec(record.value)
             .map_err(|error| BrokerError::Unsendable { topic: record.topic.to_owned(), reason: error.to_string() })?;
@@ -78,7 +78,7 @@ impl Producer {
         };
         match self.inner.send(outgoing, QUEUE_LIMIT).await {
             Ok(delivered) => Ok((delivered.partition, delivered.offset)),
-            Err((error, _)) => Err(self.sort(record.topic, &error)),
+            Err((error, _)) => Err(self.sort(record.topic, record.partition, &error)),
         }
     }
 
@@ -91,24 +91,30 @@ impl Producer {
         let brokers = self.config.brokers.clone();
         let cluster = Cluster::ask(move |limit| producer.client().fetch_metadata(None, limit), brokers).await?;
         let count = cluster.partitions(&self.config.name(topic));
-        count.ok_or_else(|| self.no_topic(topic))
+        count.ok_or_else(|| BrokerError::no_topic(&self.config, topic))
     }
 
-    fn no_topic(&self, topic: &str) -> BrokerError {
-        BrokerError::no_topic(&self.config, topic)
-    }
-
-    fn sort(&self, topic: &str, error: &KafkaError) -> BrokerError {
+    fn sort(&self, topic: &str, partition: Option<i32>, error: &KafkaError) -> BrokerError {
         if let Some((_, reason)) = self.inner.client().fatal_error() {
             return BrokerError::Client { doing: "produce", reason };
         }
-        match error.rdkafka_error_code() {
-            Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::InvalidRecord) => {
-                BrokerError::Unsendable { topic: topic.to_owned(), reason: error.to_string() }
-            }
-            Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition) => self.no_topic(topic),
-            _ => BrokerError::sort("produce", &self.config.brokers, error),
+        sort(&self.config, topic, partition, error)
+    }
+}
+
+/// Sorts the error of a record for `topic`; `partition` is the one that was asked for.
+fn sort(config: &BrokerConfig, topic: &str, partition: Option<i32>, error: &KafkaError) -> BrokerError {
+    match (error.rdkafka_error_code(), partition) {
+        (Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::InvalidRecord), _) => {
+            BrokerError::Unsendable { topic: topic.to_owned(), reason: error.to_string() }
         }
+        (Some(Code::UnknownTopic | Code::UnknownTopicOrPartition), _) => BrokerError::no_topic(config, topic),
+        // Comes only once the topic's partitions have been counted: without leaders for a moment they count as well.
+        (Some(Code::UnknownPartition), Some(partition)) => {
+            BrokerError::NoPartition { name: config.name(topic), partition }
+        }
+        // Among them a partition that was chosen by key and is gone since: the next try chooses among those that are left.
+        _ => BrokerError::sort("produce", &config.brokers, error),
     }
 }
 
@@ -121,3 +127,28 @@ const SETTINGS: &[(&str, &str)] = &[
     // As Kafka's own producers: other languages' records of the same key go to the same partition.
     ("partitioner", "murmur2_random"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Classify, Kind};
+
+    #[test]
+    fn what_fails_a_record_is_named() {
+        let config = BrokerConfig { prefix: "acme.".into(), ..BrokerConfig::default() };
+        let table = [
+            (Code::UnknownTopic, Some(3), Kind::Fatal, "topic acme.notes does not exist"),
+            (Code::UnknownTopicOrPartition, Some(3), Kind::Fatal, "topic acme.notes does not exist"),
+            (Code::UnknownPartition, Some(3), Kind::Fatal, "topic acme.notes has no partition 3 "),
+            (Code::UnknownPartition, None, Kind::Retry, "produce: broker not available"),
+            (Code::MessageSizeTooLarge, None, Kind::Poison, "record for topic notes cannot be sent"),
+            (Code::MessageTimedOut, Some(3), Kind::Retry, "produce: broker not available"),
+        ];
+        for (code, partition, kind, expected) in table {
+            let error = sort(&config, "notes", partition, &KafkaError::MessageProduction(code));
+            let text = error.to_string();
+            assert_eq!(error.kind(), kind, "{code:?}: {text}");
+            assert!(text.starts_with(expected), "{code:?}: {text} (expected {expected})");
+        }
+    }
+}

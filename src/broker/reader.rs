@@ -44,6 +44,9 @@ pub enum News<T> {
 /// Reads all partitions of a topic as of its start. Ends when dropped.
 pub struct Reader<T> {
     news: mpsc::Receiver<Result<News<T>, BrokerError>>,
+    /// What is read, as it is called on the cluster.
+    name: String,
+    brokers: String,
 }
 
 impl ConsumerContext for Quiet {}
@@ -60,6 +63,7 @@ impl<T: DeserializeOwned + Send + 'static> Reader<T> {
         client.set("group.id", group).set("enable.auto.commit", "false");
         let (news_in, news) = mpsc::channel(READ_AHEAD);
         let (ready_in, ready) = oneshot::channel();
+        let (name, brokers) = (config.name(topic), config.brokers.clone());
         let (topic, config) = (topic.to_owned(), config.clone());
         let read = move || {
             let opened = client
@@ -79,7 +83,7 @@ impl<T: DeserializeOwned + Send + 'static> Reader<T> {
         let lost = |reason: String| BrokerError::Client { doing: "start read thread", reason };
         std::thread::Builder::new().name("read".into()).spawn(read).map_err(|error| lost(error.to_string()))?;
         ready.await.map_err(|error| lost(error.to_string()))??;
-        Ok(Self { news })
+        Ok(Self { news, name, brokers })
     }
 
     /// The next record; `None` after a fatal error was returned. Cancel-safe.
@@ -88,6 +92,21 @@ impl<T: DeserializeOwned + Send + 'static> Reader<T> {
     /// Only fatal ones.
     pub async fn next(&mut self) -> Option<Result<News<T>, BrokerError>> {
         self.news.recv().await
+    }
+
+    /// As [`Reader::next`], for whoever reads what is there and does not wait for brokers that have gone, which a reader does
+    /// for ever. Cancel-safe.
+    ///
+    /// # Errors
+    /// Fatal ones, and retry: no news for `limit`.
+    pub async fn next_within(&mut self, limit: Duration) -> Option<Result<News<T>, BrokerError>> {
+        let late = |_| {
+            let name = &self.name;
+            let reason =
+                format!("no news of topic {name} for {limit:?}: a broker is away, or a partition has no leader");
+            Some(Err(BrokerError::Unavailable { doing: "read", brokers: self.brokers.clone(), reason }))
+        };
+        tokio::time::timeout(limit, self.news.recv()).await.unwrap_or_else(late)
     }
 }
 

@@ -455,6 +455,18 @@ async fn readers_see_everything_from_where_they_start() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_wait_for_ever_is_told_that_there_was_no_news() {
+    use crate::error::{Classify, Kind};
+    let broker = broker(1);
+    let mut reader = Reader::<Note>::start(&broker.config("reader"), "notes", StartAt::Beginning).await.unwrap();
+    assert!(matches!(reader.next_within(LIMIT).await, Some(Ok(News::CaughtUp))));
+    let error = reader.next_within(Duration::from_millis(5)).await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), Kind::Retry);
+    let text = error.to_string();
+    assert!(text.contains("no news of topic notes for 5ms") && text.contains(broker.brokers()), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_watch_tells_ends_and_offsets_without_being_a_member() {
     use crate::error::{Classify, Kind};
     let broker = broker(3);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::de::IgnoredAny;
@@ -11,11 +12,15 @@ use crate::broker::{BrokerConfig, Delivery, News, Producer, Reader, StartAt};
 use crate::calendar::to_the_second;
 use crate::config::Config;
 use crate::contract::topics;
-use crate::dead_letters::{DeadLetter, Origin, ReplayError};
+use crate::dead_letters::{DeadLetter, Origin};
 
 use super::Exit;
 use super::args::{DeadLetters, DeadLettersCommand, ListLetters, Position, ReplayLetters};
 use super::role::broker;
+
+/// How long the topic may give nothing before its end: longer than partitions take to find a new leader. Brokers that have gone
+/// would be waited for without end.
+const SILENCE_LIMIT: Duration = Duration::from_secs(30);
 
 /// A record of the topic, whoever wrote it.
 type Found = Delivery<IgnoredAny, ()>;
@@ -30,11 +35,11 @@ pub async fn run(args: DeadLetters, config: Config) -> Result<Exit> {
     }
 }
 
-/// Hands every record there is now to `see`, until that has seen enough (`false`).
+/// Hands every record there is now to `see`, until that has seen enough (`false`). After an error it has seen what came before.
 async fn each(broker: &BrokerConfig, mut see: impl FnMut(Found) -> bool) -> Result<()> {
     let mut reader = Reader::start(broker, topics::DEAD_LETTERS, StartAt::Beginning).await?;
-    while let Some(news) = reader.next().await {
-        let goes_on = match news? {
+    while let Some(news) = reader.next_within(SILENCE_LIMIT).await {
+        let goes_on = match news.context("read the dead letters to their end")? {
             News::Record(found) => see(found),
             News::CaughtUp => false,
         };
@@ -45,10 +50,10 @@ async fn each(broker: &BrokerConfig, mut see: impl FnMut(Found) -> bool) -> Resu
     Ok(())
 }
 
-/// The letters, each origin once: a record that was delivered twice may have been put there twice.
-async fn letters(broker: &BrokerConfig, topic: Option<&str>) -> Result<Vec<(Found, DeadLetter)>> {
+/// The letters, each origin once: a record that was delivered twice may have been put there twice. And whether these are all.
+async fn letters(broker: &BrokerConfig, topic: Option<&str>) -> (Vec<(Found, DeadLetter)>, Result<()>) {
     let (mut letters, mut seen) = (Vec::new(), BTreeSet::<Origin>::new());
-    each(broker, |mut found| {
+    let read_all = each(broker, |mut found| {
         if let Some(letter) = read(&found)
             && topic.is_none_or(|topic| topic == letter.origin.topic)
             && seen.insert(letter.origin.clone())
@@ -58,9 +63,9 @@ async fn letters(broker: &BrokerConfig, topic: Option<&str>) -> Result<Vec<(Foun
         }
         true
     })
-    .await?;
+    .await;
     letters.sort_by_key(|(found, _)| (found.timestamp, found.partition, found.offset));
-    Ok(letters)
+    (letters, read_all)
 }
 
 /// Says so where it is none.
@@ -70,7 +75,7 @@ fn read(found: &Found) -> Option<DeadLetter> {
 }
 
 async fn list(args: ListLetters, broker: &BrokerConfig) -> Result<Exit> {
-    let letters = letters(broker, args.topic.as_deref()).await?;
+    let (letters, read_all) = letters(broker, args.topic.as_deref()).await;
     let mut out = std::io::stdout().lock();
     for (found, letter) in letters {
         let DeadLetter { origin, key, reason, .. } = &letter;
@@ -90,9 +95,10 @@ async fn list(args: ListLetters, broker: &BrokerConfig) -> Result<Exit> {
             format!("{at}  {when}  {topic}[{partition}]@{offset}  {key}  {}  {message}", reason.class)
         };
         if writeln!(out, "{line}").is_err() {
-            break; // `| head` has seen enough
+            return Ok(Exit::Done); // `| head` has seen enough
         }
     }
+    read_all?;
     Ok(Exit::Done)
 }
 
@@ -125,7 +131,9 @@ async fn show(wanted: Position, broker: &BrokerConfig) -> Result<Exit> {
 
 async fn replay(args: ReplayLetters, broker: &BrokerConfig) -> Result<Exit> {
     let mut wanted: BTreeSet<Position> = args.positions.iter().copied().collect();
-    let mut chosen = if args.all { letters(broker, args.topic.as_deref()).await? } else { Vec::new() };
+    let (mut chosen, read_all) =
+        if args.all { letters(broker, args.topic.as_deref()).await } else { (Vec::new(), Ok(())) };
+    read_all.context("nothing was published again")?;
     if !wanted.is_empty() {
         each(broker, |found| {
             if wanted.contains(&position(&found))
@@ -136,7 +144,8 @@ async fn replay(args: ReplayLetters, broker: &BrokerConfig) -> Result<Exit> {
             }
             !wanted.is_empty()
         })
-        .await?;
+        .await
+        .context("nothing was published again")?;
     }
     for position in &wanted {
         eprintln!("facemill: no dead letter at {position}");
@@ -153,11 +162,11 @@ async fn replay(args: ReplayLetters, broker: &BrokerConfig) -> Result<Exit> {
                     of_failed_jobs.extend(letter.key);
                 }
             }
-            Err(ReplayError::Letter(error)) => {
+            Err(error) if error.is_of_this_letter() => {
                 eprintln!("facemill: {at} was not published again: {error}");
                 exit = Exit::Failed;
             }
-            Err(ReplayError::Broker(error)) => {
+            Err(error) => {
                 return Err(error).with_context(|| format!("publish {at} again (those printed before it were)"));
             }
         }

@@ -57,7 +57,12 @@ pub async fn worker(args: WorkerRole, config: Config, stop: CancellationToken) -
         let opened = media::encoder_version(encoder);
         opened.map_err(|error| Misconfigured(format!("worker.hardware_encoders: {error}")))?;
     }
-    let usable = swapper::with_usable_providers(lane::settings(&config, args.swapper)?).await;
+    let wanted = lane::settings(&config, args.swapper)?;
+    // Cancel-safe: a trial that is left ends. It may take minutes.
+    let usable = tokio::select! {
+        () = stop.cancelled() => return Ok(Exit::Done),
+        usable = swapper::with_usable_providers(wanted) => usable,
+    };
     let (lane, aloud) = usable.map_err(|error| Misconfigured(format!("worker.provider: {error}")))?;
     aloud.iter().for_each(|note| warn!("{note}"));
     let settings = swapper::Settings {

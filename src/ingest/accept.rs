@@ -207,17 +207,16 @@ async fn replace_marker(site: &Site, marker: &OpenMarker, seen: &Version) -> Res
 /// Binds the id to the content; the first one wins.
 pub async fn bind(site: &Site, job: &Job) -> Result<(), IngestError> {
     let key = keys::job(&job.job);
-    loop {
-        // One that is old is renewed before the runs are read: gc, which removes it last, then leaves them all alone.
-        if site.put_json(&key, job).await? == Put::Created || site.ensure_fresh(&key).await? {
-            break;
-        }
-    }
+    // One that is too large to be told of is not kept. What earlier versions have kept goes on, and its run ends with the refusal.
+    let too_large = job.ensure_small().err();
+    // One that is old is renewed before the runs are read: gc, which removes it last, then leaves them all alone.
+    while too_large.is_none() && site.put_json(&key, job).await? == Put::Exists && !site.ensure_fresh(&key).await? {}
     let first: Option<Job> = site.read_json(&key).await?;
-    match first.map(|first| first.digest()) {
-        Some(expected) if expected != job.digest() => {
+    match (first.map(|first| first.digest()), too_large) {
+        (Some(expected), _) if expected != job.digest() => {
             Err(IngestError::OtherContent { job: job.job.clone(), expected, found: job.digest() })
         }
+        (None, Some(refusal)) => Err(refusal.into()),
         _ => Ok(()),
     }
 }
@@ -369,6 +368,22 @@ mod tests {
                 header.iter().map(|value| (SUBMITTED.to_owned(), value.as_bytes().to_vec())).collect();
             assert_eq!(submitted_at(&headers, 200), expected, "{header:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_huge_record_is_kept_by_nobody_and_leaves_the_first_job_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (site, small) = (site(folder.path()).await, job());
+        let huge = Job { labels: [("note".to_owned(), "x".repeat(1 << 20))].into(), ..small.clone() };
+        let refused = bind(&site, &huge).await;
+        assert!(matches!(&refused, Err(IngestError::Refused(refusal)) if refusal.field == "job"), "{refused:?}");
+        assert!(site.store.list(keys::JOBS).await.unwrap().is_empty());
+        bind(&site, &small).await.unwrap();
+        let refused = bind(&site, &huge).await;
+        assert!(matches!(refused, Err(IngestError::OtherContent { expected, .. }) if expected == small.digest()));
+        // One that an earlier version has taken in.
+        site.replace_json(&keys::job(&small.job), &huge, None).await.unwrap();
+        bind(&site, &huge).await.unwrap();
     }
 
     #[tokio::test]

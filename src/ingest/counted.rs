@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::warn;
 
-use crate::attempts::{Attempt, Begun, Work};
+use crate::attempts::{Attempt, Begun, Room, Work};
 use crate::contract::JobId;
 use crate::error::Refusal;
 use crate::site::{Site, SiteError};
@@ -18,11 +19,18 @@ use super::IngestError;
 const END_LIMIT: Duration = Duration::from_secs(10);
 
 /// The looks that have begun here and not ended. Of one job there is one at most.
-#[derive(Default)]
-pub struct Counted(Mutex<HashMap<JobId, Attempt>>);
+pub struct Counted {
+    begun: Mutex<HashMap<JobId, (Attempt, OwnedSemaphorePermit)>>,
+    room: Room,
+}
 
 impl Counted {
-    /// Counts one more look into what a job names, unless it is counted already.
+    /// For so many looks at once.
+    pub fn new(places: usize) -> Self {
+        Self { begun: Mutex::default(), room: Room::new(places) }
+    }
+
+    /// Counts one more look into what a job names, unless it is counted already. Waits while there is no room for it.
     ///
     /// # Errors
     /// Poison: there were enough.
@@ -31,9 +39,10 @@ impl Counted {
         if is_counted {
             return Ok(());
         }
+        let place = self.room.enter(site, job, run, Work::Look).await?;
         match Attempt::begin(site, job, run, Work::Look).await? {
             Begun::Attempt(attempt) => {
-                self.lock().insert(job.clone(), attempt);
+                self.lock().insert(job.clone(), (attempt, place));
                 Ok(())
             }
             Begun::Poison { reason } => {
@@ -47,7 +56,7 @@ impl Counted {
     pub async fn end(&self, site: &Site, job: &JobId) -> Result<(), SiteError> {
         let begun = self.lock().remove(job);
         match begun {
-            Some(mut attempt) => attempt.take_back(site).await,
+            Some((mut attempt, _place)) => attempt.take_back(site).await,
             None => Ok(()),
         }
     }
@@ -61,7 +70,7 @@ impl Counted {
     pub async fn end_all(&self, site: &Site) {
         let begun = std::mem::take(&mut *self.lock());
         let take_back = async {
-            for (job, mut attempt) in begun {
+            for (job, (mut attempt, _place)) in begun {
                 if let Err(error) = attempt.take_back(site).await {
                     warn!(%job, %error, "a look that was broken off goes on being counted");
                 }
@@ -72,8 +81,8 @@ impl Counted {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<JobId, Attempt>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<JobId, (Attempt, OwnedSemaphorePermit)>> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -91,7 +100,7 @@ mod tests {
         let site = testing::site(folder.path(), Locations::new(Limits::default(), StoreConfig::default())).await;
         let (one, other): (JobId, JobId) = ("one".parse().unwrap(), "other".parse().unwrap());
         let count = async |job: &JobId| site.store.list(&keys::attempts(job, 1, Work::Look)).await.unwrap().len();
-        let counted = Counted::default();
+        let counted = Counted::new(2);
         counted.begin(&site, &one, 1).await.unwrap();
         counted.begin(&site, &one, 1).await.unwrap();
         assert_eq!(count(&one).await, 1, "begun anew");

@@ -122,11 +122,11 @@ pub async fn run(site: Site, settings: Settings, stop: CancellationToken) -> Res
     let outstanding = Outstanding::follow(&site, settings.outstanding_chunks).await?;
     let node = Arc::new(Node {
         analyst: Analyst::new(settings.gate.clone()),
+        looks: Counted::new(settings.jobs),
         site,
         settings,
         outstanding,
         turns: Turns::default(),
-        looks: Counted::default(),
     });
     let mut tasks = JoinSet::new();
     let mut tick = tokio::time::interval(telemetry::LOOK_EVERY);
@@ -174,9 +174,6 @@ impl Node {
             Ok(job) => {
                 let span = info_span!("job", job = %job.job);
                 async {
-                    if let Err(refusal) = job.ensure_small() {
-                        return self.turn_away(&delivery, job, Submission::of(&delivery), refusal.into()).await;
-                    }
                     loop {
                         let lease = delivery.claim.lease();
                         match self.turns.take(&job.job, move || lease.is_live()) {
@@ -311,7 +308,12 @@ impl Node {
         if matches!(refused, IngestError::OtherContent { .. }) || is_open.is_some() {
             return Ok(());
         }
-        let run = accept::last_ended(&self.site, &job.job).await?.map_or(1, |ended| ended.run + 1);
+        let run = match accept::last_ended(&self.site, &job.job).await? {
+            None => 1,
+            // The very record, delivered again.
+            Some(Ended { manifest: Some(ended), .. }) if ended.submission == submission.id => return Ok(()),
+            Some(ended) => ended.run + 1,
+        };
         let refusal = match refused {
             IngestError::Refused(refusal) => refusal,
             spoilt => {
@@ -324,15 +326,22 @@ impl Node {
         self.site.tell(&JobEvent::Refused { job, run, content, submission: submission.id, refusal, decisions }).await
     }
 
-    /// Reads the target through.
-    async fn plan(&self, job: &Job, scratch: &Path, seconds: &mut StageSeconds) -> Result<Planned, IngestError> {
+    /// Reads the target through. What reads pictures in this process is counted; a file is only fetched before that.
+    async fn plan(
+        &self,
+        (job, run): (&Job, u32),
+        scratch: &Path,
+        seconds: &mut StageSeconds,
+    ) -> Result<Planned, IngestError> {
         let limits = &self.settings.limits;
         if job.is_folder() {
+            self.looks.begin(&self.site, &job.job, run).await?;
             let planning = folder::plan(&self.site, job, scratch, limits);
             let (plan, warnings) = timed(seconds, telemetry::Stage::Probe, planning).await?;
             return Ok(Planned { target: Target::Folder(folder::target(job)?), plan, warnings });
         }
         let target = timed(seconds, telemetry::Stage::Fetch, clip::fetch(&self.site, job, scratch)).await?;
+        self.looks.begin(&self.site, &job.job, run).await?;
         let plan = timed(seconds, telemetry::Stage::Probe, clip::plan(&self.site, job, &target, limits)).await?;
         Ok(Planned { target: Target::File(target.path), plan, warnings: Vec::new() })
     }
@@ -355,9 +364,8 @@ impl Node {
         let sidecar_before = accept::sidecar_before(&self.site, job).await?;
         self.site.announce(&Status::new(job.job.clone(), run, State::Planning)).await?;
 
-        self.looks.begin(&self.site, &job.job, run).await?;
         let scratch = self.site.scratch("ingest")?;
-        let Planned { target, plan, mut warnings } = self.plan(job, scratch.path(), &mut seconds).await?;
+        let Planned { target, plan, mut warnings } = self.plan((job, run), scratch.path(), &mut seconds).await?;
         let looked_at = job.looks_at_frames();
         clip::check_pixels(&plan, looked_at)?;
         clip::check_larger(&plan, &job.swap, &self.settings.catalog, &self.settings.limits)?;

@@ -122,6 +122,22 @@ async fn make(
     fingerprint: &Fingerprint,
     ended: &CancellationToken,
 ) -> Result<Made, SiteError> {
+    // Before all else: whoever waits here has nothing that the record in front of it may need.
+    // Cancel-safe: a chunk that is not taken stays with whoever has it.
+    let in_hand = tokio::select! {
+        () = worker.draining.cancelled() => return Ok(Made::HandedBack),
+        () = ended.cancelled() => return Ok(Made::Settled(ChunkOutcome::Skipped)),
+        in_hand = worker.in_hand.take(*fingerprint) => in_hand,
+    };
+    if in_hand.has_waited {
+        if delivery.claim.ensure_live().is_err() {
+            return Ok(Made::HandedBack);
+        }
+        // What the one in front has made is there by now, unless it has given it up.
+        if let Some(outcome) = find(worker, record, fingerprint).await? {
+            return Ok(Made::Settled(outcome));
+        }
+    }
     if let Some(made) = wait_for_others(worker, delivery, record, fingerprint, ended).await? {
         return Ok(made);
     }
@@ -139,7 +155,13 @@ async fn make(
     let mut seconds = StageSeconds::new();
 
     let started = Instant::now();
-    let order = match bring(worker, record, scratch.path().to_owned()).await {
+    // Cancel-safe: no attempt has begun, and half a fetch leaves nothing but files in scratch space.
+    let brought = tokio::select! {
+        () = worker.draining.cancelled() => return Ok(Made::HandedBack),
+        () = ended.cancelled() => return Ok(Made::Settled(ChunkOutcome::Skipped)),
+        brought = bring(worker, record, scratch.path().to_owned()) => brought,
+    };
+    let order = match brought {
         Ok(order) => Arc::new(order),
         Err(error @ (CheckError::Corrupt { .. } | CheckError::Site(SiteError::Store(StoreError::NotFound { .. })))) => {
             return Ok(Made::Settled(ChunkOutcome::Missing { reason: error.to_string() }));

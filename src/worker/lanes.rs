@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, warn};
@@ -22,6 +23,9 @@ use super::process::{LaneError, LaneProcess, LaneSettings, STOP_GRACE, StartErro
 const STARTS: u32 = 5;
 /// The wait after the first of them; it doubles.
 const START_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long all lanes together may take to be gone when the pool is closed; one that the system does not let go is left after three seconds.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
 /// Frames that have left the lanes, of chunks that are not settled yet: what a progress bar adds to the settled ones.
 #[derive(Debug, Default)]
@@ -91,14 +95,22 @@ impl Lanes {
         Ok(FreeLane { offer })
     }
 
-    /// Ends every lane; what is in work is left.
+    /// Ends every lane; what is in work is left. Returns within five seconds, whatever a lane hangs in.
     pub async fn close(&self) {
         self.closing.cancel();
         let mut keepers = self.keepers.lock().await;
-        while let Some(ended) = keepers.join_next().await {
-            if let Err(error) = ended {
-                warn!(%error, "a lane's keeper has panicked");
+        let all_gone = async {
+            while let Some(ended) = keepers.join_next().await {
+                if let Err(error) = ended {
+                    warn!(%error, "a lane's keeper has panicked");
+                }
             }
+        };
+        // Cancel-safe: a keeper that has not ended stays in its set.
+        if timeout(CLOSE_LIMIT, all_gone).await.is_err() {
+            warn!(lanes = keepers.len(), "lanes are not gone in time; they are killed and left to the system");
+            // Dropping a lane kills it.
+            keepers.abort_all();
         }
     }
 }

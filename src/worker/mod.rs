@@ -6,6 +6,7 @@ mod chunk;
 mod clock;
 mod endings;
 mod enlarge;
+mod in_hand;
 mod labeller;
 pub mod lane;
 pub mod lanes;
@@ -32,6 +33,7 @@ use crate::site::{Site, SiteError};
 use crate::telemetry::{self, Topic};
 use chunk::Settlement;
 use endings::Endings;
+use in_hand::InHand;
 pub use lane::Means;
 use lanes::Lanes;
 pub use lanes::Meter;
@@ -48,7 +50,8 @@ pub struct Settings {
     pub lanes: usize,
     /// How each lane works.
     pub lane: LaneSettings,
-    /// How long chunks in work may take once the worker is to stop. The last five seconds of it are for handing back those that are not finished.
+    /// How long chunks in work may take once the worker is to stop. The last five seconds of it are for handing back those that are not
+    /// finished; of a shorter one all of it. Handing back has three seconds even where the grace is less.
     pub grace: Duration,
 }
 
@@ -57,19 +60,30 @@ const LOOKED_AT: usize = 8;
 
 /// How long handing back may take: a lane leaves its chunk within two seconds, and its attempt is taken back in the store.
 const HAND_BACK: Duration = Duration::from_secs(5);
+/// How long it may take however short the grace is: two seconds for the lane, one for the store. An attempt that is not taken back would
+/// count as one that the chunk has cost.
+const HAND_BACK_MIN: Duration = Duration::from_secs(3);
 
 /// Swaps chunks until `stop`, then finishes those in work as far as the grace period allows.
 pub async fn run(site: Site, settings: Settings, meter: Arc<Meter>, stop: CancellationToken) -> Result<(), SiteError> {
     let options = Options { in_flight: settings.lanes + LOOKED_AT };
     let mut chunks = Consumer::<ChunkRecord>::start(&site.broker, &settings.group, topics::CHUNKS, options)?;
-    let endings = Endings::follow(&site).await?;
+    // Cancel-safe: no chunk has been taken on yet.
+    let endings = tokio::select! {
+        () = stop.cancelled() => {
+            chunks.close().await;
+            return Ok(());
+        }
+        endings = Endings::follow(&site) => endings?,
+    };
     let lanes = Lanes::new(settings.lanes, &settings.lane, meter);
     telemetry::lanes(settings.lanes);
     let give_up = CancellationToken::new();
     // One more than there are lanes: its slice is fetched while the lanes are at work.
     let places = Semaphore::new(settings.lanes + 1);
     let turns = Semaphore::new(settings.lanes);
-    let worker = Worker { site, group: settings.group, lanes, places, turns, endings, draining: stop.clone(), give_up };
+    let (in_hand, draining) = (InHand::default(), stop.child_token());
+    let worker = Worker { site, group: settings.group, lanes, in_hand, places, turns, endings, draining, give_up };
     let worker = Arc::new(worker);
     let mut tasks = JoinSet::new();
     let mut tick = tokio::time::interval(telemetry::LOOK_EVERY);
@@ -93,13 +107,34 @@ pub async fn run(site: Site, settings: Settings, meter: Arc<Meter>, stop: Cancel
             },
         }
     };
+    // Also where an error has ended it: no further chunk is begun by a worker that leaves.
+    worker.draining.cancel();
     chunks.hold();
-    // Handing back is part of the grace.
-    let grace = if ended.is_ok() { settings.grace.saturating_sub(HAND_BACK) } else { Duration::ZERO };
-    let drained = drain(&worker, &mut tasks, &mut chunks, grace).await;
+    let mut left = TimeLeft::of(settings.grace);
+    if ended.is_err() {
+        left.finish = Duration::ZERO;
+    }
+    let drained = drain(&worker, &mut tasks, &mut chunks, left).await;
     worker.lanes.close().await;
     chunks.close().await;
     ended.and(drained)
+}
+
+/// How the time is spent that a worker has once it is to stop.
+#[derive(Debug, PartialEq, Eq)]
+struct TimeLeft {
+    /// For finishing chunks in work.
+    finish: Duration,
+    /// Then, for handing back those that are not finished.
+    hand_back: Duration,
+}
+
+impl TimeLeft {
+    /// Handing back is part of the grace.
+    fn of(grace: Duration) -> Self {
+        let hand_back = grace.clamp(HAND_BACK_MIN, HAND_BACK);
+        Self { finish: grace.saturating_sub(hand_back), hand_back }
+    }
 }
 
 /// Finishes what the lanes have begun, still a member of the group; then hands back what is left.
@@ -107,10 +142,10 @@ async fn drain(
     worker: &Worker,
     tasks: &mut JoinSet<Result<(), SiteError>>,
     chunks: &mut Consumer<ChunkRecord>,
-    grace: Duration,
+    left: TimeLeft,
 ) -> Result<(), SiteError> {
-    info!(grace = grace.as_secs(), "finishing chunks in work");
-    let mut over = std::pin::pin!(tokio::time::sleep(grace));
+    info!(seconds = left.finish.as_secs(), "finishing chunks in work");
+    let mut over = std::pin::pin!(tokio::time::sleep(left.finish));
     let mut drained = Ok(());
     loop {
         // Cancel-safe, as above. What is delivered now is handed back by dropping it.
@@ -122,7 +157,7 @@ async fn drain(
                     return drained;
                 }
                 worker.give_up.cancel();
-                over.set(tokio::time::sleep(HAND_BACK));
+                over.set(tokio::time::sleep(left.hand_back));
             }
             task = tasks.join_next() => match task {
                 Some(task) => drained = drained.and(task.map_err(SiteError::from).flatten()),
@@ -138,6 +173,8 @@ struct Worker {
     site: Site,
     group: String,
     lanes: Lanes,
+    /// Chunks of which a record waits for a place, or has one.
+    in_hand: InHand,
     /// Chunks that are fetched or at work.
     places: Semaphore,
     /// Chunks that are at work, or tried again.
@@ -186,5 +223,19 @@ impl Worker {
             "chunk dead-lettered"
         );
         self.site.bury(delivery, Reason::new("worker", module_path!(), error, reason)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handing_back_is_part_of_the_grace_and_has_its_time() {
+        let seconds = Duration::from_secs;
+        for (grace, finish, hand_back) in [(0, 0, 3), (2, 0, 3), (4, 0, 4), (5, 0, 5), (6, 1, 5), (3600, 3595, 5)] {
+            let expected = TimeLeft { finish: seconds(finish), hand_back: seconds(hand_back) };
+            assert_eq!(TimeLeft::of(seconds(grace)), expected, "grace of {grace} s");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! A lane's process from the outside: started, given chunks one after the other, and got rid of.
 //!
 //! Nothing of it outlives this value: dropping it kills the process, and a process whose worker is gone ends by itself, since its
-//! standard input does.
+//! standard input does. (One that the system does not let go is gone as soon as it does.)
 
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
@@ -32,6 +32,9 @@ pub const STOP_GRACE: Duration = Duration::from_secs(2);
 const LARGER_TIMES: u32 = 300;
 /// How long a process that has said its last word may take to be gone.
 const EXIT_GRACE: Duration = Duration::from_secs(1);
+/// How long a process that is killed may take to be gone: one with some gigabytes, or memory of a GPU, takes a second. One that waits in a
+/// driver or for a file system that is away may never be, and its chunk's record must not wait for it.
+const KILL_GRACE: Duration = Duration::from_secs(3);
 /// What loading networks may take beside, where a provider builds engines of them: TensorRT takes minutes for a large one, once.
 const ENGINE_TIME: Duration = Duration::from_secs(20 * 60);
 
@@ -281,11 +284,17 @@ impl LaneProcess {
         while self.hear().await.is_some() {}
     }
 
-    /// Kills the process and waits until it is gone. Nothing in it is worth keeping.
+    /// Kills the process and waits until it is gone, or [`KILL_GRACE`] is over: then it is left to the system. Nothing in it is worth keeping.
     pub async fn end(&mut self) {
         self.is_usable = false;
-        if let Err(error) = self.child.kill().await {
-            warn!(%error, "a lane cannot be killed");
+        // Cancel-safe: what is killed stays killed, whether or not anybody waits for its end.
+        match timeout(KILL_GRACE, self.child.kill()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(lane = self.child.id(), %error, "a lane cannot be killed"),
+            Err(_) => warn!(
+                lane = self.child.id(),
+                "a lane was killed and is not gone; it is left to the system, which does not let it go (look at its state in /proc)"
+            ),
         }
         self.listening.abort();
     }
@@ -355,7 +364,74 @@ fn describe(status: ExitStatus) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::contract::{ChunkSpec, Digest, PIPELINE, Ratio, Span, Swap, Toolchain, Upscaler, Video};
+    use crate::frame::Turn;
+
+    /// A chunk that decodes so many frames, of which half are in its result.
+    fn order(frames: u64, swap: Swap) -> LaneOrder {
+        let toolchain = Toolchain {
+            pipeline: PIPELINE,
+            encoder: "libx264 59.37.100".to_owned(),
+            provider: "cpu".to_owned(),
+            models: BTreeMap::new(),
+        };
+        let spec = ChunkSpec {
+            slice: Digest::of(b"slice"),
+            span: Span { start: 0, end: frames / 2, lo: 0, hi: frames },
+            clip_frames: frames,
+            first_pts: 0,
+            last_pts: 1000,
+            time_base: Ratio { num: 1, den: 25 },
+            frame_rate: Ratio { num: 25, den: 1 },
+            turn: Turn::None,
+            portraits: Vec::new(),
+            people: Vec::new(),
+            reference: None,
+            swap,
+            video: Video::default(),
+            hdr: None,
+            label: None,
+            toolchain,
+        };
+        let (slice, result) = ("slice.nut".into(), "result.nut".into());
+        LaneOrder { spec, slice, photos: BTreeMap::new(), reference: None, result }
+    }
+
+    #[test]
+    fn a_deadline_grows_with_the_frames_that_are_decoded() {
+        let settings = LaneSettings {
+            program: PathBuf::new(),
+            environment: Vec::new(),
+            onnxruntime: PathBuf::new(),
+            models: PathBuf::new(),
+            execution: Execution::default(),
+            threads: 1,
+            swapper: Swapper::None,
+            made: PathBuf::new(),
+            memory_mb: 1024,
+            chunk_time: Duration::from_secs(60),
+            frame_time: Duration::from_secs(2),
+            chunks_per_lane: 500,
+        };
+        let upscaler = Upscaler { model: "real_esrgan_x2".parse().unwrap(), blend: 0.8 };
+        let larger = Swap { upscaler: Some(upscaler), ..Swap::default() };
+        let check = |frames: u64, swap: &Swap, seconds: u64| {
+            let deadline = settings.deadline(&order(frames, swap.clone()));
+            assert_eq!(deadline, Duration::from_secs(seconds), "{frames} frames");
+        };
+        let usual = Swap::default();
+        check(0, &usual, 60);
+        check(2, &usual, 64);
+        check(128, &usual, 316);
+        check(1280, &usual, 2_620);
+        check(2, &larger, 1_260);
+        check(128, &larger, 76_860);
+        // Out of all bounds, and no overflow.
+        check(u64::MAX, &usual, 8_589_934_650);
+    }
 
     #[test]
     fn ends_are_described() {

@@ -13,6 +13,7 @@ use super::process::LaneSettings;
 pub const TOLD: &str = "trial: ";
 
 /// The settings without the providers that do not work here, and what is to be told aloud of the choice. The processor is not tried.
+/// Cancel-safe: a trial's process goes with whoever waits for it.
 ///
 /// # Errors
 /// [`ProviderError::Unusable`] if a role is left with none.

@@ -1,5 +1,6 @@
 //! What S3's answers mean for us.
 
+use std::error::Error;
 use std::fmt;
 use std::path::Path;
 
@@ -10,6 +11,18 @@ use crate::store::StoreError;
 
 /// An upload that is gone is aborted already; to all others it is an upload to begin anew.
 pub(super) const ABORT: &str = "abort upload of";
+
+/// How the SDK begins to tell that it has no credentials, and whether waiting is in vain. All but the last are the texts of its
+/// `CredentialsError`, a type that it does not re-export.
+const CREDENTIALS: [(&str, bool); 6] = [
+    ("the credential provider was not enabled", true),
+    ("the credentials provider was not properly configured", true),
+    // The service that hands them out (IMDS, STS, …) is slow, throttles, or is away.
+    ("credentials provider timed out", false),
+    ("an error occurred while loading credentials", false),
+    ("unexpected credentials error", false),
+    ("failed to select an auth scheme to sign the request", true),
+];
 
 /// An answer that is no success.
 #[derive(Debug)]
@@ -42,7 +55,7 @@ impl Answer {
 /// Sorts an SDK error. The SDK has tried again by itself where that could help.
 pub(super) fn sort<E>(doing: &'static str, key: &str, error: &SdkError<E, HttpResponse>) -> Answer
 where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
+    E: ProvideErrorMetadata + Error + 'static,
 {
     let status = error.raw_response().map(|response| response.status().as_u16());
     let reason = match (status, error.code(), error.message()) {
@@ -50,7 +63,22 @@ where
         (Some(status), None, _) => format!("status {status}"),
         (None, _, _) => DisplayErrorContext(error).to_string(),
     };
+    // The request was never sent.
+    if status.is_none() && lacks_credentials(error) {
+        return Answer::Error(StoreError::Refused { doing, key: key.to_owned(), reason });
+    }
     classify(doing, key, status, error.code(), reason)
+}
+
+/// There are no credentials and there will be none. The outermost word about them counts: a provider that fails for the moment
+/// may do so because one that it asks has none.
+fn lacks_credentials(error: &(dyn Error + 'static)) -> bool {
+    let told = std::iter::successors(Some(error), |&error| error.source()).find_map(|error| {
+        let text = error.to_string();
+        let known = CREDENTIALS.iter().find(|(beginning, _)| text.starts_with(*beginning));
+        known.map(|(_, is_lasting)| *is_lasting)
+    });
+    told == Some(true)
 }
 
 fn classify(doing: &'static str, key: &str, status: Option<u16>, code: Option<&str>, reason: String) -> Answer {
@@ -72,8 +100,6 @@ fn classify(doing: &'static str, key: &str, status: Option<u16>, code: Option<&s
         }
         (Some(429), _) => StoreError::Unavailable { doing, key: owned, reason },
         (Some(300..=499), _) => StoreError::Refused { doing, key: owned, reason },
-        // No credentials anywhere: the request was never sent.
-        (None, _) if reason.to_lowercase().contains("credentials") => StoreError::Refused { doing, key: owned, reason },
         _ => StoreError::Unavailable { doing, key: owned, reason },
     };
     Answer::Error(error)
@@ -81,6 +107,10 @@ fn classify(doing: &'static str, key: &str, status: Option<u16>, code: Option<&s
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_s3::config::ProvideCredentials;
+    use aws_sdk_s3::error::{BoxError, ConnectorError};
+    use aws_sdk_s3::operation::get_object::GetObjectError;
+
     use super::*;
     use crate::error::{Classify, Kind};
 
@@ -104,7 +134,70 @@ mod tests {
             let error = classify("put", "k", status, code, "connection refused".into()).into_error("k");
             assert_eq!(error.kind(), kind, "{status:?} {code:?}: {error}");
         }
-        let lacking = classify("put", "k", None, None, "failed to load Credentials".into()).into_error("k");
-        assert_eq!(lacking.kind(), Kind::Fatal);
+    }
+
+    /// Sorts the error of a request that could not be signed, as the SDK hands it on.
+    fn unsigned(error: BoxError) -> StoreError {
+        let error: SdkError<GetObjectError, HttpResponse> =
+            SdkError::dispatch_failure(ConnectorError::other(error, None));
+        sort("get", "k", &error).into_error("k")
+    }
+
+    /// An error with its cause.
+    #[derive(Debug, thiserror::Error)]
+    #[error("{said}")]
+    struct Said {
+        said: &'static str,
+        source: Option<BoxError>,
+    }
+
+    #[test]
+    fn only_credentials_that_never_come_are_refused() {
+        let not_loaded = "the credential provider was not enabled";
+        let provider_error = "an error occurred while loading credentials";
+        // From the outermost error to its last cause.
+        let table: [(&[&'static str], Kind); 10] = [
+            (&[not_loaded], Kind::Fatal),
+            (&[not_loaded, "no providers in chain provided credentials"], Kind::Fatal),
+            (&[not_loaded, "no credentials found in chain. Attempted:\n  Environment: not set"], Kind::Fatal),
+            (&["the credentials provider was not properly configured", "no such profile"], Kind::Fatal),
+            (&["failed to select an auth scheme to sign the request with. Be sure to set credentials"], Kind::Fatal),
+            (&["credentials provider timed out after 5 seconds"], Kind::Retry),
+            (&[provider_error, "service error", "ThrottlingException"], Kind::Retry),
+            (&[provider_error, not_loaded], Kind::Retry),
+            (&["unexpected credentials error", "STS credentials must be defined"], Kind::Retry),
+            (&["identity resolver timed out after 5s"], Kind::Retry),
+        ];
+        for (chain, kind) in table {
+            let caused = |source, said: &&'static str| Some(BoxError::from(Said { said: *said, source }));
+            let error = unsigned(chain.iter().rev().fold(None, caused).unwrap());
+            assert_eq!(error.kind(), kind, "{chain:?}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    #[expect(deprecated, reason = "what stands in for these types is of a crate that we do not name")]
+    async fn the_sdk_says_so_in_these_words() {
+        use aws_config::profile::ProfileFileCredentialsProvider;
+        use aws_config::profile::profile_file::{ProfileFileKind, ProfileFiles};
+        use aws_config::provider_config::ProviderConfig;
+
+        // No profile; one that cannot be parsed; one whose helper fails.
+        let table =
+            [("", Kind::Fatal), ("[default", Kind::Fatal), ("[default]\ncredential_process = exit 1\n", Kind::Retry)];
+        for (profiles, kind) in table {
+            // It asks nobody, but the SDK wants one.
+            let http = aws_smithy_http_client::Builder::new().build_http();
+            let provider = ProfileFileCredentialsProvider::builder()
+                .configure(&ProviderConfig::default().with_http_client(http))
+                .profile_files(ProfileFiles::builder().with_contents(ProfileFileKind::Config, profiles).build())
+                .profile_name("default")
+                .build();
+            let error = provider.provide_credentials().await.unwrap_err();
+            let told = error.to_string();
+            assert!(CREDENTIALS.iter().any(|(beginning, _)| told.starts_with(*beginning)), "{told}");
+            let error = unsigned(error.into());
+            assert_eq!(error.kind(), kind, "{profiles:?}: {error}");
+        }
     }
 }
