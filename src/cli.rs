@@ -20,6 +20,7 @@ mod verify;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +28,10 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, Log, LogFormat};
 use crate::{shutdown, telemetry};
 use args::{Cli, Command};
+
+/// How long a topic may give nothing before its end, to a command that reads what is there: longer than partitions take to find a new
+/// leader. Brokers that have gone would be waited for without end.
+const SILENCE_LIMIT: Duration = Duration::from_secs(30);
 
 /// How a command ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

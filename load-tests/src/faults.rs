@@ -78,6 +78,8 @@ pub struct Harness {
     pub kafka: Option<Kafka>,
     pub universes: usize,
     pub sessions: Sessions,
+    /// What takes long is kept short.
+    pub is_quick: bool,
     /// Folders of universes stay.
     pub keep: bool,
     pub tiny: Stamped,
@@ -162,6 +164,7 @@ fn play(args: &Faults, scenarios: &[Scenario], program: PathBuf, folder: &Path, 
         runtime,
         universes: args.universes.max(1),
         sessions: if args.default_sessions { Sessions::DEFAULT } else { Sessions::SHORT },
+        is_quick: args.quick,
         keep: args.keep,
         tiny: Stamped::make(folder, clip::TINY)?,
         slow: Stamped::make(folder, clip::SLOW)?,
@@ -173,6 +176,7 @@ fn play(args: &Faults, scenarios: &[Scenario], program: PathBuf, folder: &Path, 
     let count = args.seeds.unwrap_or(if args.quick { QUICK_SEEDS } else { 20 });
     let seeds: Vec<u64> = (args.seed..args.seed + count).collect();
     stage::shared(&harness, scenarios, &seeds, board)?;
+    stage::alone(&harness, scenarios, &seeds, board)?;
     for scenario in scenarios {
         let Play::Own(play) = scenario.play else { continue };
         if let Err(error) = play(&harness, scenario.name, &seeds, board) {

@@ -85,13 +85,12 @@ impl Producer {
     /// How many partitions `topic` has.
     ///
     /// # Errors
-    /// Retry: the broker is away. Fatal: no such topic.
+    /// Retry: the broker is away, or the topic between leaders. Fatal: no such topic.
     pub async fn partitions(&self, topic: &str) -> Result<i32, BrokerError> {
         let producer = self.inner.clone();
         let brokers = self.config.brokers.clone();
         let cluster = Cluster::ask(move |limit| producer.client().fetch_metadata(None, limit), brokers).await?;
-        let count = cluster.partitions(&self.config.name(topic));
-        count.ok_or_else(|| BrokerError::no_topic(&self.config, topic))
+        cluster.ready(&self.config, topic)
     }
 
     fn sort(&self, topic: &str, partition: Option<i32>, error: &KafkaError) -> BrokerError {

@@ -139,9 +139,7 @@ fn assign(
     let sort = |error: KafkaError| BrokerError::sort("start reader", &config.brokers, &error);
     let name = config.name(topic);
     let metadata = consumer.fetch_metadata(None, METADATA_LIMIT).map_err(sort)?;
-    let Some(partitions) = Cluster::of(&metadata).partitions(&name) else {
-        return Err(BrokerError::no_topic(config, topic));
-    };
+    let partitions = Cluster::of(&metadata).ready(config, topic)?;
     let mut places = TopicPartitionList::with_capacity(partitions as usize);
     for partition in 0..partitions {
         let place = match start {

@@ -1,6 +1,6 @@
 //! Topics as files, in the form of a Strimzi `KafkaTopic`, and making those that are missing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -128,6 +128,8 @@ pub(super) struct Cluster {
     brokers: usize,
     /// Topics whose partitions all have a leader.
     topics: BTreeMap<String, i32>,
+    /// The others: just made, or between leaders.
+    leaderless: BTreeSet<String>,
 }
 
 impl Cluster {
@@ -147,17 +149,32 @@ impl Cluster {
         let has_leaders = |partitions: &[rdkafka::metadata::MetadataPartition]| {
             !partitions.is_empty() && partitions.iter().all(|partition| partition.leader() >= 0)
         };
-        let topics = metadata
-            .topics()
-            .iter()
-            .filter(|topic| has_leaders(topic.partitions()))
-            .map(|topic| (topic.name().to_owned(), topic.partitions().len() as i32))
-            .collect();
-        Self { brokers: metadata.brokers().len(), topics }
+        let (mut topics, mut leaderless) = (BTreeMap::new(), BTreeSet::new());
+        for topic in metadata.topics() {
+            if has_leaders(topic.partitions()) {
+                topics.insert(topic.name().to_owned(), topic.partitions().len() as i32);
+            } else {
+                leaderless.insert(topic.name().to_owned());
+            }
+        }
+        Self { brokers: metadata.brokers().len(), topics, leaderless }
     }
 
     pub fn partitions(&self, topic: &str) -> Option<i32> {
         self.topics.get(topic).copied()
+    }
+
+    /// The partitions of the topic of this bare name.
+    ///
+    /// # Errors
+    /// Retry: it is between leaders. Fatal: it is not there.
+    pub fn ready(&self, config: &BrokerConfig, topic: &str) -> Result<i32, BrokerError> {
+        let name = config.name(topic);
+        if self.leaderless.contains(&name) {
+            let reason = format!("a partition of topic {name} has no leader");
+            return Err(BrokerError::Unavailable { doing: "ask for topics", brokers: config.brokers.clone(), reason });
+        }
+        self.partitions(&name).ok_or_else(|| BrokerError::no_topic(config, topic))
     }
 }
 
@@ -245,6 +262,7 @@ fn new_topic(topic: &TopicSpec) -> NewTopic<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::{Classify, Kind};
 
     #[test]
     fn the_projects_topics_are_as_the_protocol_needs_them() {
@@ -261,6 +279,16 @@ mod tests {
             (topics[4].config["cleanup.policy"].as_str(), topics[4].config["retention.ms"].as_str()),
             ("delete", "-1")
         );
+    }
+
+    #[test]
+    fn a_topic_between_leaders_is_waited_for_and_one_that_is_not_there_is_not() {
+        let leaderless = BTreeSet::from(["p-between".to_owned()]);
+        let cluster = Cluster { brokers: 1, topics: BTreeMap::from([("p-there".to_owned(), 3)]), leaderless };
+        let config = BrokerConfig { prefix: "p-".to_owned(), ..BrokerConfig::default() };
+        assert_eq!(cluster.ready(&config, "there").unwrap(), 3);
+        assert_eq!(cluster.ready(&config, "between").unwrap_err().kind(), Kind::Retry);
+        assert!(matches!(cluster.ready(&config, "gone"), Err(BrokerError::NoTopic { .. })));
     }
 
     #[test]

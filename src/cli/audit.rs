@@ -14,9 +14,9 @@ use crate::contract::{AuditRecord, JobId, topics};
 use crate::local::AUDIT;
 use crate::site::unix_millis;
 
-use super::Exit;
 use super::args::{Audit, AuditCommand, ExportAudit};
 use super::role::broker;
+use super::{Exit, SILENCE_LIMIT};
 
 /// Runs the command.
 pub async fn run(args: Audit, config: Config) -> Result<Exit> {
@@ -67,8 +67,8 @@ impl<W: Write> Lines<W> {
 /// Reads the topic as it is now.
 async fn from_topic(broker: &BrokerConfig, lines: &mut Lines<impl Write>) -> Result<()> {
     let mut reader = Reader::<AuditRecord>::start(broker, topics::AUDIT, StartAt::Beginning).await?;
-    while let Some(news) = reader.next().await {
-        let News::Record(found) = news? else { break };
+    while let Some(news) = reader.next_within(SILENCE_LIMIT).await {
+        let News::Record(found) = news.context("read the audit to its end")? else { break };
         match &found.record {
             Ok(record) if lines.take(record)? => {}
             Ok(_) => break,

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::de::IgnoredAny;
@@ -14,13 +13,9 @@ use crate::config::Config;
 use crate::contract::topics;
 use crate::dead_letters::{DeadLetter, Origin};
 
-use super::Exit;
 use super::args::{DeadLetters, DeadLettersCommand, ListLetters, Position, ReplayLetters};
 use super::role::broker;
-
-/// How long the topic may give nothing before its end: longer than partitions take to find a new leader. Brokers that have gone
-/// would be waited for without end.
-const SILENCE_LIMIT: Duration = Duration::from_secs(30);
+use super::{Exit, SILENCE_LIMIT};
 
 /// A record of the topic, whoever wrote it.
 type Found = Delivery<IgnoredAny, ()>;

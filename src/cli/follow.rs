@@ -3,11 +3,14 @@
 use crate::broker::{BrokerConfig, BrokerError, News, Reader, StartAt};
 use crate::contract::{JobId, Status, topics};
 
+use super::SILENCE_LIMIT;
+
 /// News of one job. A run that has ended stays ended, and earlier runs are history: late news of either is passed over.
 pub struct Follower {
     job: JobId,
     news: Reader<Status>,
     newest: Option<Status>,
+    is_caught_up: bool,
 }
 
 /// What a follower sees.
@@ -22,15 +25,25 @@ impl Follower {
     /// Starts at the beginning of the topic, or with what comes after this has returned.
     pub async fn start(broker: &BrokerConfig, job: &JobId, from: StartAt) -> Result<Self, BrokerError> {
         let news = Reader::start(broker, topics::STATUS, from).await?;
-        Ok(Self { job: job.clone(), news, newest: None })
+        Ok(Self { job: job.clone(), news, newest: None, is_caught_up: false })
     }
 
     /// The next news; `None` when there will be none. Cancel-safe.
+    ///
+    /// # Errors
+    /// Fatal ones, and retry: what is there cannot be read to its end.
     pub async fn next(&mut self) -> Result<Option<Seen>, BrokerError> {
         loop {
-            let status = match self.news.next().await {
+            let news = match self.is_caught_up {
+                true => self.news.next().await,
+                false => self.news.next_within(SILENCE_LIMIT).await,
+            };
+            let status = match news {
                 None => return Ok(None),
-                Some(Ok(News::CaughtUp)) => return Ok(Some(Seen::CaughtUp)),
+                Some(Ok(News::CaughtUp)) => {
+                    self.is_caught_up = true;
+                    return Ok(Some(Seen::CaughtUp));
+                }
                 Some(Ok(News::Record(delivery))) => delivery.record,
                 Some(Err(error)) => return Err(error),
             };

@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 
-use crate::broker::StartAt;
+use crate::broker::{StartAt, Watch};
 use crate::config::Config;
-use crate::contract::{State, Status, Totals};
+use crate::contract::{State, Status, Totals, topics};
 
 use super::Exit;
 use super::args::StatusOf;
@@ -17,7 +17,8 @@ pub async fn run(args: StatusOf, config: Config) -> Result<Exit> {
         Ok(job) => job,
         Err(exit) => return Ok(exit),
     };
-    let mut news = Follower::start(&broker(&config, "status")?, &job, StartAt::Beginning).await?;
+    let broker = broker(&config, "status")?;
+    let mut news = Follower::start(&broker, &job, StartAt::Beginning).await?;
     let mut caught_up = false;
     loop {
         match news.next().await? {
@@ -28,7 +29,10 @@ pub async fn run(args: StatusOf, config: Config) -> Result<Exit> {
                     Some(status) => print(status, args.json),
                     None if args.watch => eprintln!("no news of {job} yet; waiting"),
                     None => {
-                        eprintln!("facemill: no news of {job}: it was not accepted yet, or ended long ago");
+                        // Where the broker cannot tell, nothing is said of it.
+                        let ingests = Watch::new(&broker).members(topics::INGEST_GROUP).await;
+                        let why = if matches!(ingests, Ok(0)) { "; no ingest is running: start one" } else { "" };
+                        eprintln!("facemill: no news of {job}: it was not accepted yet, or ended long ago{why}");
                         return Ok(Exit::Failed);
                     }
                 }

@@ -15,7 +15,7 @@ use super::error::is_lasting;
 use super::place::{
     Staged, is_absent, is_staged_for, is_staged_name, meta_of_output, place_new, place_over, place_over_version, stage,
 };
-use super::{Attempt, Body, Location, LocationError, Put, StoreConfig, Version};
+use super::{Attempt, Body, Location, LocationError, Put, StoreConfig, StoreError, Version};
 use crate::crash;
 use crate::retry::retry;
 
@@ -181,10 +181,18 @@ impl Locations {
                 let bucket = self.bucket(bucket).await?;
                 let begun = SystemTime::now();
                 let put = bucket.put(key, body, condition, attempt).await;
-                put.map_err(|error| LocationError::store(location, error))?;
-                // Whoever began to upload this very object before has been killed, or comes too late: its condition does not hold any more.
-                bucket.abort_uploads_of(key, begun).await;
-                Ok(())
+                let stands_since = match &put {
+                    Ok(_) => Some(begun),
+                    Err(StoreError::Changed { .. }) => {
+                        bucket.head(key).await.ok().flatten().map(|there| there.modified)
+                    }
+                    Err(_) => None,
+                };
+                // Whoever began to upload this very object before that has been killed, or comes too late: its condition does not hold any more.
+                if let Some(stands_since) = stands_since {
+                    bucket.abort_uploads_of(key, stands_since).await;
+                }
+                put.map(drop).map_err(|error| LocationError::store(location, error))
             }
             Location::File(path) => {
                 let (path, roots, location) = (path.clone(), self.limits.roots.clone(), location.clone());
@@ -193,9 +201,19 @@ impl Locations {
                 let is_dropped = awaited.0.clone();
                 let put = blocking(move || {
                     let target = writable(&path, &roots, &location)?;
-                    let begun = put_file(&target, &body, &expected, (&location, &is_dropped))?;
-                    remove_left_beside(&target, begun);
-                    Ok(())
+                    let put = put_file(&target, &body, &expected, (&location, &is_dropped));
+                    let stands_since = match &put {
+                        Ok(begun) => Some(*begun),
+                        // A predecessor's, perhaps, that was killed before it came to this.
+                        Err(LocationError::Changed { .. }) => {
+                            fs::metadata(&target).and_then(|there| there.modified()).ok()
+                        }
+                        Err(_) => None,
+                    };
+                    if let Some(stands_since) = stands_since {
+                        remove_left_beside(&target, stands_since);
+                    }
+                    put.map(drop)
                 });
                 let outcome = put.await;
                 drop(awaited);
@@ -325,14 +343,14 @@ fn put_file(
 }
 
 /// Removes what writers that were killed have left in an output's folder: no gc goes there. Of this very output everything that was begun
-/// before what is there now: its condition does not hold any more. It is of no matter if that fails.
-fn remove_left_beside(target: &Path, begun: SystemTime) {
+/// before what stands there now: its condition does not hold any more. It is of no matter if that fails.
+fn remove_left_beside(target: &Path, stands_since: SystemTime) {
     let Some(entries) = target.parent().and_then(|folder| fs::read_dir(folder).ok()) else { return };
     // The names first: a folder of stills may hold many files.
     for entry in entries.flatten().filter(|entry| is_staged_name(&entry.file_name())) {
         let modified = entry.metadata().and_then(|meta| meta.modified());
         let is_left = |modified: SystemTime| match is_staged_for(&entry.file_name(), target) {
-            true => modified < begun,
+            true => modified < stands_since,
             false => modified.elapsed().is_ok_and(|age| age > LEFT_BEHIND),
         };
         if modified.is_ok_and(is_left) {

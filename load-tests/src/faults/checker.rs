@@ -3,6 +3,7 @@
 
 pub mod commits;
 pub mod frames;
+pub mod objects;
 
 use std::path::PathBuf;
 

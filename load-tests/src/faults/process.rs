@@ -49,12 +49,7 @@ impl Process {
 
     /// What it has said since it was started.
     pub fn said(&self) -> String {
-        let mut text = Vec::new();
-        if let Ok(mut file) = File::open(&self.log) {
-            // An unreadable log says nothing.
-            let _ = file.seek(SeekFrom::Start(self.log_start)).and_then(|_| file.read_to_end(&mut text));
-        }
-        String::from_utf8_lossy(&text).into_owned()
+        String::from_utf8_lossy(&read_from(&self.log, self.log_start)).into_owned()
     }
 
     /// Asks it to end, waits for `grace`, then does not ask. Returns how it ended.
@@ -87,6 +82,15 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// What a log says from this byte on. One that is not there, or cannot be read, says nothing.
+pub fn read_from(log: &Path, start: u64) -> Vec<u8> {
+    let mut text = Vec::new();
+    if let Ok(mut file) = File::open(log) {
+        let _ = file.seek(SeekFrom::Start(start)).and_then(|_| file.read_to_end(&mut text));
+    }
+    text
 }
 
 /// How a process ended, in words.

@@ -12,8 +12,11 @@ const TOLD: usize = 12;
 #[derive(Debug, Default)]
 struct Row {
     runs: u32,
-    crash_runs: u32,
-    crashes: u32,
+    /// Runs that met anything.
+    met: u32,
+    /// Runs under which a role or the broker was killed.
+    killed: u32,
+    faults: u32,
     violations: u32,
     gave_up: u32,
     slowest: Duration,
@@ -42,8 +45,9 @@ impl Board {
         let row = rows.entry(scenario.to_owned()).or_default();
         for run in runs {
             row.runs += 1;
-            row.crash_runs += u32::from(!run.faults.is_empty());
-            row.crashes += run.faults.len() as u32;
+            row.met += u32::from(!run.faults.is_empty());
+            row.killed += u32::from(run.is_killed);
+            row.faults += run.faults.len() as u32;
             row.gave_up += run.gave_up;
             row.slowest = row.slowest.max(run.recovery().unwrap_or_default());
             for violation in &run.violations {
@@ -75,7 +79,7 @@ impl Board {
     /// A scenario whose fault does not come shows nothing: half of its runs must have met it. (Of jobs side by side one may be over when it
     /// comes.)
     pub fn check_met(&self, scenario: &str) {
-        let (met, runs) = self.rows().get(scenario).map_or((0, 0), |row| (row.crash_runs, row.runs));
+        let (met, runs) = self.rows().get(scenario).map_or((0, 0), |row| (row.met, row.runs));
         if 2 * met < runs {
             self.fault(scenario, &format!("only {met} of {runs} runs met a fault"));
         }
@@ -93,10 +97,11 @@ impl Board {
     /// A line of progress.
     pub fn progress(&self, scenario: &str) {
         let rows = self.rows();
-        let all: u32 = rows.values().map(|row| row.crash_runs).sum();
+        let sum = |number: fn(&Row) -> u32| rows.values().map(number).sum::<u32>();
+        let (met, killed) = (sum(|row| row.met), sum(|row| row.killed));
         let Some(row) = rows.get(scenario) else { return };
         println!(
-            "[{:5.0} s] {scenario}: {} runs, {} violations, slowest {:.1} s; {all} crash runs in all",
+            "[{:5.0} s] {scenario}: {} runs, {} violations, slowest {:.1} s; in all {met} runs met a fault, {killed} a SIGKILL",
             self.began.elapsed().as_secs_f64(),
             row.runs,
             row.violations,
@@ -108,16 +113,17 @@ impl Board {
     pub fn finish(&self) -> bool {
         let rows = self.rows();
         println!(
-            "\n| scenario | runs | met a fault | faults | roles that gave up | violations | slowest recovery, s |"
+            "\n| scenario | runs | met a fault | killed | faults | roles that gave up | violations | slowest recovery, s |"
         );
-        println!("|---|---:|---:|---:|---:|---:|---:|");
+        println!("|---|---:|---:|---:|---:|---:|---:|---:|");
         let mut sums = Row::default();
         for (name, row) in rows.iter() {
             let note = if row.notes.is_empty() { String::new() } else { format!(" ({})", row.notes.join("; ")) };
             print_row(&format!("{name}{note}"), row);
             sums.runs += row.runs;
-            sums.crash_runs += row.crash_runs;
-            sums.crashes += row.crashes;
+            sums.met += row.met;
+            sums.killed += row.killed;
+            sums.faults += row.faults;
             sums.violations += row.violations;
             sums.gave_up += row.gave_up;
             sums.slowest = sums.slowest.max(row.slowest);
@@ -129,9 +135,9 @@ impl Board {
 }
 
 fn print_row(name: &str, row: &Row) {
-    let Row { runs, crash_runs, crashes, violations, gave_up, slowest, .. } = row;
+    let Row { runs, met, killed, faults, violations, gave_up, slowest, .. } = row;
     println!(
-        "| {name} | {runs} | {crash_runs} | {crashes} | {gave_up} | {violations} | {:.1} |",
+        "| {name} | {runs} | {met} | {killed} | {faults} | {gave_up} | {violations} | {:.1} |",
         slowest.as_secs_f64()
     );
 }

@@ -8,7 +8,7 @@ use facemill::contract::{Digest, Job, JobId, Manifest, State, Swap, Swapper, Vid
 
 use super::checker;
 use super::clip::{self, GOP, Stamped};
-use super::universe::Universe;
+use super::universe::{Cause, Fault, Universe};
 
 /// How long a job may take before it counts as never final: several sessions at their default.
 const FINAL_LIMIT: Duration = Duration::from_secs(180);
@@ -40,6 +40,10 @@ pub struct Run {
     pub submitted: Instant,
     /// What happened while it was open.
     pub faults: Vec<String>,
+    /// What happened when it was final, while others beside it were not.
+    pub afterwards: Vec<String>,
+    /// A role or the broker was killed while it was open.
+    pub is_killed: bool,
     pub last_fault: Option<Instant>,
     /// How often a role ended by itself meanwhile.
     pub gave_up: u32,
@@ -148,6 +152,8 @@ impl Run {
             before,
             submitted: Instant::now(),
             faults: Vec::new(),
+            afterwards: Vec::new(),
+            is_killed: false,
             last_fault: None,
             gave_up: 0,
             final_at: None,
@@ -176,12 +182,26 @@ impl Run {
         Some(self.final_at?.saturating_duration_since(self.submitted))
     }
 
-    /// Notes something that happened to it.
+    /// Notes something that happened to it. What happened before it was submitted is none of its own.
     pub fn met(&mut self, what: &str, at: Instant) {
-        if self.final_at.is_none() {
+        if self.final_at.is_some() {
+            self.afterwards.push(what.to_owned());
+        } else if at >= self.submitted {
             self.faults.push(what.to_owned());
             self.last_fault = Some(at);
         }
+    }
+
+    /// The same of a death by SIGKILL.
+    pub fn met_death(&mut self, what: &str, at: Instant) {
+        self.met(what, at);
+        self.is_killed |= self.final_at.is_none() && at >= self.submitted;
+    }
+
+    /// Counts what happened when it was final as met: that it was left alone then is what is to be shown.
+    pub fn count_afterwards(&mut self) {
+        self.is_killed |= self.afterwards.iter().any(|what| what.contains("was killed"));
+        self.faults.append(&mut self.afterwards);
     }
 
     /// Judges it; the second time only whether it has changed since.
@@ -242,10 +262,20 @@ pub fn drive(
         // First what had ended, then what was hit: a job that was final meets no fault.
         runs.iter_mut().filter(|run| run.final_at.is_none()).for_each(|run| run.look(universe));
         let faults = universe.take_faults();
-        for fault in &faults {
-            runs.iter_mut().for_each(|run| run.met(&fault.what, fault.at));
+        for Fault { at, what, cause } in &faults {
+            for run in runs.iter_mut() {
+                match cause {
+                    Cause::Killed => run.met_death(what, *at),
+                    _ => run.met(what, *at),
+                }
+            }
             // Counted once, whoever's fault it was.
-            runs.first_mut().iter_mut().for_each(|run| run.gave_up += u32::from(!fault.injected));
+            let Some(first) = runs.first_mut() else { continue };
+            match cause {
+                Cause::GaveUp => first.gave_up += 1,
+                Cause::Crashed => first.violations.push(format!("J: {what}")),
+                Cause::Killed | Cause::Stopped => {}
+            }
         }
         let is_content = act(universe, runs)?;
         let all_final = runs.iter().all(|run| run.final_at.is_some());
@@ -260,9 +290,10 @@ pub fn drive(
         }
         super::pause(LOOK_EVERY)?;
     }
-    // Offsets belong to no single run: the first one tells of them.
+    // Offsets and panics belong to no single run: the first one tells of them.
     let early = universe.commits.found()?;
-    runs.first_mut().into_iter().for_each(|run| run.violations.extend(early.iter().cloned()));
+    let panics = universe.panics()?;
+    runs.first_mut().into_iter().for_each(|run| run.violations.extend(early.iter().chain(&panics).cloned()));
     runs.iter_mut().for_each(|run| run.judge(universe));
     Ok(())
 }

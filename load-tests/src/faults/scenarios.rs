@@ -55,6 +55,11 @@ impl Stage<'_> {
     }
 }
 
+/// Which batch of its scenario it is: what takes turns goes by that.
+fn turn(seeds: &[u64]) -> usize {
+    seeds[0] as usize / seeds.len()
+}
+
 /// How a scenario is played.
 #[derive(Clone, Copy)]
 pub enum Play {
@@ -62,6 +67,8 @@ pub enum Play {
     At(Point),
     /// Anything that leaves its universe usable.
     Shared(fn(&mut Stage<'_>, &[u64]) -> Result<Vec<Run>>),
+    /// The same where times are judged: nothing of ours runs beside it.
+    Alone(fn(&mut Stage<'_>, &[u64]) -> Result<Vec<Run>>),
     /// What concerns the broker, or needs a store or a broker of its own.
     Own(fn(&Harness, &'static str, &[u64], &Board) -> Result<()>),
 }
@@ -75,6 +82,8 @@ pub struct Scenario {
     pub batch: usize,
     /// Each run is to meet a fault; one that met none is played again.
     pub must_meet: bool,
+    /// Roles may end by themselves, with a status: what they need is away, or chunks end them.
+    pub gives_up: bool,
     /// Part of `--quick`.
     pub quick: bool,
     pub play: Play,
@@ -88,11 +97,28 @@ pub fn all() -> Vec<Scenario> {
         about,
         batch,
         must_meet,
+        gives_up: false,
         quick,
         play: Play::Shared(play),
     };
-    let own =
-        |name, about, quick, play| Scenario { name, about, batch: 1, must_meet: false, quick, play: Play::Own(play) };
+    let alone = |name, about, batch, quick, play| Scenario {
+        name,
+        about,
+        batch,
+        must_meet: false,
+        gives_up: false,
+        quick,
+        play: Play::Alone(play),
+    };
+    let own = |name, about, quick, play| Scenario {
+        name,
+        about,
+        batch: 1,
+        must_meet: false,
+        gives_up: true,
+        quick,
+        play: Play::Own(play),
+    };
     all.extend([
         shared("random-worker-kills", "SIGKILL 1 of 3 workers, again and again", 3, true, true, kills::workers),
         shared("random-role-kills", "SIGKILL any role, again and again", 3, true, false, kills::any),
@@ -107,18 +133,21 @@ pub fn all() -> Vec<Scenario> {
             zombies::assembler,
         ),
         shared("rebalance-storm", "a worker joins or leaves every 3 s under 30 s chunks", 1, true, false, kills::storm),
-        shared("poison-segv", "every chunk of a clip kills its lane by SIGSEGV", 2, false, true, poison::segv),
-        shared("poison-hang", "every chunk of a clip hangs its lane", 2, false, false, poison::hang),
-        shared("poison-memory", "every chunk of a clip eats all memory of its lane", 2, false, false, poison::memory),
-        shared("poison-error", "a clip with spoilt pictures", 2, false, true, poison::error),
-        shared(
-            "poison-worker",
-            "every chunk of a clip ends its worker, by an error that is not known to be the chunk's",
-            1,
-            false,
-            false,
-            poison::worker,
-        ),
+        alone("poison-segv", "every chunk of a clip kills its lane by SIGSEGV", 2, true, poison::segv),
+        alone("poison-hang", "every chunk of a clip hangs its lane", 2, false, poison::hang),
+        alone("poison-memory", "every chunk of a clip eats all memory of its lane", 2, false, poison::memory),
+        alone("poison-error", "a clip with spoilt pictures", 2, true, poison::error),
+        Scenario {
+            gives_up: true,
+            ..shared(
+                "poison-worker",
+                "every chunk of a clip ends its worker, by an error that is not known to be the chunk's",
+                1,
+                false,
+                false,
+                poison::worker,
+            )
+        },
         shared("corrupt-slice", "bytes of slices flipped in the store", 2, false, true, corrupt::slice),
         shared(
             "corrupt-result",
@@ -162,14 +191,7 @@ pub fn all() -> Vec<Scenario> {
             false,
             upgrades::rolling,
         ),
-        shared(
-            "cancel-mid-chunk",
-            "cancelled while chunks are computed: final within 2 s",
-            1,
-            false,
-            true,
-            cancels::mid_chunk,
-        ),
+        alone("cancel-mid-chunk", "cancelled while chunks are computed: final within 2 s", 1, true, cancels::mid_chunk),
         shared(
             "cancel-and-submit",
             "called off and submitted again while no assembler runs: the next run is done",
@@ -180,7 +202,7 @@ pub fn all() -> Vec<Scenario> {
         ),
         shared("topic-grown", "partitions added to chunks while a job runs", 2, false, false, topics::grown),
         own("offsets-deleted", "committed offsets of the workers' group deleted", false, topics::forgotten),
-        own("broker-restart", "kill -9 of the broker, 1 to 15 s down", true, brokers::restart),
+        own("broker-restart", "kill -9 of the broker, 5 to 60 s down (1 to 8 s with --quick)", true, brokers::restart),
         own("lost-produce-answers", "answers to Produce lost or late", false, brokers::produce),
         own("lost-commit-answers", "answers to OffsetCommit lost or late", false, brokers::commit),
         own("store-errors", "500 and 503 from the store", false, stores::errors),

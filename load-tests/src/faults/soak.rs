@@ -11,6 +11,7 @@ use super::dice::Dice;
 use super::kafka::Kafka;
 use super::report::Board;
 use super::run::{Order, Run, drive};
+use super::stage::look_back;
 use super::universe::{Kind, Shape, Universe};
 
 const NAME: &str = "soak";
@@ -70,6 +71,8 @@ fn universe(
     board: &Board,
 ) -> Result<()> {
     let mut universe = Universe::make(harness, &kafka.direct(), NAME, None)?;
+    // A commit whose answer was lost with the broker is sent again, perhaps after a later one.
+    universe.commits.may_go_back(true)?;
     universe.reshape(&Shape::new(1, 3, 1))?;
     universe.wait_assigned(Kind::Worker)?;
     let mut dice = Dice::new(seed);
@@ -80,7 +83,7 @@ fn universe(
     let driven = drive(&mut universe, &mut runs, |universe, runs| {
         let known: Vec<Instant> = deaths.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for at in &known[noted..] {
-            runs.iter_mut().for_each(|run| run.met("the broker was away", *at));
+            runs.iter_mut().for_each(|run| run.met_death("the broker was away", *at));
         }
         noted = known.len();
         // One at a time, so that the faults keep their times; all at the end would take as long as the soak.
@@ -105,6 +108,9 @@ fn universe(
         Ok(is_over)
     });
     board.add(NAME, &runs);
-    universe.close(board.has_violations(NAME));
+    match board.has_violations(NAME) || driven.is_err() {
+        true => universe.close(true),
+        false => look_back(universe, &runs, board),
+    }
     driven
 }

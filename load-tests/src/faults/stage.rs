@@ -30,17 +30,34 @@ struct Queue<'a> {
     left: HashMap<&'static str, usize>,
 }
 
-/// Plays all scenarios that share universes.
-pub fn shared(harness: &Harness, scenarios: &[Scenario], seeds: &[u64], board: &Board) -> Result<()> {
-    let mut queue = Queue { batches: VecDeque::new(), left: HashMap::new() };
-    for scenario in scenarios.iter().filter(|scenario| !matches!(scenario.play, Play::Own(_))) {
-        for seeds in seeds.chunks(scenario.batch) {
-            queue.batches.push_back(Batch { scenario, seeds: seeds.to_vec(), attempt: 0 });
-            *queue.left.entry(scenario.name).or_default() += 1;
+impl<'a> Queue<'a> {
+    /// All batches of the scenarios that are played so.
+    fn of(scenarios: &'a [Scenario], seeds: &[u64], is_played: impl Fn(&Play) -> bool) -> Self {
+        let mut queue = Self { batches: VecDeque::new(), left: HashMap::new() };
+        for scenario in scenarios.iter().filter(|scenario| is_played(&scenario.play)) {
+            for seeds in seeds.chunks(scenario.batch) {
+                queue.batches.push_back(Batch { scenario, seeds: seeds.to_vec(), attempt: 0 });
+                *queue.left.entry(scenario.name).or_default() += 1;
+            }
         }
+        queue
     }
+}
+
+/// Plays all scenarios that share universes, on several of them side by side.
+pub fn shared(harness: &Harness, scenarios: &[Scenario], seeds: &[u64], board: &Board) -> Result<()> {
+    let queue = Queue::of(scenarios, seeds, |play| matches!(play, Play::At(_) | Play::Shared(_)));
+    in_universes(harness, harness.universes, queue, board)
+}
+
+/// Plays all scenarios that want to be alone, one batch after the other.
+pub fn alone(harness: &Harness, scenarios: &[Scenario], seeds: &[u64], board: &Board) -> Result<()> {
+    in_universes(harness, 1, Queue::of(scenarios, seeds, |play| matches!(play, Play::Alone(_))), board)
+}
+
+fn in_universes(harness: &Harness, count: usize, queue: Queue<'_>, board: &Board) -> Result<()> {
+    let players = count.min(queue.batches.len());
     let queue = Mutex::new(queue);
-    let players = harness.universes.min(lock(&queue).batches.len());
     std::thread::scope(|scope| {
         let players: Vec<_> = (0..players).map(|_| scope.spawn(|| player(harness, &queue, board))).collect();
         super::gather(players)
@@ -113,19 +130,25 @@ fn player(harness: &Harness, queue: &Mutex<Queue<'_>>, board: &Board) -> Result<
 }
 
 fn play(harness: &Harness, universe: &mut Universe, batch: &Batch<'_>) -> Result<Vec<Run>> {
-    let mut stage = Stage { harness, universe, scenario: batch.scenario.name, attempt: batch.attempt };
-    match batch.scenario.play {
-        Play::At(point) => points::play(&mut stage, point, &batch.seeds),
-        Play::Shared(play) => play(&mut stage, &batch.seeds),
-        Play::Own(_) => Ok(Vec::new()), // not in the queue
+    let Batch { scenario, seeds, attempt } = batch;
+    let mut stage = Stage { harness, universe, scenario: scenario.name, attempt: *attempt };
+    let mut runs = match scenario.play {
+        Play::At(point) => points::play(&mut stage, point, seeds)?,
+        Play::Shared(play) | Play::Alone(play) => play(&mut stage, seeds)?,
+        Play::Own(_) => Vec::new(), // not in the queue
+    };
+    for run in runs.iter_mut().filter(|run| run.gave_up > 0 && !scenario.gives_up) {
+        run.violations.push(format!("J: roles ended by themselves, {} times, though nothing was away", run.gave_up));
     }
+    Ok(runs)
 }
 
-/// M once more, when all that went on in the universe is over.
-fn look_back(universe: Universe, past: &[Run], board: &Board) {
-    let changed: Vec<String> = past.iter().flat_map(|run| checker::unchanged(&universe, run)).collect();
-    changed.iter().for_each(|what| board.fault("looking back", what));
-    universe.close(!changed.is_empty());
+/// When all that went on in the universe is over: M once more, and whether every object is whole. Ends it.
+pub fn look_back(universe: Universe, past: &[Run], board: &Board) {
+    let mut found: Vec<String> = past.iter().flat_map(|run| checker::unchanged(&universe, run)).collect();
+    found.extend(checker::objects::broken(&universe));
+    found.iter().for_each(|what| board.fault("looking back", what));
+    universe.close(!found.is_empty());
 }
 
 impl Harness {

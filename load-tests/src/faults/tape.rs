@@ -6,12 +6,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use facemill::contract::{AuditRecord, ChunkOutcome, ChunkRecord, Job, JobEvent, JobId, Status, topics};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaResult;
 use rdkafka::message::{Headers as _, Message as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde::de::DeserializeOwned;
 
-/// How long the broker may take to answer.
+/// How long one question to the broker may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+/// How long it is asked, and read from, again: it may be busy with others, or starting.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How soon it is asked again.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 const ALL: [&str; 6] =
     [topics::JOBS, topics::CHUNKS, topics::COMPLETIONS, topics::STATUS, topics::AUDIT, topics::DEAD_LETTERS];
 
@@ -114,7 +119,8 @@ impl Tape {
         let mut places = TopicPartitionList::new();
         for topic in ALL {
             let name = format!("{}{topic}", self.prefix);
-            let metadata = self.consumer.fetch_metadata(Some(&name), ANSWER_LIMIT).context("ask for partitions")?;
+            let metadata = patiently(|| self.consumer.fetch_metadata(Some(&name), ANSWER_LIMIT));
+            let metadata = metadata.context("ask for partitions")?;
             let partitions = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
             for partition in 0..partitions as i32 {
                 let next = *self.next.entry((topic.to_owned(), partition)).or_default();
@@ -154,7 +160,7 @@ impl Tape {
         let mut wanted = Vec::new();
         for partition in partitions {
             let name = format!("{}{topic}", self.prefix);
-            let (_, high) = self.consumer.fetch_watermarks(&name, partition, ANSWER_LIMIT)?;
+            let (_, high) = patiently(|| self.consumer.fetch_watermarks(&name, partition, ANSWER_LIMIT))?;
             wanted.push(((topic.to_owned(), partition), high));
         }
         let began = Instant::now();
@@ -163,8 +169,8 @@ impl Tape {
             if wanted.iter().all(|(place, high)| self.next.get(place).is_some_and(|next| next >= high)) {
                 return Ok(());
             }
-            ensure!(began.elapsed() < ANSWER_LIMIT, "{topic} could not be read to its end");
-            std::thread::sleep(Duration::from_millis(5));
+            ensure!(began.elapsed() < PATIENCE, "{topic} could not be read to its end");
+            super::pause(Duration::from_millis(5))?;
         }
     }
 
@@ -180,11 +186,26 @@ impl Tape {
             list.add_partition(&name, *partition);
         }
         let committed = self.groups[group].committed_offsets(list, ANSWER_LIMIT)?;
-        let offsets = committed.elements().into_iter().filter_map(|element| match element.offset() {
-            Offset::Offset(offset) => Some((element.partition(), offset)),
-            _ => None,
-        });
-        Ok(offsets.collect())
+        let mut offsets = Offsets::new();
+        for element in committed.elements() {
+            // What cannot be told is not the same as nothing.
+            element.error()?;
+            if let Offset::Offset(offset) = element.offset() {
+                offsets.insert(element.partition(), offset);
+            }
+        }
+        Ok(offsets)
+    }
+}
+
+/// Asks the broker until it answers.
+fn patiently<T>(mut ask: impl FnMut() -> KafkaResult<T>) -> Result<T> {
+    let began = Instant::now();
+    loop {
+        match ask() {
+            Err(_) if began.elapsed() < PATIENCE => super::pause(ASK_AGAIN_AFTER)?,
+            answered => return Ok(answered?),
+        }
     }
 }
 

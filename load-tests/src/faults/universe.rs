@@ -1,6 +1,6 @@
 //! A universe: topics, groups, a store and roles of its own, on a broker that it shares with others.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -13,137 +13,22 @@ use rustix::process::Signal;
 
 use super::Harness;
 use super::checker::commits::CommitWatch;
-use super::process::{Process, describe};
+use super::process::{Process, read_from};
 use super::tape::Tape;
 
-/// How soon a dead or stopped member of a group is found, and what follows from that.
-#[derive(Clone, Copy, Debug)]
-pub struct Sessions {
-    /// The groups' session time-out.
-    pub timeout: Duration,
-    /// Longest time from a fault to the final state of the jobs that were open.
-    pub recovery_max: Duration,
-    /// Environment that makes it so.
-    settings: &'static [(&'static str, &'static str)],
-}
+mod shape;
+mod slot;
 
-impl Sessions {
-    /// To get through many runs.
-    pub const SHORT: Self = Self {
-        timeout: Duration::from_secs(6),
-        recovery_max: Duration::from_secs(20),
-        settings: &[
-            ("FACEMILL_KAFKA__SESSION_TIMEOUT_MS", "6000"),
-            ("FACEMILL_KAFKA__HEARTBEAT_INTERVAL_MS", "500"),
-            ("FACEMILL_ASSEMBLE__REPAIR_AFTER_SECONDS", "3"),
-        ],
-    };
-    /// What an operator gets who sets nothing.
-    pub const DEFAULT: Self =
-        Self { timeout: Duration::from_secs(45), recovery_max: Duration::from_secs(60), settings: &[] };
+pub use shape::{Kind, Place, Sessions, Shape};
+pub use slot::{Cause, Fault};
 
-    /// How long a stopped process stays so: its partitions are long another's when it comes back.
-    fn stopped_for(self) -> Duration {
-        self.timeout + Duration::from_secs(3)
-    }
+use shape::WORKER_GRACE_SECONDS;
+use slot::Slot;
 
-    /// How long a role may take to get its partitions: a session, in which a dead member is waited for, and some.
-    fn assigned_limit(self) -> Duration {
-        self.timeout + Duration::from_secs(35)
-    }
-}
-
-/// How soon a role that gave up by itself is started again.
-const RESTART_AFTER: Duration = Duration::from_millis(500);
 /// How often roles may end by themselves while they are waited for.
 const GAVE_UP_MAX: usize = 10;
-/// How long a role that is asked to end may take.
-const END_LIMIT: Duration = Duration::from_secs(15);
-
-/// What a process does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    Ingest,
-    Worker,
-    Assemble,
-}
-
-impl Kind {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ingest => "ingest",
-            Self::Worker => "worker",
-            Self::Assemble => "assemble",
-        }
-    }
-}
-
-/// Which processes run, and with which settings.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shape {
-    pub ingests: usize,
-    pub workers: usize,
-    pub assemblers: usize,
-    /// Environment of every role.
-    pub settings: Vec<(String, String)>,
-    /// Those of the next version.
-    pub upgraded: Vec<(Kind, usize)>,
-}
-
 /// What makes a role one of another version: ingest names another group, and workers are in it.
 const NEXT_VERSION: (&str, &str) = ("FACEMILL_WORKER__PROVIDER", "openvino,cpu");
-
-impl Shape {
-    pub fn new(ingests: usize, workers: usize, assemblers: usize) -> Self {
-        Self { ingests, workers, assemblers, settings: Vec::new(), upgraded: Vec::new() }
-    }
-
-    pub fn with(mut self, name: &str, value: &str) -> Self {
-        self.settings.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    fn count(&self, kind: Kind) -> usize {
-        match kind {
-            Kind::Ingest => self.ingests,
-            Kind::Worker => self.workers,
-            Kind::Assemble => self.assemblers,
-        }
-    }
-}
-
-/// Where a universe keeps its objects, and how its roles get there.
-#[derive(Clone, Debug)]
-pub struct Place {
-    /// `file://…` or `s3://…`.
-    pub url: String,
-    /// The same as a folder that the harness can look into.
-    pub folder: PathBuf,
-    /// Environment by which the roles reach it.
-    pub settings: Vec<(String, String)>,
-}
-
-/// Something that happened to a role.
-#[derive(Clone, Debug)]
-pub struct Fault {
-    pub at: Instant,
-    pub what: String,
-    /// Brought about by us; otherwise the role gave up by itself.
-    pub injected: bool,
-}
-
-struct Slot {
-    kind: Kind,
-    number: usize,
-    /// Of the next version.
-    is_upgraded: bool,
-    process: Option<Process>,
-    /// `CRASH_AT` of the next starts, one each.
-    traps: VecDeque<String>,
-    armed: Option<String>,
-    stopped_at: Option<Instant>,
-    start_at: Instant,
-}
 
 /// See the module.
 pub struct Universe {
@@ -162,6 +47,10 @@ pub struct Universe {
     slots: Vec<Slot>,
     /// All that happened since they were last taken.
     faults: Vec<Fault>,
+    /// How far each log has been looked through for panics.
+    logs_read: HashMap<PathBuf, u64>,
+    /// Objects that were spoilt when all who read them may have done so already: nobody has to find that out.
+    pub spoilt_late: HashSet<PathBuf>,
 }
 
 /// Partitions of a universe's topics.
@@ -212,38 +101,34 @@ impl Universe {
             shape: Shape::new(0, 0, 0),
             slots: Vec::new(),
             faults: Vec::new(),
+            logs_read: HashMap::new(),
+            spoilt_late: HashSet::new(),
         })
     }
 
     /// Runs exactly the roles of `shape`, none of them armed. Those that fit already stay.
     pub fn reshape(&mut self, shape: &Shape) -> Result<()> {
         let other_settings = self.shape.settings != shape.settings;
+        let other_lanes = self.shape.lanes != shape.lanes;
         self.shape = shape.clone();
         for mut slot in std::mem::take(&mut self.slots) {
             let is_upgraded = shape.upgraded.contains(&(slot.kind, slot.number));
-            if other_settings || slot.is_upgraded != is_upgraded || slot.number >= shape.count(slot.kind) {
-                end(&mut slot)?;
+            let is_other =
+                other_settings || slot.is_upgraded != is_upgraded || other_lanes && slot.kind == Kind::Worker;
+            if is_other || slot.number >= shape.count(slot.kind) {
+                self.faults.extend(slot.end()?);
                 continue;
             }
             slot.traps.clear();
             if slot.armed.is_some() {
-                end(&mut slot)?;
+                self.faults.extend(slot.end()?);
             }
             self.slots.push(slot);
         }
         for kind in [Kind::Ingest, Kind::Assemble, Kind::Worker] {
             for number in 0..shape.count(kind) {
                 if !self.slots.iter().any(|slot| (slot.kind, slot.number) == (kind, number)) {
-                    self.slots.push(Slot {
-                        kind,
-                        number,
-                        is_upgraded: shape.upgraded.contains(&(kind, number)),
-                        process: None,
-                        traps: VecDeque::new(),
-                        armed: None,
-                        stopped_at: None,
-                        start_at: Instant::now(),
-                    });
+                    self.slots.push(Slot::new(kind, number, shape.upgraded.contains(&(kind, number))));
                 }
             }
         }
@@ -253,8 +138,9 @@ impl Universe {
     /// Has a role meet crash points: the first trap at once, the others one with each restart after a crash.
     pub fn arm(&mut self, kind: Kind, number: usize, traps: &[String]) -> Result<()> {
         let slot = self.slot(kind, number)?;
-        end(slot)?;
+        let fault = slot.end()?;
         slot.traps = traps.iter().cloned().collect();
+        self.faults.extend(fault);
         Ok(())
     }
 
@@ -270,9 +156,8 @@ impl Universe {
 
     /// SIGKILL; [`Universe::tend`] notes it and starts the role again.
     pub fn kill(&mut self, kind: Kind, number: usize) {
-        if let Ok(process) = self.process(kind, number) {
-            // One that has just ended by itself needs no signal.
-            let _ = process.signal(Signal::KILL);
+        if let Ok(slot) = self.slot(kind, number) {
+            slot.kill();
         }
     }
 
@@ -285,9 +170,7 @@ impl Universe {
 
     /// SIGTERM, waits for the end, starts the role again.
     pub fn restart(&mut self, kind: Kind, number: usize) -> Result<std::process::ExitStatus> {
-        let slot = self.slot(kind, number)?;
-        let status = slot.process.as_mut().context("the role runs")?.end(END_LIMIT)?;
-        slot.process = None;
+        let status = self.slot(kind, number)?.terminate()?.context("the role runs")?;
         self.tend()?;
         Ok(status)
     }
@@ -308,13 +191,8 @@ impl Universe {
     fn note_end(&mut self, at: usize) -> Result<()> {
         let slot = &mut self.slots[at];
         let Some(status) = slot.process.as_mut().map(Process::ended).transpose()?.flatten() else { return Ok(()) };
-        let injected = status.code().is_none();
-        let trap = slot.armed.take().map(|trap| format!(" at {trap}")).unwrap_or_default();
-        let what = format!("{}-{} {}{trap}", slot.kind.name(), slot.number, describe(status));
-        slot.process = None;
-        slot.stopped_at = None;
-        slot.start_at = Instant::now() + if injected { Duration::ZERO } else { RESTART_AFTER };
-        self.faults.push(Fault { at: Instant::now(), what, injected });
+        let fault = slot.note_end(status);
+        self.faults.push(fault);
         Ok(())
     }
 
@@ -323,10 +201,8 @@ impl Universe {
         let Some(process) = &slot.process else { return Ok(()) };
         match slot.stopped_at {
             None if process.is_stopped() => {
-                let trap = slot.armed.take().map(|trap| format!(" at {trap}")).unwrap_or_default();
-                let what = format!("{}-{} stands still{trap}", slot.kind.name(), slot.number);
-                slot.stopped_at = Some(Instant::now());
-                self.faults.push(Fault { at: Instant::now(), what, injected: true });
+                let fault = slot.note_stop();
+                self.faults.push(fault);
             }
             Some(since) if since.elapsed() > self.sessions.stopped_for() => {
                 process.signal(Signal::CONT)?;
@@ -344,7 +220,7 @@ impl Universe {
         let root = self.folder.join("files");
         command.args(["--metrics", "off", "--store", &self.place.url, "--root"]).arg(root);
         if kind == Kind::Worker {
-            command.args(["--swapper", "none", "--workers", "1"]);
+            command.args(["--swapper", "none", "--workers", &self.shape.lanes.to_string()]);
         }
         if let Some(trap) = &trap {
             command.env("CRASH_AT", trap);
@@ -354,9 +230,8 @@ impl Universe {
         }
         let log = self.folder.join(format!("logs/{}-{number}.log", kind.name()));
         let process = Process::start(command, &log)?;
-        let slot = &mut self.slots[at];
-        slot.process = Some(process);
-        slot.armed = trap;
+        let grace = self.shape.grace(kind);
+        self.slots[at].started(process, trap, grace);
         Ok(())
     }
 
@@ -367,7 +242,7 @@ impl Universe {
         command.envs(self.sessions.settings.iter().copied());
         // So that the proxy before the broker knows whose answers to spoil.
         command.env("FACEMILL_KAFKA__CLIENT_ID", &self.prefix);
-        command.env("FACEMILL_WORKER__GRACE_SECONDS", "2");
+        command.env("FACEMILL_WORKER__GRACE_SECONDS", WORKER_GRACE_SECONDS.to_string());
         command.env("FACEMILL_SCRATCH", self.folder.join("scratch"));
         command.envs(self.place.settings.iter().chain(&self.shape.settings).map(|(name, value)| (name, value)));
         command
@@ -383,7 +258,8 @@ impl Universe {
                 return Ok(());
             }
             // A role that cannot start at all says why.
-            let gave_up = self.faults.iter().filter(|fault| !fault.injected).count();
+            let by_themselves = |fault: &&Fault| matches!(fault.cause, Cause::GaveUp | Cause::Crashed);
+            let gave_up = self.faults.iter().filter(by_themselves).count();
             if gave_up > GAVE_UP_MAX {
                 let said = self.log(kind, 0);
                 bail!("a {} gives up again and again: {}", kind.name(), said.lines().last().unwrap_or(""));
@@ -398,6 +274,28 @@ impl Universe {
     /// What happened since this was last asked.
     pub fn take_faults(&mut self) -> Vec<Fault> {
         std::mem::take(&mut self.faults)
+    }
+
+    /// What the logs tell of panics since this was last asked.
+    pub fn panics(&mut self) -> Result<Vec<String>> {
+        // The system refuses everything to a lane that has no more memory, threads too: it may well panic of that.
+        let is_starving_lanes = self.shape.is_starving_lanes();
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(self.folder.join("logs"))? {
+            let log = entry?.path();
+            let read = self.logs_read.entry(log.clone()).or_default();
+            let text = read_from(&log, *read);
+            // A line that is being written is looked at next time.
+            let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+            *read += whole as u64;
+            let role = log.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let text = String::from_utf8_lossy(&text[..whole]);
+            // What lanes say comes with a time in front.
+            let of_panics = text.lines().filter(|line| line.contains("panicked at"));
+            let counted = of_panics.filter(|line| !is_starving_lanes || line.starts_with("thread "));
+            found.extend(counted.map(|line| format!("J: {role} has panicked: {line}")));
+        }
+        Ok(found)
     }
 
     /// A process stands still.
@@ -425,7 +323,8 @@ impl Universe {
 
     /// Everything that the roles of a kind have said, restarts included.
     pub fn log(&self, kind: Kind, number: usize) -> String {
-        std::fs::read_to_string(self.folder.join(format!("logs/{}-{number}.log", kind.name()))).unwrap_or_default()
+        let log = self.folder.join(format!("logs/{}-{number}.log", kind.name()));
+        String::from_utf8_lossy(&read_from(&log, 0)).into_owned()
     }
 
     /// The file that holds an object.
@@ -450,16 +349,6 @@ impl Universe {
 fn remove(folder: &Path) {
     // It lies in the harness's temporary folder, which goes at the end.
     let _ = std::fs::remove_dir_all(folder);
-}
-
-fn end(slot: &mut Slot) -> Result<()> {
-    if let Some(mut process) = slot.process.take() {
-        process.end(END_LIMIT)?;
-    }
-    slot.armed = None;
-    slot.stopped_at = None;
-    slot.start_at = Instant::now();
-    Ok(())
 }
 
 /// Whether the process holds partitions, by the last that it said of them. Cooperative: each line tells what came or went.

@@ -169,7 +169,7 @@ mod tests {
             (&["identity resolver timed out after 5s"], Kind::Retry),
         ];
         for (chain, kind) in table {
-            let caused = |source, said: &&'static str| Some(BoxError::from(Said { said: *said, source }));
+            let caused = |source, said: &&'static str| Some(BoxError::from(Said { said, source }));
             let error = unsigned(chain.iter().rev().fold(None, caused).unwrap());
             assert_eq!(error.kind(), kind, "{chain:?}: {error}");
         }

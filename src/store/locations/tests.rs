@@ -235,6 +235,13 @@ async fn what_killed_writers_have_left_beside_an_output_goes_with_the_next() {
     for (name, _, is_left) in &table {
         assert_eq!(here.path("inside").join(name).exists(), *is_left, "{name}");
     }
+    // By one that was killed when its own file was in place: the next one finds that there.
+    let late = here.path("inside").join(staged("out.mp4").replace("cdef", "1111"));
+    fs::write(&late, "").unwrap();
+    let times = fs::FileTimes::new().set_modified(SystemTime::now() - second);
+    fs::File::options().write(true).open(&late).unwrap().set_times(times).unwrap();
+    here.put("inside/out.mp4", Expected::Absent).await.unwrap_err();
+    assert!(!late.exists());
 }
 
 fn told(entries: &[Entry]) -> Vec<String> {

@@ -1,4 +1,4 @@
-//! U: no offset is committed before what it stands for is durable.
+//! U: no offset is committed before what it stands for is durable, and none goes back.
 //!
 //! Offsets are read first and records after them: what a committed offset stands for must be there by then. A thread of its own does so
 //! again and again while the universe lives, so that nothing else has to wait for the broker's answers.
@@ -16,8 +16,8 @@ use crate::faults::tape::{Entry, Offsets, Records, Tape};
 
 /// How often offsets are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// How long a last look may take: a broker that has just come back needs a while.
-const LAST_LOOK_LIMIT: Duration = Duration::from_secs(60);
+/// How long a last look may take: a broker that has just come back needs a while, and is asked patiently.
+const LAST_LOOK_LIMIT: Duration = Duration::from_secs(120);
 
 /// What the groups have committed.
 #[derive(Debug, Default)]
@@ -52,12 +52,17 @@ impl Durable for Folder {
     }
 }
 
-/// Asks for a look that begins after the question, and takes all that was found until then.
-type Question = Sender<Vec<String>>;
+/// What is asked of the thread.
+enum Request {
+    /// A look that begins after the request, and all that was found until then.
+    Found(Sender<Vec<String>>),
+    /// From now on offsets may go back, or may not any more. Answered when that is known.
+    MayGoBack(bool, Sender<()>),
+}
 
 /// The thread; ends when dropped.
 pub struct CommitWatch {
-    ask: Option<Sender<Question>>,
+    ask: Option<Sender<Request>>,
     watching: Option<JoinHandle<()>>,
 }
 
@@ -65,17 +70,28 @@ impl CommitWatch {
     /// Starts watching the groups of a universe.
     pub fn start(brokers: &str, prefix: &str, store: PathBuf) -> Result<Self> {
         let mut tape = Tape::start(brokers, prefix)?;
-        let (ask, questions) = channel();
-        let watching = std::thread::spawn(move || watch(&mut tape, &Folder(store), &questions));
+        let (ask, requests) = channel();
+        let watching = std::thread::spawn(move || watch(&mut tape, &Folder(store), &requests));
         Ok(Self { ask: Some(ask), watching: Some(watching) })
     }
 
-    /// What has been committed too early since this was last asked, looked at once more now.
+    /// What has been committed too early, or back, since this was last asked, looked at once more now.
     pub fn found(&self) -> Result<Vec<String>> {
         let (answer, found) = channel();
-        let asked = self.ask.as_ref().map(|ask| ask.send(answer));
-        asked.context("the watch is running")?.map_err(|_| anyhow!("the watch of commits has ended"))?;
+        self.ask(Request::Found(answer))?;
         found.recv_timeout(LAST_LOOK_LIMIT).context("committed offsets could not be read")
+    }
+
+    /// From now on offsets may go back, or, with `false`, may not any more; those committed until then are no measure.
+    pub fn may_go_back(&self, may: bool) -> Result<()> {
+        let (answer, known) = channel();
+        self.ask(Request::MayGoBack(may, answer))?;
+        known.recv_timeout(LAST_LOOK_LIMIT).context("the watch of commits does not answer")
+    }
+
+    fn ask(&self, request: Request) -> Result<()> {
+        let asked = self.ask.as_ref().map(|ask| ask.send(request));
+        asked.context("the watch is running")?.map_err(|_| anyhow!("the watch of commits has ended"))
     }
 }
 
@@ -89,22 +105,32 @@ impl Drop for CommitWatch {
     }
 }
 
-fn watch(tape: &mut Tape, store: &Folder, questions: &Receiver<Question>) {
+fn watch(tape: &mut Tape, store: &Folder, requests: &Receiver<Request>) {
     let mut good = Commits::default();
+    let mut may_go_back = false;
     let mut found = Vec::new();
-    let mut waiting: Option<Question> = None;
+    let mut waiting: Option<Sender<Vec<String>>> = None;
     loop {
         // A broker that is away cannot tell; whoever asks waits until it can.
         if let Ok(committed) = read(tape) {
             found.extend(early(&tape.records, &good, &committed, store));
+            if !may_go_back {
+                found.extend(gone_back(&good, &committed));
+            }
             good = committed;
             if let Some(answer) = waiting.take() {
                 // Nobody waits for it any more: then it is told next time.
                 found = answer.send(found).err().map(|unsent| unsent.0).unwrap_or_default();
             }
         }
-        match questions.recv_timeout(LOOK_EVERY) {
-            Ok(question) => waiting = Some(question),
+        match requests.recv_timeout(LOOK_EVERY) {
+            Ok(Request::Found(answer)) => waiting = Some(answer),
+            Ok(Request::MayGoBack(may, known)) => {
+                may_go_back = may;
+                good = Commits::default();
+                // Whoever has asked may have given up.
+                let _ = known.send(());
+            }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
@@ -176,6 +202,28 @@ fn early(records: &Records, good: &Commits, committed: &Commits, store: &dyn Dur
         if !is_counted(event, store) {
             let (offset, partition) = (entry.offset, entry.partition);
             found.push(format!("U: completions {partition}/{offset} committed, nothing durable for {event:?}"));
+        }
+    }
+    found
+}
+
+/// Offsets that are behind where they were: a member that had lost its partitions has committed over their new owner, and what was
+/// finished comes again.
+fn gone_back(good: &Commits, committed: &Commits) -> Vec<String> {
+    let nothing = Offsets::new();
+    let of_group = |group: &String| committed.chunks.get(group).unwrap_or(&nothing);
+    let chunks = good.chunks.iter().map(|(group, offsets)| (format!("chunks of {group}"), offsets, of_group(group)));
+    let others = [
+        (topics::JOBS.to_owned(), &good.jobs, &committed.jobs),
+        (topics::COMPLETIONS.to_owned(), &good.completions, &committed.completions),
+    ];
+    let mut found = Vec::new();
+    for (topic, before, now) in chunks.chain(others) {
+        for (partition, was) in before {
+            let is = now.get(partition).copied().unwrap_or(0);
+            if is < *was {
+                found.push(format!("U: {topic} {partition} went back from {was} to {is}"));
+            }
         }
     }
     found
@@ -282,6 +330,21 @@ mod tests {
         assert_eq!(look(2, 0, &Store { ended: true, ..EMPTY }), 0);
         let of_others = Commits { chunks: [("workers-2".to_owned(), at(2))].into(), ..Commits::default() };
         assert!(early(&records, &Commits::default(), &of_others, &EMPTY).is_empty(), "passed over by another version");
+    }
+
+    #[test]
+    fn offsets_never_go_back() {
+        let commits = |chunks: &[(i32, i64)], jobs: i64| {
+            let offsets: Offsets = chunks.iter().copied().collect();
+            Commits { chunks: [(GROUP.to_owned(), offsets)].into(), jobs: at(jobs), ..Commits::default() }
+        };
+        let look = |chunks: &[(i32, i64)], jobs: i64| gone_back(&commits(&[(0, 3), (1, 5)], 2), &commits(chunks, jobs));
+        assert!(look(&[(0, 3), (1, 5)], 2).is_empty());
+        assert!(look(&[(0, 4), (1, 5), (2, 1)], 3).is_empty());
+        assert_eq!(look(&[(0, 3), (1, 4)], 2), ["U: chunks of workers-1 1 went back from 5 to 4"]);
+        assert_eq!(look(&[(0, 3)], 1).len(), 2, "a partition without an offset begins at the beginning");
+        assert_eq!(gone_back(&commits(&[(0, 3)], 2), &Commits::default()).len(), 2);
+        assert!(gone_back(&Commits::default(), &commits(&[(0, 3)], 2)).is_empty());
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! A job is called off: while its only chunk is computed; and just before it is submitted again, while nobody hears of it.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use facemill::contract::{ChunkOutcome, JobEvent, keys, topics};
+use facemill::contract::{ChunkOutcome, JobEvent, JobId, keys, topics};
 
 use super::Stage;
 use crate::faults::clip::{FRAMES, GOP};
@@ -13,6 +14,9 @@ use crate::faults::universe::{Kind, Shape, Universe};
 
 /// From the start of the command until the job is final and its worker has let the chunk go.
 const WITHIN: Duration = Duration::from_secs(2);
+
+/// Chunks take so long, without work for the processor.
+const LINGER: &str = "linger:1";
 
 /// The whole clip is one chunk, of several seconds: it must be broken off.
 pub fn mid_chunk(stage: &mut Stage<'_>, seeds: &[u64]) -> Result<Vec<Run>> {
@@ -52,19 +56,23 @@ pub fn mid_chunk(stage: &mut Stage<'_>, seeds: &[u64]) -> Result<Vec<Run>> {
 /// No assembler runs when a job is called off and submitted again: the first run is cancelled, the second is done. Until the first has ended no
 /// worker runs either: an assembler that finds all results of a run is done with it before it reads that it was called off.
 pub fn and_submitted(stage: &mut Stage<'_>, seeds: &[u64]) -> Result<Vec<Run>> {
-    let shape = |workers, assemblers| Shape::new(1, workers, assemblers).with("FACEMILL_ASSEMBLE__GRACE_SECONDS", "0");
+    let shape = |workers, assemblers| {
+        let shape = Shape::new(1, workers, assemblers).with("FACEMILL_ASSEMBLE__GRACE_SECONDS", "0");
+        shape.with("CRASH_LANE", &format!("{FRAMES}={LINGER}"))
+    };
     stage.universe.reshape(&shape(2, 1))?;
     stage.universe.wait_assigned(Kind::Worker)?;
     stage.universe.wait_assigned(Kind::Assemble)?;
-    let mut runs =
-        seeds.iter().map(|seed| Run::submit(stage.universe, stage.slow_order(*seed))).collect::<Result<Vec<Run>>>()?;
+    let mut runs = stage.submit(seeds)?;
+    let mut finished = Vec::new();
     let mut step = Step::UnderWay;
     drive(stage.universe, &mut runs, |universe, runs| {
         match step {
             Step::UnderWay if runs.iter().any(|run| universe.tape.records.settled_chunks(run.id()) > 0) => {
                 universe.reshape(&shape(0, 0))?;
-                universe.tape.poll();
-                call_off_and_submit(universe, runs)?;
+                // Whoever said something before it ended is heard: a job whose chunks are all done would be done.
+                universe.tape.catch_up(topics::COMPLETIONS)?;
+                finished = call_off_and_submit(universe, runs)?;
                 universe.reshape(&shape(0, 1))?;
                 step = Step::CalledOff;
             }
@@ -84,6 +92,11 @@ pub fn and_submitted(stage: &mut Stage<'_>, seeds: &[u64]) -> Result<Vec<Run>> {
         if !first.is_ok_and(|manifest| manifest.contains("\"cancelled\"")) {
             run.violations.push(format!("run 1 of {} is not cancelled", run.id()));
         }
+        let before = finished.iter().find(|(job, _)| job == run.id()).map_or(0, |(_, chunks)| *chunks);
+        let reused = run.manifest().map_or(0, |manifest| manifest.totals.chunks_reused as usize);
+        if reused < before {
+            run.violations.push(format!("J: run 2 of {} reuses {reused} of {before} finished chunks", run.id()));
+        }
     }
     Ok(runs)
 }
@@ -94,10 +107,12 @@ enum Step {
     Over,
 }
 
-/// A job whose chunks are all done meets nothing, and is played again.
-fn call_off_and_submit(universe: &Universe, runs: &mut [Run]) -> Result<()> {
+/// A job whose chunks are all done meets nothing, and is played again. Tells how many chunks the others had done.
+fn call_off_and_submit(universe: &Universe, runs: &mut [Run]) -> Result<Vec<(JobId, usize)>> {
+    let mut finished = Vec::new();
     for run in runs.iter_mut().filter(|run| (universe.tape.records.settled_chunks(run.id()) as u64) < FRAMES / GOP) {
         universe.tell(&JobEvent::Cancel { job: run.id().clone(), at: None })?;
+        finished.push((run.id().clone(), done_chunks(universe, run)));
         run.number = 2;
         run.met("cancelled", Instant::now());
     }
@@ -106,7 +121,14 @@ fn call_off_and_submit(universe: &Universe, runs: &mut [Run]) -> Result<()> {
     for run in runs.iter().filter(|run| run.number == 2) {
         universe.publish(topics::JOBS, run.id().as_str(), &run.job)?;
     }
-    Ok(())
+    Ok(finished)
+}
+
+/// Chunks of which a result is in the store.
+fn done_chunks(universe: &Universe, run: &Run) -> usize {
+    let settled = universe.tape.records.settled();
+    let done = settled.filter(|(job, _, _, outcome)| *job == run.id() && matches!(outcome, ChunkOutcome::Done { .. }));
+    done.map(|(_, _, index, _)| index).collect::<HashSet<u32>>().len()
 }
 
 fn first_manifest(universe: &Universe, run: &Run) -> PathBuf {

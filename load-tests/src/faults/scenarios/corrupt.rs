@@ -76,10 +76,18 @@ fn spoil(
         if found.iter().any(|objects| objects.len() < CHUNKS) {
             return Ok(false);
         }
+        let mut all_stand = true;
+        for number in 0..count {
+            all_stand &= universe.process(still, number)?.is_stopped();
+        }
         for (run, objects) in runs.iter_mut().zip(&found) {
             for _ in 0..SPOILT {
                 let object = &objects[dice.below(objects.len() as u64) as usize];
                 flip(object, &mut dice)?;
+                if !all_stand {
+                    // They have been let go, since this took longer than their session: it may have been read before.
+                    universe.spoilt_late.insert(object.clone());
+                }
                 run.met(&format!("spoilt {}", object.display()), Instant::now());
             }
         }

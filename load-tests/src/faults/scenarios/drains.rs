@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use facemill::contract::ChunkOutcome;
 
-use super::Stage;
+use super::{Stage, turn};
 use crate::faults::clip::FRAMES;
 use crate::faults::run::{Run, drive};
 use crate::faults::universe::{Kind, Shape, Universe};
@@ -59,6 +59,11 @@ fn terminate(stage: &mut Stage<'_>, seeds: &[u64], grace: &str) -> Result<Vec<Ru
 
 /// Chunks of a job of which more than one completion tells of work.
 pub fn computed_twice(universe: &Universe, run: &Run) -> Vec<u32> {
+    computed_more_often(universe, run, 1)
+}
+
+/// Chunks of a job of which more than `times` completions tell of work.
+pub fn computed_more_often(universe: &Universe, run: &Run, times: u32) -> Vec<u32> {
     let mut computed: HashMap<u32, u32> = HashMap::new();
     for (job, _, index, outcome) in universe.tape.records.settled() {
         let is_work = matches!(outcome, ChunkOutcome::Done { seconds, .. } if seconds.contains_key("encode"));
@@ -66,7 +71,7 @@ pub fn computed_twice(universe: &Universe, run: &Run) -> Vec<u32> {
             *computed.entry(index).or_default() += 1;
         }
     }
-    computed.into_iter().filter(|(_, times)| *times > 1).map(|(index, _)| index).collect()
+    computed.into_iter().filter(|(_, found)| *found > times).map(|(index, _)| index).collect()
 }
 
 /// Every role is replaced while jobs run.
@@ -74,7 +79,7 @@ pub fn rolling(stage: &mut Stage<'_>, seeds: &[u64]) -> Result<Vec<Run>> {
     // Long enough to be in work when their partitions move to the worker that is new.
     let lingering = format!("{FRAMES}=linger:6");
     let shape = Shape::new(1, 2, 1).with("FACEMILL_WORKER__GRACE_SECONDS", "60").with("CRASH_LANE", &lingering);
-    stage.universe.reshape(&shape)?;
+    stage.universe.reshape(&shape.with_lanes(1 + turn(seeds) % 2))?;
     stage.universe.wait_assigned(Kind::Worker)?;
     let mut runs = stage.submit(seeds)?;
     runs.iter_mut().for_each(|run| run.recovery_max = LINGERING_MAX);

@@ -3,16 +3,19 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use facemill::contract::keys;
 
 use super::Stage;
 use super::drains::computed_twice;
-use crate::faults::clip::FRAMES;
+use crate::faults::clip::{FRAMES, GOP};
 use crate::faults::dice::Dice;
 use crate::faults::run::{Order, Run, drive};
-use crate::faults::universe::{Kind, Shape};
+use crate::faults::universe::{Kind, Shape, Universe};
 
 /// Kills of one batch at most, so that a chunk does not meet ten deaths.
 const KILLS_MAX: u32 = 4;
+/// Chunks of all jobs that are settled at most before the first kill: no job is over by then.
+const SETTLED_FIRST_MAX: u64 = FRAMES / GOP - 2;
 /// Between a kill and the next, ms.
 const KILL_EVERY_MS: std::ops::Range<u64> = 100..1500;
 const STORM_EVERY: Duration = Duration::from_secs(3);
@@ -44,22 +47,36 @@ fn at_random(stage: &mut Stage<'_>, seeds: &[u64], shape: &Shape, victims: &[(Ki
         stage.universe.wait_assigned(kind)?;
     }
     let mut runs = stage.submit(seeds)?;
-    let mut dice = Dice::new(seeds[0]);
-    let wait = |dice: &mut Dice| {
-        Duration::from_millis(KILL_EVERY_MS.start + dice.below(KILL_EVERY_MS.end - KILL_EVERY_MS.start))
-    };
-    let mut next_kill = Instant::now() + wait(&mut dice).mul_f64(0.3);
+    // Seeds that have met nothing are played again, and not the same.
+    let mut dice = Dice::new(seeds[0] + (u64::from(stage.attempt) << 32));
+    let settled_first = dice.below(SETTLED_FIRST_MAX + 1) as usize;
+    let mut next_kill: Option<Instant> = None;
     let mut kills = 0;
-    drive(stage.universe, &mut runs, |universe, _| {
-        if kills < KILLS_MAX && Instant::now() >= next_kill {
+    drive(stage.universe, &mut runs, |universe, runs| {
+        let is_due = match next_kill {
+            None => has_come_to(universe, runs, settled_first),
+            Some(at) => Instant::now() >= at,
+        };
+        if kills < KILLS_MAX && is_due {
             let (kind, count) = victims[dice.below(victims.len() as u64) as usize];
             universe.kill(kind, dice.below(count as u64) as usize);
-            next_kill = Instant::now() + wait(&mut dice);
+            let wait = KILL_EVERY_MS.start + dice.below(KILL_EVERY_MS.end - KILL_EVERY_MS.start);
+            next_kill = Some(Instant::now() + Duration::from_millis(wait));
             kills += 1;
         }
         Ok(true)
     })?;
     Ok(runs)
+}
+
+/// So many chunks of these runs are settled, and at least one is begun.
+fn has_come_to(universe: &Universe, runs: &[Run], settled: usize) -> bool {
+    let found: usize = runs.iter().map(|run| universe.tape.records.settled_chunks(run.id())).sum();
+    // The folder of a chunk's attempts stays when they are taken back.
+    let is_begun = |run: &Run| {
+        (0..FRAMES / GOP).any(|index| universe.object(&keys::attempts(run.id(), run.number, index)).exists())
+    };
+    found >= settled && (found > 0 || runs.iter().any(is_begun))
 }
 
 /// A third worker comes and goes while two work. Chunks that have been begun when their partition moves are not begun again.

@@ -11,6 +11,10 @@ const BATCH: usize = 2;
 
 /// Only outputs with credentials beside them come there.
 const SIDECAR_PUT: &str = "assemble.sidecar.put";
+/// A job that comes there is final.
+const MARKER_GONE: &str = "assemble.marker.gone";
+/// Each role comes there once when it starts, as it tries the store.
+const STAGED: &str = "store.staged";
 
 /// Where a role dies.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +38,7 @@ const POINTS: &[(&str, Kind, &str, u64, bool)] = &[
     ("ingest-chunk-published", Kind::Ingest, "ingest.chunk.published", 12, false),
     ("ingest-published", Kind::Ingest, "ingest.published", 2, false),
     ("ingest-finished", Kind::Ingest, "ingest.finished", 2, false),
-    ("ingest-mid-put", Kind::Ingest, "store.staged", 12, false),
+    ("ingest-mid-put", Kind::Ingest, STAGED, 12, false),
     ("ingest-before-commit", Kind::Ingest, "broker.commit.before", 1, false),
     ("ingest-after-commit", Kind::Ingest, "broker.commit.after", 1, false),
     ("worker-received", Kind::Worker, "worker.received", 6, false),
@@ -43,7 +47,7 @@ const POINTS: &[(&str, Kind, &str, u64, bool)] = &[
     ("worker-decode", Kind::Worker, "worker.decode", 6, false),
     ("worker-infer", Kind::Worker, "worker.infer", 6, true),
     ("worker-encode", Kind::Worker, "worker.encode", 6, false),
-    ("worker-mid-put", Kind::Worker, "store.staged", 8, true),
+    ("worker-mid-put", Kind::Worker, STAGED, 8, true),
     ("worker-uploaded", Kind::Worker, "worker.uploaded", 6, true),
     ("worker-published", Kind::Worker, "worker.published", 6, false),
     ("worker-finished", Kind::Worker, "worker.finished", 6, false),
@@ -59,11 +63,11 @@ const POINTS: &[(&str, Kind, &str, u64, bool)] = &[
     ("assemble-output-staged", Kind::Assemble, "place.staged", 2, true),
     ("assemble-output-put", Kind::Assemble, "assemble.output.put", 2, true),
     ("assemble-sidecar-put", Kind::Assemble, SIDECAR_PUT, 2, true),
-    ("assemble-mid-put", Kind::Assemble, "store.staged", 2, false),
+    ("assemble-mid-put", Kind::Assemble, STAGED, 2, false),
     ("assemble-manifest-put", Kind::Assemble, "assemble.manifest.put", 2, true),
     ("assemble-audited", Kind::Assemble, "assemble.audited", 2, true),
     ("assemble-announced", Kind::Assemble, "assemble.announced", 2, false),
-    ("assemble-marker-gone", Kind::Assemble, "assemble.marker.gone", 1, false),
+    ("assemble-marker-gone", Kind::Assemble, MARKER_GONE, 1, false),
     ("assemble-before-commit", Kind::Assemble, "broker.commit.before", 3, false),
     ("assemble-after-commit", Kind::Assemble, "broker.commit.after", 3, false),
 ];
@@ -74,6 +78,7 @@ pub fn scenarios() -> Vec<Scenario> {
         about: place,
         batch: BATCH,
         must_meet: true,
+        gives_up: false,
         quick: *quick,
         play: Play::At(Point { kind: *kind, place, hits: *hits }),
     });
@@ -83,10 +88,11 @@ pub fn scenarios() -> Vec<Scenario> {
 /// Each seed has a death of its own: of a worker each, or one after the other of the only ingest or assembler.
 pub fn play(stage: &mut Stage<'_>, point: Point, seeds: &[u64]) -> Result<Vec<Run>> {
     stage.universe.reshape(&Shape::new(1, 2, 1))?;
+    let at_start = u64::from(point.place == STAGED);
     let trap = |seed: &u64| {
         // Whoever met nothing at first dies at the first chance.
         let hit = if stage.attempt == 0 { 1 + seed % point.hits } else { 1 };
-        format!("{}:{hit}=kill", point.place)
+        format!("{}:{}=kill", point.place, at_start + hit)
     };
     match point.kind {
         Kind::Worker => {
@@ -102,6 +108,14 @@ pub fn play(stage: &mut Stage<'_>, point: Point, seeds: &[u64]) -> Result<Vec<Ru
         _ => stage.order(*seed),
     };
     let mut runs = seeds.iter().map(|seed| Run::submit(stage.universe, order(seed))).collect::<Result<Vec<Run>>>()?;
-    drive(stage.universe, &mut runs, nothing)?;
+    if point.place == MARKER_GONE {
+        // The death is noticed when the job that has brought it about is over.
+        drive(stage.universe, &mut runs, |_, runs| {
+            Ok(runs.iter().any(|run| !run.faults.is_empty() || !run.afterwards.is_empty()))
+        })?;
+        runs.iter_mut().for_each(Run::count_afterwards);
+    } else {
+        drive(stage.universe, &mut runs, nothing)?;
+    }
     Ok(runs)
 }

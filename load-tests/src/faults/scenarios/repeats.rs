@@ -3,7 +3,8 @@
 use anyhow::Result;
 use facemill::contract::{ChunkRecord, topics};
 
-use super::Stage;
+use super::drains::computed_more_often;
+use super::{Stage, turn};
 use crate::faults::clip::{FRAMES, GOP};
 use crate::faults::run::{Run, drive, nothing};
 use crate::faults::universe::{Kind, Shape};
@@ -24,9 +25,11 @@ pub fn jobs(stage: &mut Stage<'_>, seeds: &[u64]) -> Result<Vec<Run>> {
     Ok(runs)
 }
 
-/// All records of a job at once, as soon as they are all there.
+/// All records of a job at once, as soon as they are all there. Two workers do not know of each other's chunks, but each of its own: none
+/// computes a chunk twice, with however many lanes. Half of the seeds have one worker with two lanes, which computes each chunk once.
 pub fn chunks(stage: &mut Stage<'_>, seeds: &[u64]) -> Result<Vec<Run>> {
-    stage.universe.reshape(&Shape::new(1, 2, 1))?;
+    let (workers, lanes) = if turn(seeds) % 2 == 0 { (2, 1) } else { (1, 2) };
+    stage.universe.reshape(&Shape::new(1, workers, 1).with_lanes(lanes))?;
     stage.universe.wait_assigned(Kind::Worker)?;
     let mut runs = stage.submit(seeds)?;
     let mut is_repeated = vec![false; runs.len()];
@@ -50,5 +53,11 @@ pub fn chunks(stage: &mut Stage<'_>, seeds: &[u64]) -> Result<Vec<Run>> {
         }
         Ok(is_repeated.iter().all(|is_repeated| *is_repeated))
     })?;
+    for run in &mut runs {
+        let too_often = computed_more_often(stage.universe, run, workers as u32);
+        let told =
+            too_often.into_iter().map(|index| format!("D: {workers} workers have computed chunk {index} more often"));
+        run.violations.extend(told);
+    }
     Ok(runs)
 }

@@ -75,6 +75,7 @@ fn forget(harness: &Harness, name: &str, universe: &mut Universe, seeds: &[u64])
         let workers = workers(&universe.tape.records);
         let group = format!("{}{}", universe.prefix, workers.first().context("a chunk is settled")?);
         let admin = admin(universe)?;
+        universe.commits.may_go_back(true)?;
         let began = Instant::now();
         loop {
             let answers = runtime.block_on(admin.delete_groups(&[&group], &AdminOptions::new()))?;
@@ -84,6 +85,8 @@ fn forget(harness: &Harness, name: &str, universe: &mut Universe, seeds: &[u64])
                 _ => break,
             }
         }
+        // Nobody commits anything yet.
+        universe.commits.may_go_back(false)?;
         runs.iter_mut().for_each(|run| run.met("offsets deleted", Instant::now()));
         universe.reshape(&Shape::new(1, 2, 1))?;
         is_forgotten = true;

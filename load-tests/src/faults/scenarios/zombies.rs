@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::Stage;
+use super::{Stage, turn};
 use crate::faults::run::{Run, drive, nothing};
 use crate::faults::universe::{Kind, Shape};
 
@@ -28,7 +28,7 @@ pub fn assembler(stage: &mut Stage<'_>, seeds: &[u64]) -> Result<Vec<Run>> {
 
 fn stand_still(stage: &mut Stage<'_>, seeds: &[u64], shape: &Shape, kind: Kind, points: &[&str]) -> Result<Vec<Run>> {
     stage.universe.reshape(shape)?;
-    let point = points[(seeds[0] / seeds.len() as u64) as usize % points.len()];
+    let point = points[turn(seeds) % points.len()];
     // Which of the two gets the jobs is not known: either may stand still, the first of them for sure.
     for number in 0..2 {
         stage.universe.arm(kind, number, &[format!("{point}:1=stop")])?;
