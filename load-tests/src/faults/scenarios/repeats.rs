@@ -28,7 +28,7 @@ pub fn jobs(stage: &mut Stage<'_>, seeds: &[u64]) -> Result<Vec<Run>> {
 /// All records of a job at once, as soon as they are all there. Two workers do not know of each other's chunks, but each of its own: none
 /// computes a chunk twice, with however many lanes. Half of the seeds have one worker with two lanes, which computes each chunk once.
 pub fn chunks(stage: &mut Stage<'_>, seeds: &[u64]) -> Result<Vec<Run>> {
-    let (workers, lanes) = if turn(seeds) % 2 == 0 { (2, 1) } else { (1, 2) };
+    let (workers, lanes) = if turn(seeds).is_multiple_of(2) { (2, 1) } else { (1, 2) };
     stage.universe.reshape(&Shape::new(1, workers, 1).with_lanes(lanes))?;
     stage.universe.wait_assigned(Kind::Worker)?;
     let mut runs = stage.submit(seeds)?;
