@@ -67,7 +67,7 @@ pub enum Play {
     At(Point),
     /// Anything that leaves its universe usable.
     Shared(fn(&mut Stage<'_>, &[u64]) -> Result<Vec<Run>>),
-    /// The same where times are judged: nothing of ours runs beside it.
+    /// The same where times are judged: few universes run beside it.
     Alone(fn(&mut Stage<'_>, &[u64]) -> Result<Vec<Run>>),
     /// What concerns the broker, or needs a store or a broker of its own.
     Own(fn(&Harness, &'static str, &[u64], &Board) -> Result<()>),

@@ -50,9 +50,17 @@ pub fn shared(harness: &Harness, scenarios: &[Scenario], seeds: &[u64], board: &
     in_universes(harness, harness.universes, queue, board)
 }
 
-/// Plays all scenarios that want to be alone, one batch after the other.
+/// Universes side by side where time is judged: so few that each finds a processor free when it needs one.
+const ALONE: usize = 3;
+
+/// Plays all scenarios that want to be undisturbed.
 pub fn alone(harness: &Harness, scenarios: &[Scenario], seeds: &[u64], board: &Board) -> Result<()> {
-    in_universes(harness, 1, Queue::of(scenarios, seeds, |play| matches!(play, Play::Alone(_))), board)
+    in_universes(
+        harness,
+        ALONE.min(harness.universes),
+        Queue::of(scenarios, seeds, |play| matches!(play, Play::Alone(_))),
+        board,
+    )
 }
 
 fn in_universes(harness: &Harness, count: usize, queue: Queue<'_>, board: &Board) -> Result<()> {

@@ -54,16 +54,19 @@ pub fn restart(harness: &Harness, name: &'static str, seeds: &[u64], board: &Boa
                 let mut past = Vec::new();
                 for round in rounds {
                     let mine: Vec<u64> = round.get(number).copied().into_iter().collect();
-                    let submitted =
-                        universe.as_mut().map_err(|error| anyhow::anyhow!("{error:#}")).and_then(|universe| {
-                            let lingering = format!("{FRAMES}={LINGER}");
-                            universe.reshape(&Shape::new(1, 2, 1).with("CRASH_LANE", &lingering))?;
-                            for kind in [Kind::Ingest, Kind::Worker, Kind::Assemble] {
-                                universe.wait_assigned(kind)?;
-                            }
-                            let order = |seed: &u64| Order::quick(&harness.tiny, &format!("{name}-{seed}"), *seed);
-                            mine.iter().map(|seed| Run::submit(universe, order(seed))).collect::<Result<Vec<Run>>>()
-                        });
+                    let ready = universe.as_mut().map_err(|error| anyhow::anyhow!("{error:#}")).and_then(|universe| {
+                        let lingering = format!("{FRAMES}={LINGER}");
+                        universe.reshape(&Shape::new(1, 2, 1).with("CRASH_LANE", &lingering))?;
+                        for kind in [Kind::Ingest, Kind::Worker, Kind::Assemble] {
+                            universe.wait_assigned(kind)?;
+                        }
+                        Ok(universe)
+                    });
+                    barrier.wait(); // everybody is ready
+                    let submitted = ready.and_then(|universe| {
+                        let order = |seed: &u64| Order::quick(&harness.tiny, &format!("{name}-{seed}"), *seed);
+                        mine.iter().map(|seed| Run::submit(universe, order(seed))).collect::<Result<Vec<Run>>>()
+                    });
                     barrier.wait(); // everybody has submitted
                     barrier.wait(); // the broker is dead
                     let died = Instant::now();
@@ -96,6 +99,7 @@ pub fn restart(harness: &Harness, name: &'static str, seeds: &[u64], board: &Boa
         let mut controlled = Ok(());
         for (number, round) in rounds.iter().enumerate() {
             let mut dice = Dice::new(round[0]);
+            barrier.wait();
             barrier.wait();
             // Somewhere between acceptance and the last join.
             std::thread::sleep(Duration::from_millis(dice.below(DIES_WITHIN_MS)));
