@@ -587,3 +587,6 @@ impl OpenJob {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -380,6 +380,29 @@ mod tests {
         }
     }
 
+    #[test]
+    fn it_is_told_who_is_missing() {
+        let none = Offsets::new();
+        type Row = (Option<usize>, Option<usize>, i64, bool, Option<&'static str>);
+        #[rustfmt::skip]
+        let table: &[Row] = &[
+            // workers, ingests, queued, ingest asked, told
+            (Some(0), Some(0), 0, true,  Some("no worker of group workers-1 is running")),
+            (Some(2), Some(0), 3, false, Some("3 chunks of this and other jobs are queued")),
+            (Some(2), Some(0), 0, false, Some(NO_INGEST)),
+            (Some(2), Some(1), 0, true,  Some("ingest is to make again")),
+            (Some(2), Some(1), 0, false, None),
+            (None,    None,    0, false, None),
+        ];
+        for &(members, ingests, queued, asked_ingest, told) in table {
+            let groups = [("workers-1".to_owned(), Group { committed: none.clone(), members })].into();
+            let survey = Survey { starts: none.clone(), ends: none.clone(), groups, ingests };
+            let waiting = survey.waiting(&"a".parse().unwrap(), "workers-1", queued, asked_ingest);
+            let is_told = waiting.as_deref().zip(told).map(|(waiting, told)| waiting.starts_with(told));
+            assert!(waiting.is_some() == told.is_some() && is_told != Some(false), "{waiting:?} {told:?}");
+        }
+    }
+
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn what_was_submitted_after_the_end_of_its_run_is_published_again() {
         let folder = tempfile::tempdir().unwrap();
