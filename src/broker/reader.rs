@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
@@ -141,15 +142,15 @@ fn assign(
     let metadata = consumer.fetch_metadata(None, METADATA_LIMIT).map_err(sort)?;
     let partitions = Cluster::of(&metadata).ready(config, topic)?;
     let mut places = TopicPartitionList::with_capacity(partitions as usize);
-    for partition in 0..partitions {
-        let place = match start {
-            StartAt::Beginning => Offset::Beginning,
-            StartAt::End => {
-                let (_, high) = consumer.fetch_watermarks(&name, partition, METADATA_LIMIT).map_err(sort)?;
-                Offset::Offset(high)
-            }
-        };
-        places.add_partition_offset(&name, partition, place).map_err(sort)?;
+    places.add_partition_range(&name, 0, partitions - 1);
+    match start {
+        StartAt::Beginning => places.set_all_offsets(Offset::Beginning).map_err(sort)?,
+        StartAt::End => {
+            // As a time it means the end of the log. (To ask for watermarks can end the process while brokers come and go: librdkafka #5160.)
+            places.set_all_offsets(Offset::End).map_err(sort)?;
+            places = consumer.offsets_for_times(places, METADATA_LIMIT).map_err(sort)?;
+            places.elements().iter().try_for_each(TopicPartitionListElem::error).map_err(sort)?;
+        }
     }
     consumer.assign(&places).map_err(sort)?;
     Ok(partitions as usize)

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use facemill::contract::{AuditRecord, ChunkOutcome, ChunkRecord, Job, JobEvent, JobId, Status, topics};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaResult;
@@ -155,13 +155,21 @@ impl Tape {
 
     /// Reads all that was on `topic` when this was called.
     pub fn catch_up(&mut self, topic: &str) -> Result<()> {
-        let partitions: Vec<i32> =
-            self.next.keys().filter(|(name, _)| name == topic).map(|(_, number)| *number).collect();
+        let name = format!("{}{topic}", self.prefix);
+        let ends = patiently(|| {
+            let mut list = TopicPartitionList::new();
+            for (_, partition) in self.next.keys().filter(|(known, _)| known == topic) {
+                list.add_partition(&name, *partition);
+            }
+            // As a time it means the end of the log. (To ask for watermarks can end the process while brokers come and go: librdkafka #5160.)
+            list.set_all_offsets(Offset::End)?;
+            let ends = self.consumer.offsets_for_times(list, ANSWER_LIMIT)?;
+            ends.elements().iter().try_for_each(|element| element.error()).map(|()| ends)
+        })?;
         let mut wanted = Vec::new();
-        for partition in partitions {
-            let name = format!("{}{topic}", self.prefix);
-            let (_, high) = patiently(|| self.consumer.fetch_watermarks(&name, partition, ANSWER_LIMIT))?;
-            wanted.push(((topic.to_owned(), partition), high));
+        for element in ends.elements() {
+            let Offset::Offset(end) = element.offset() else { bail!("{topic} {} has no end", element.partition()) };
+            wanted.push(((topic.to_owned(), element.partition()), end));
         }
         let began = Instant::now();
         loop {
