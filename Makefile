@@ -65,7 +65,9 @@ faults: setup ## break everything that can break, on a Kafka of its own: an hour
 	@deploy/setup/debian.sh kafka
 	cargo build --release --locked --workspace
 	cargo build --release --locked --workspace --features facemill/crash-points --bin facemill-faults
-	target/release/load-tests faults $(FAULTS)
+	@# The harness reads all topics while brokers come and go, of which librdkafka crashes on memory that it has not set (its issue 5280): filled
+	@# with 0x7f it is passed over. Its roles run without this, as anybody's do.
+	GLIBC_TUNABLES=glibc.malloc.tcache_count=0:glibc.malloc.perturb=128 target/release/load-tests faults $(FAULTS)
 
 .PHONY: fuzz
 fuzz: setup ## fuzz everything that parses, each target for EACH seconds (10)

@@ -239,6 +239,8 @@ impl Universe {
     pub fn command(&self, name: &str) -> Command {
         let mut command = Command::new(&self.program);
         command.current_dir(&self.folder).arg(name);
+        // Of the harness's own (Makefile).
+        command.env_remove("GLIBC_TUNABLES");
         command.envs(self.sessions.settings.iter().copied());
         // So that the proxy before the broker knows whose answers to spoil.
         command.env("FACEMILL_KAFKA__CLIENT_ID", &self.prefix);
