@@ -61,7 +61,7 @@ bench: build ## measure against ffmpeg on this machine; prints the table of load
 	target/release/load-tests bench
 
 .PHONY: faults
-faults: setup ## break everything that can break, on a Kafka of its own: an hour (FAULTS=--quick: 10 minutes)
+faults: setup ## break everything that can break, on a Kafka of its own: an hour and a half (FAULTS=--quick: 10 minutes)
 	@deploy/setup/debian.sh kafka
 	cargo build --release --locked --workspace
 	cargo build --release --locked --workspace --features facemill/crash-points --bin facemill-faults

@@ -66,15 +66,15 @@ pub async fn run(site: Site, settings: Settings, stop: CancellationToken) -> Res
     let mut is_over = false;
     let ended = loop {
         // What is dropped in the middle is as after a crash there: it is done by the next assembler.
-        let went_on = tokio::select! {
-            went_on = go_on(&mut desk, &mut events, &mut tick, &stop) => went_on,
+        let stepped = tokio::select! {
+            stepped = step(&mut desk, &mut events, &mut tick, &stop) => stepped,
             () = &mut over => {
                 warn!("the grace is over; what is not counted is left to the next assembler");
                 is_over = true;
                 break Ok(());
             }
         };
-        match went_on {
+        match stepped {
             Ok(true) => {}
             Ok(false) => break Ok(()),
             Err(error) => break Err(error),
@@ -94,7 +94,7 @@ pub async fn run(site: Site, settings: Settings, stop: CancellationToken) -> Res
 }
 
 /// The next thing that happens, and what follows from it; `false` once it is to stop.
-async fn go_on(
+async fn step(
     desk: &mut Desk,
     events: &mut Consumer<JobEvent>,
     tick: &mut Interval,

@@ -9,6 +9,7 @@ use facemill::contract::{ChunkOutcome, JobEvent, JobId, keys, topics};
 
 use super::Stage;
 use crate::faults::clip::{FRAMES, GOP};
+use crate::faults::pause;
 use crate::faults::run::{Expect, Order, Run, drive};
 use crate::faults::universe::{Kind, Shape, Universe};
 
@@ -117,7 +118,7 @@ fn call_off_and_submit(universe: &Universe, runs: &mut [Run]) -> Result<Vec<(Job
         run.met("cancelled", Instant::now());
     }
     // The broker's clock has milliseconds.
-    std::thread::sleep(Duration::from_millis(5));
+    pause(Duration::from_millis(5))?;
     for run in runs.iter().filter(|run| run.number == 2) {
         universe.publish(topics::JOBS, run.id().as_str(), &run.job)?;
     }
