@@ -4,7 +4,7 @@
 //! (DESIGN.md, "Exactly-once chunks"): **F** every frame once, in order, at its time; **J** every job final; **D** every chunk counted once;
 //! **U** nothing committed before it is durable; **M** manifest and output never change; **L** recovery takes a bounded time.
 
-mod checker;
+pub mod checker;
 mod clip;
 pub(crate) mod dice;
 pub mod kafka;

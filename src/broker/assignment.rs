@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
+use tracing::debug;
+
 use super::claim::{Claim, Lease, Returned};
 use super::pulse::Pulse;
 use super::window::OffsetWindow;
@@ -123,13 +125,16 @@ impl Assignment {
     pub fn claim(&mut self, partition: i32, offset: i64) -> Option<Claim> {
         let assigned = self.partitions.get_mut(&partition)?;
         if !assigned.window.start(offset) {
+            debug!(topic = %self.topic, partition, offset, "a record has come again");
             assigned.rewind(offset);
         }
         assigned.start.get_or_insert(offset);
         self.outstanding += 1;
         self.leases += 1;
         let lease = Lease::new(self.leases, self.pulse.clone());
-        assigned.claims.insert(offset, lease.clone());
+        if let Some(earlier) = assigned.claims.insert(offset, lease.clone()) {
+            earlier.end();
+        }
         Some(Claim::new(self.topic.clone(), partition, offset, lease, self.returning.clone()))
     }
 
@@ -226,10 +231,10 @@ impl Assignment {
 }
 
 impl Assigned {
-    /// Records from `offset` on come again: the log went back (topic made anew, offsets reset), or librdkafka repeats itself after a
-    /// rebalance. Earlier claims on them may mean other records, and count no more; those on records before live on.
+    /// Records from `offset` on may come again: the log went back (topic made anew, offsets reset), or librdkafka repeats itself after a
+    /// rebalance. A claim counts no more once its own record comes again, which may be another one by now. Until then it lives on: not all
+    /// that were delivered need come again, and what is dropped as lost must be.
     fn rewind(&mut self, offset: i64) {
-        self.claims.split_off(&offset).values().for_each(Lease::end);
         self.window.rewind(offset);
         self.window.start(offset);
         let position = self.window.position();
@@ -471,29 +476,42 @@ mod tests {
         let mut ours = assignment(&[0]);
         let old = ours.claim(0, 500).unwrap();
         let new = ours.claim(0, 0).unwrap();
-        assert!(old.ensure_live().is_err());
-        old.finish();
+        assert!(old.ensure_live().is_ok(), "nothing else has come in its place");
         new.finish();
         ours.settle();
         assert_eq!(ours.due(), vec![(0, 1)]);
+        let in_its_place = ours.claim(0, 500).unwrap();
+        assert!(old.ensure_live().is_err());
+        old.finish();
+        ours.settle();
+        assert_eq!(ours.due(), vec![(0, 500)], "what lay between is no more");
+        in_its_place.finish();
+        ours.settle();
+        assert_eq!(ours.due(), vec![(0, 501)]);
     }
 
     #[test]
-    fn records_that_come_again_leave_claims_on_earlier_ones_alone() {
+    fn a_record_that_comes_again_leaves_claims_on_others_alone() {
         let mut ours = assignment(&[0]);
         let [five, six, seven] = [5, 6, 7].map(|offset| ours.claim(0, offset).unwrap());
         let again = ours.claim(0, 6).unwrap();
         assert!(five.ensure_live().is_ok());
-        assert!(six.ensure_live().is_err() && seven.ensure_live().is_err());
+        assert!(six.ensure_live().is_err());
+        assert!(seven.ensure_live().is_ok(), "whether it comes again nobody knows");
         six.finish();
         again.finish();
         ours.settle();
         assert_eq!((ours.due(), ours.outstanding()), (vec![], 2), "the fifth holds the position");
         five.finish();
+        ours.settle();
+        assert_eq!(ours.due(), vec![(0, 7)], "the seventh may be another by now");
+        let eight = ours.claim(0, 8).unwrap();
+        assert_eq!(ours.due(), vec![(0, 7)], "it was not, and is in work");
         seven.finish();
         ours.settle();
-        assert_eq!(ours.due(), vec![(0, 7)], "the seventh is to come again");
-        assert_eq!(ours.revoke(&[0]), vec![(0, 7)]);
+        assert_eq!(ours.due(), vec![(0, 8)]);
+        eight.finish();
+        assert_eq!(ours.revoke(&[0]), vec![(0, 9)]);
     }
 
     #[test]

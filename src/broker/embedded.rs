@@ -77,13 +77,31 @@ impl EmbeddedBroker {
     /// Answers the next question for a group's committed offsets with an error after which librdkafka does not ask again.
     #[cfg(test)]
     pub(super) fn refuse_offsets(&self) {
-        use rdkafka::bindings::rd_kafka_mock_push_request_errors_array;
         const OFFSET_FETCH: i16 = 9;
-        let errors = [rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_UNKNOWN];
-        // SAFETY: the handle is a live client's, which owns the cluster; the array is copied.
+        self.refuse(OFFSET_FETCH, rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_UNKNOWN);
+    }
+
+    /// Does not take the next records, as a broker that does not lead their partition yet, and answers after a tenth of a second from now on.
+    #[cfg(test)]
+    pub(super) fn refuse_records(&self) {
+        use rdkafka::bindings::rd_kafka_mock_broker_set_rtt;
+        const PRODUCE: i16 = 0;
+        self.refuse(PRODUCE, rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION);
+        // SAFETY: the handle is a live client's, which owns the cluster.
         unsafe {
             let cluster = rd_kafka_handle_mock_cluster(self._owner.client().native_ptr());
-            rd_kafka_mock_push_request_errors_array(cluster, OFFSET_FETCH, errors.len(), errors.as_ptr());
+            rd_kafka_mock_broker_set_rtt(cluster, 1, 100);
+        }
+    }
+
+    /// Answers the next request of a kind with an error.
+    #[cfg(test)]
+    fn refuse(&self, kind: i16, error: rd_kafka_resp_err_t) {
+        use rdkafka::bindings::rd_kafka_mock_push_request_errors_array;
+        // SAFETY: the handle is a live client's, which owns the cluster; the one error is copied.
+        unsafe {
+            let cluster = rd_kafka_handle_mock_cluster(self._owner.client().native_ptr());
+            rd_kafka_mock_push_request_errors_array(cluster, kind, 1, &raw const error);
         }
     }
 

@@ -40,8 +40,13 @@ impl Producer {
     /// # Errors
     /// [`BrokerError::Refused`] for a property that librdkafka does not take.
     pub fn start(config: &BrokerConfig) -> Result<Self, BrokerError> {
-        let inner = config
-            .client(SETTINGS)
+        let mut client = config.client(SETTINGS);
+        // Ours and not to be overridden. A broker that takes a partition over may refuse one request and take the next, of a producer of
+        // which it knows nothing yet. From that librdkafka (2.12) concludes that it has the first one too, and acknowledges a record that
+        // is nowhere. So there is no next one before the answer.
+        client.remove("max.in.flight");
+        client.set("max.in.flight.requests.per.connection", "1");
+        let inner = client
             .create_with_context(Quiet)
             .map_err(|error| BrokerError::sort("start producer", &config.brokers, &error))?;
         Ok(Self { inner, config: Arc::new(config.clone()) })

@@ -519,6 +519,33 @@ async fn a_prefix_stands_before_topics_and_groups_and_nobody_sees_it() {
     assert_eq!(error, "topic acme.other does not exist (create it from topics/other.yaml)");
 }
 
+/// A broker is said to lead a partition a moment before it does. Then it may refuse one record and take the next of the same producer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_acknowledged_is_there() {
+    let broker = broker(1);
+    let producer = produce(&broker, 1, 0..1).await;
+    broker.refuse_records();
+    let send = |number| {
+        let producer = producer.clone();
+        async move {
+            let note = Note { number };
+            producer.send(Outgoing { topic: "notes", key: None, partition: Some(0), headers: &[], value: &note }).await
+        }
+    };
+    let first = tokio::spawn(send(1));
+    // On its way, and its answer is not back.
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    let second = tokio::spawn(send(2));
+    let places = (first.await.unwrap().unwrap(), second.await.unwrap().unwrap());
+    assert_eq!(places, ((0, 1), (0, 2)));
+    let mut reader = Reader::<Note>::start(&broker.config("reader"), "notes", StartAt::Beginning).await.unwrap();
+    let mut numbers = Vec::new();
+    while let News::Record(delivery) = reader.next().await.unwrap().unwrap() {
+        numbers.push(delivery.record.unwrap().number);
+    }
+    assert_eq!(numbers, [0, 1, 2]);
+}
+
 #[tokio::test]
 async fn keys_go_where_we_say_they_go() {
     let broker = broker(12);

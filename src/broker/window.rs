@@ -24,9 +24,9 @@ impl OffsetWindow {
         is_new
     }
 
-    /// Records from `offset` on come again: what was known of them is forgotten, so that they can start anew.
+    /// Records from `offset` on come again. What was known of them counts until each of them does, if it does; until then nothing from
+    /// there on is committed.
     pub fn rewind(&mut self, offset: i64) {
-        self.unfinished.split_off(&offset);
         self.end = Some(offset);
     }
 
@@ -39,9 +39,9 @@ impl OffsetWindow {
         self.position().filter(|_| self.position() != before)
     }
 
-    /// The offset to commit: of the first unfinished record, or one past the last delivered. `None` before any delivery.
+    /// The offset to commit: of the first unfinished record, or one past the last delivered, whichever is less. `None` before any delivery.
     pub fn position(&self) -> Option<i64> {
-        self.unfinished.first().copied().or(self.end)
+        self.unfinished.first().copied().into_iter().chain(self.end).min()
     }
 
     /// One past the highest delivered offset; `None` before any delivery.

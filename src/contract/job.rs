@@ -321,6 +321,17 @@ mod tests {
         assert_ne!(Job { frame_limit: Some(9), ..job() }.digest(), job().digest());
     }
 
+    /// Whoever reads a job that was kept must find the one that was published, whatever numbers a producer has computed.
+    #[test]
+    fn a_job_that_is_written_and_read_is_the_same() {
+        for number in 0..10_000 {
+            let mut job = job();
+            job.swap.blend_ratio = f64::from(number) / 10_007.0;
+            let read: Job = serde_json::from_str(&serde_json::to_string(&job).unwrap()).unwrap();
+            assert_eq!(read.digest(), job.digest(), "{}", job.swap.blend_ratio);
+        }
+    }
+
     #[test]
     fn unknown_fields_are_named() {
         for (text, name) in [

@@ -16,6 +16,7 @@ use tokio::runtime::Runtime;
 
 use super::lock;
 use super::work::Outcome;
+use crate::faults::checker::commits;
 use crate::faults::kafka::Kafka;
 use crate::faults::process::Process;
 use crate::faults::tape::Tape;
@@ -29,6 +30,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Fewer chunks than these say nothing about how they are shared.
 const SHARED_LEAST: u64 = 200;
+
+/// Of the roles' logs so many lines are told of a job that does not end.
+const STORY_LINES: usize = 200;
 
 /// A worker and where it serves its metrics.
 struct Worker {
@@ -73,7 +77,7 @@ impl Cluster {
         let start = |name: &str, metrics: &str, arguments: &[&str]| -> Result<Process> {
             let mut command = Command::new(program);
             command.current_dir(folder).env("FACEMILL_SCRATCH", folder.join("scratch")).args(arguments);
-            command.args(["--metrics", metrics, "--store", &format!("file://{}", store.display())]);
+            command.args(["--verbose", "--metrics", metrics, "--store", &format!("file://{}", store.display())]);
             command.arg("--root").arg(root).arg("--root").arg(&photos);
             Process::start(command, &folder.join(format!("{name}.log")))
         };
@@ -126,11 +130,28 @@ impl Cluster {
         Ok(words)
     }
 
-    /// How far a job has come, and what the roles have said of it.
+    /// What the roles have said of a job, then how far it and they have come: the end is what stays where output is cut off.
     fn story(&self, job: &JobId) -> String {
+        let said: Vec<String> = lock(&self.roles).iter().map(|role| role.said()).collect();
+        let is_told =
+            |line: &&str| [job.as_str(), "partitions=", "WARN", "ERROR"].iter().any(|mark| line.contains(mark));
+        let mut lines: Vec<&str> = said.iter().flat_map(|said| said.lines().filter(is_told)).collect();
+        lines.sort_unstable(); // each begins with its time
+        let last = &lines[lines.len().saturating_sub(STORY_LINES)..];
         let status = self.status(job);
-        let tape = lock(&self.tape);
+        let mut tape = lock(&self.tape);
+        let groups =
+            [(topics::INGEST_GROUP.to_owned(), topics::JOBS), (topics::ASSEMBLE_GROUP.to_owned(), topics::COMPLETIONS)];
+        let workers = commits::workers(&tape.records).into_iter().map(|group| (group, topics::CHUNKS));
+        let committed: Vec<String> = groups
+            .into_iter()
+            .chain(workers)
+            .map(|(group, topic)| format!("{group} on {topic} {:?}", tape.committed(&group, topic)))
+            .collect();
         let records = &tape.records;
+        let published =
+            records.jobs.iter().filter(|entry| entry.value.as_ref().is_some_and(|record| record.job == *job));
+        let published: Vec<String> = published.map(|entry| format!("{}@{}", entry.partition, entry.offset)).collect();
         let ordered = records.chunks.iter().filter_map(|entry| Some((entry, entry.value.as_ref()?)));
         let ordered = ordered.filter(|(_, record)| record.job == *job);
         let ordered: Vec<String> = ordered
@@ -138,15 +159,13 @@ impl Cluster {
             .collect();
         let settled = records.settled().filter(|(of, ..)| *of == job);
         let settled: Vec<String> = settled.map(|(_, _, index, outcome)| format!("{index}: {outcome:?}")).collect();
-        let roles = lock(&self.roles);
-        let said: Vec<String> = roles.iter().map(|role| role.said()).collect();
-        let is_told = |line: &&str| line.contains(job.as_str()) || line.contains("partitions=");
-        let lines: Vec<&str> = said.iter().flat_map(|said| said.lines().filter(is_told)).collect();
         format!(
-            "last status {status:?}; chunks ordered: {}; settled: {}; the roles' logs:\n{}",
+            "the roles' logs:\n{}\npublished at {}; chunks ordered: {}; settled: {}; committed: {}; last status: {status:?}",
+            last.join("\n"),
+            published.join(", "),
             ordered.join(", "),
             settled.join(", "),
-            lines.join("\n")
+            committed.join(", "),
         )
     }
 
