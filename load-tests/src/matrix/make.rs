@@ -23,8 +23,10 @@ pub fn make(recipes: &[Recipe], wanted: &[Recipe], folder: &Path, jobs: usize) -
     let places = Places { clips: folder, demo: &demo, seconds: SECONDS };
     // Backwards, since clips are made of earlier ones.
     let mut needed: HashSet<&str> = wanted.iter().map(|recipe| recipe.name).collect();
-    for recipe in recipes.iter().rev().filter(|recipe| needed.contains(recipe.name)).cloned().collect::<Vec<_>>() {
-        needed.extend(recipes.iter().filter(|other| is_made_of(&recipe, other, &places)).map(|other| other.name));
+    for recipe in recipes.iter().rev() {
+        if needed.contains(recipe.name) {
+            needed.extend(recipes.iter().filter(|other| is_made_of(recipe, other, &places)).map(|other| other.name));
+        }
     }
     let needed: Vec<&Recipe> = recipes.iter().filter(|recipe| needed.contains(recipe.name)).collect();
     let is_first = |recipe: &&Recipe| !recipes.iter().any(|other| is_made_of(recipe, other, &places));

@@ -255,6 +255,8 @@ fn overlap(a: [f64; 4], b: [f64; 4], share: Share) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use tempfile::TempDir;
+
     use super::*;
     use crate::frame::{Frame, Pixels, Turn};
     use crate::vision::detect::{Detector, DetectorSettings};
@@ -275,8 +277,8 @@ mod tests {
         (0..3 * size * size).map(weight).collect()
     }
 
-    /// Networks that know a light square on a dark ground. `by`: what the third says of its box.
-    fn networks(by: [f32; 4]) -> Catalog {
+    /// Networks that know a light square on a dark ground, and their folder. `by`: what the third says of its box.
+    fn networks(by: [f32; 4]) -> (Catalog, TempDir) {
         testing::init();
         let folder = tempfile::tempdir().unwrap();
         let known = Catalog::builtin().unwrap();
@@ -295,7 +297,7 @@ mod tests {
             };
             tiny::write(&known, id, folder.path(), &gives, None);
         }
-        Catalog::open(&folder.keep()).unwrap()
+        (Catalog::open(folder.path()).unwrap(), folder)
     }
 
     fn detector(catalog: &Catalog, least_size: Option<u32>) -> Detector {
@@ -315,7 +317,7 @@ mod tests {
 
     #[test]
     fn three_networks_find_a_face_of_any_size() {
-        let catalog = networks([0.0; 4]);
+        let (catalog, _folder) = networks([0.0; 4]);
         let mut detector_of_all = detector(&catalog, None);
         for (size, corner, side) in
             [((320, 200), [100, 60], 40), ((201, 333), [20, 170], 80), ((640, 360), [400, 90], 161)]
@@ -347,10 +349,10 @@ mod tests {
 
     #[test]
     fn boxes_are_put_right_and_turned() {
-        let (plain, moved) = (networks([0.0; 4]), networks([-0.1, 0.0, 0.1, 0.2]));
+        let ((networks_of_all, _folder), (moving, _other)) = (networks([0.0; 4]), networks([-0.1, 0.0, 0.1, 0.2]));
         let frame = light_square((320, 200), [100, 60], 60);
         let first = |catalog: &Catalog, frame: &Frame| detector(catalog, None).detect(&frame.view()).unwrap().remove(0);
-        let (plain, moved) = (first(&plain, &frame).bounds, first(&moved, &frame).bounds);
+        let (plain, moved) = (first(&networks_of_all, &frame).bounds, first(&moving, &frame).bounds);
         let side = plain.right - plain.left;
         for (found, expected) in [
             (moved.left, plain.left - 0.1 * side),
@@ -362,7 +364,7 @@ mod tests {
         }
         // Stored lying: the eyes are where they are in the picture as it is shown.
         let turned = frame.shown_turned(Turn::Quarter);
-        let face = first(&networks([0.0; 4]), &turned);
+        let face = first(&networks_of_all, &turned);
         let [right, left, nose, ..] = face.points.map(|point| {
             let back = Turn::nearest(-i32::from(Turn::Quarter.degrees()));
             back.to_stored(point, Turn::Quarter.shown((320, 200)))
@@ -373,7 +375,8 @@ mod tests {
     #[test]
     fn a_later_network_is_no_detector() {
         let settings = DetectorSettings { id: Some("mtcnn_rnet".to_owned()), ..DetectorSettings::default() };
-        let error = Detector::load(&networks([0.0; 4]), &settings, &Execution::default()).err().unwrap().to_string();
+        let (catalog, _folder) = networks([0.0; 4]);
+        let error = Detector::load(&catalog, &settings, &Execution::default()).err().unwrap().to_string();
         assert!(error.contains("mtcnn_rnet") && error.contains("a later network of MTCNN"), "{error}");
     }
 }
