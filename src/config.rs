@@ -125,7 +125,8 @@ pub struct Kafka {
     /// Kafka's `group.instance.id`: a process that is back within its session time-out causes no rebalance. Must be unique for
     /// each process of a role (a host or pod name). Default: none.
     pub static_member: Option<String>,
-    /// Properties handed to librdkafka as they are; they win over the defaults of this program.
+    /// Properties handed to librdkafka as they are; they win over the defaults of this program, but for `group.id`,
+    /// `enable.auto.commit`, `enable.auto.offset.store` and `max.in.flight.requests.per.connection`, on which it depends that nothing is lost.
     pub properties: BTreeMap<String, String>,
 }
 

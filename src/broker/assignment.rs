@@ -195,6 +195,10 @@ impl Assignment {
     /// librdkafka tells what it has fetched.
     pub fn observe_fetched(&mut self, partition: i32, fetched: Fetched) {
         if let Some(assigned) = self.partitions.get_mut(&partition) {
+            // Neither on its way here nor in hand: where nothing was fetched since the last look, and all that came is back.
+            if assigned.claims.is_empty() && assigned.fetched == Some(fetched) {
+                assigned.window.passed(fetched.next);
+            }
             assigned.fetched = Some(fetched);
         }
     }
@@ -512,6 +516,28 @@ mod tests {
         assert_eq!(ours.due(), vec![(0, 8)]);
         eight.finish();
         assert_eq!(ours.revoke(&[0]), vec![(0, 9)]);
+    }
+
+    #[test]
+    fn what_does_not_come_again_is_committed_once_nothing_more_comes() {
+        let mut ours = assignment(&[0]);
+        let [five, six] = [5, 6].map(|offset| ours.claim(0, offset).unwrap());
+        six.finish();
+        let again = ours.claim(0, 5).unwrap();
+        five.finish();
+        let look = |ours: &mut Assignment, next| {
+            ours.settle();
+            ours.observe_fetched(0, Fetched { next, records: 3 });
+            ours.observe_fetched(0, Fetched { next, records: 3 });
+            (ours.due(), ours.lag())
+        };
+        ours.observe(0, Watermarks { low: 0, high: 7, committed: -1001 });
+        assert_eq!(look(&mut ours, 7), (vec![], 2), "it is in hand");
+        again.finish();
+        assert_eq!(look(&mut ours, 6), (vec![(0, 6)], 1), "the sixth is yet to be fetched again");
+        ours.observe_fetched(0, Fetched { next: 7, records: 3 });
+        assert_eq!(ours.due(), vec![(0, 6)], "what was fetched may be on its way");
+        assert_eq!(look(&mut ours, 7), (vec![(0, 7)], 0));
     }
 
     #[test]

@@ -91,7 +91,7 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
 
     /// The next event; `None` after a fatal error was returned. Cancel-safe.
     ///
-    /// Records whose partition was revoked while they waited here are passed over, and after [`Consumer::hold`] all.
+    /// Records whose partition was revoked while they waited here, or that came again, are passed over, and after [`Consumer::hold`] all.
     ///
     /// # Errors
     /// Only fatal ones: librdkafka deals with the others itself, and they are logged.

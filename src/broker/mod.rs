@@ -51,7 +51,8 @@ pub fn library_version() -> String {
 pub struct BrokerConfig {
     /// `host:port`, comma-separated.
     pub brokers: String,
-    /// Any librdkafka property (SASL, TLS, timeouts); wins over ours.
+    /// Any librdkafka property (SASL, TLS, timeouts); wins over ours, but for those on which it depends that nothing is lost: a producer's
+    /// requests in flight, a consumer's group and what it commits by itself.
     pub properties: BTreeMap<String, String>,
     /// Shown in the brokers' logs and metrics; empty for librdkafka's own.
     pub client_id: String,

@@ -523,7 +523,13 @@ async fn a_prefix_stands_before_topics_and_groups_and_nobody_sees_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_acknowledged_is_there() {
     let broker = broker(1);
-    let producer = produce(&broker, 1, 0..1).await;
+    let mut config = broker.config("producer");
+    for name in ["max.in.flight", "max.in.flight.requests.per.connection"] {
+        config.properties.insert(name.into(), "5".into());
+    }
+    let producer = Producer::start(&config).unwrap();
+    let zero = Outgoing { topic: "notes", key: None, partition: Some(0), headers: &[], value: &Note { number: 0 } };
+    assert_eq!(producer.send(zero).await.unwrap(), (0, 0));
     broker.refuse_records();
     let send = |number| {
         let producer = producer.clone();

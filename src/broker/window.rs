@@ -9,17 +9,21 @@ use std::collections::BTreeSet;
 #[derive(Debug, Default)]
 pub struct OffsetWindow {
     unfinished: BTreeSet<i64>,
-    /// One past the highest delivered offset; none before the first delivery.
+    /// One past the last delivered offset; none before the first delivery.
     end: Option<i64>,
+    /// The furthest that `end` has been; it is behind that while records may come again.
+    reach: Option<i64>,
 }
 
 impl OffsetWindow {
-    /// The record at `offset` was delivered. Offsets must rise; one at or below an earlier one is ignored (`false`).
+    /// The record at `offset` was delivered. Offsets must rise; one at or below the last is ignored (`false`), unless the window is put
+    /// back first.
     pub fn start(&mut self, offset: i64) -> bool {
         let is_new = self.end.is_none_or(|end| offset >= end);
         if is_new {
             self.unfinished.insert(offset);
             self.end = Some(offset + 1);
+            self.reach = self.reach.max(self.end);
         }
         is_new
     }
@@ -28,6 +32,13 @@ impl OffsetWindow {
     /// there on is committed.
     pub fn rewind(&mut self, offset: i64) {
         self.end = Some(offset);
+    }
+
+    /// No record before `next` is on its way any more: what has not come again by now does not.
+    pub fn passed(&mut self, next: i64) {
+        if self.reach.is_some_and(|reach| next >= reach) {
+            self.end = self.reach;
+        }
     }
 
     /// The record at `offset` is finished. Returns the commit position, `None` if this did not move it.
@@ -44,7 +55,7 @@ impl OffsetWindow {
         self.unfinished.first().copied().into_iter().chain(self.end).min()
     }
 
-    /// One past the highest delivered offset; `None` before any delivery.
+    /// One past the last delivered offset; `None` before any delivery.
     pub fn end(&self) -> Option<i64> {
         self.end
     }
@@ -57,8 +68,11 @@ impl OffsetWindow {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
+
+    use super::*;
 
     /// Starts `delivered`, then finishes `finished` in order and collects the positions that moved.
     fn positions(delivered: &[i64], finished: &[i64]) -> Vec<Option<i64>> {
@@ -114,7 +128,68 @@ mod tests {
         assert_eq!(window.position(), Some(7), "the end is where it came to anew");
     }
 
+    /// What happens to a window.
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// A record comes, so far behind the furthest.
+        New(i64),
+        /// One that was delivered comes again.
+        Again(prop::sample::Index),
+        /// One is finished.
+        Finish(prop::sample::Index),
+        /// Nothing is on its way any more.
+        Calm,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (0..3_i64).prop_map(Step::New),
+            2 => any::<prop::sample::Index>().prop_map(Step::Again),
+            5 => any::<prop::sample::Index>().prop_map(Step::Finish),
+            1 => Just(Step::Calm),
+        ]
+    }
+
     proptest! {
+        /// However often records come again: the position is that of the first whose last delivery is not finished, and never beyond the
+        /// last that was delivered, until nothing is on its way any more.
+        #[test]
+        fn position_waits_for_what_comes_again(steps in prop::collection::vec(step(), 1..80)) {
+            let mut window = OffsetWindow::default();
+            let (mut is_finished, mut end, mut reach) = (BTreeMap::new(), None, 0);
+            for step in steps {
+                let known = |index: prop::sample::Index| is_finished.keys().nth(index.index(is_finished.len().max(1))).copied();
+                match step {
+                    Step::New(gap) => {
+                        let offset = reach + gap;
+                        prop_assert!(window.start(offset));
+                        is_finished.insert(offset, false);
+                        (end, reach) = (Some(offset + 1), offset + 1);
+                    }
+                    Step::Again(index) => if let Some(offset) = known(index) {
+                        if !window.start(offset) {
+                            window.rewind(offset);
+                            window.start(offset);
+                        }
+                        is_finished.insert(offset, false);
+                        end = Some(offset + 1);
+                    }
+                    Step::Finish(index) => if let Some(offset) = known(index) {
+                        window.finish(offset);
+                        is_finished.insert(offset, true);
+                    }
+                    Step::Calm => {
+                        window.passed(reach - 1);
+                        prop_assert_eq!(window.end(), end);
+                        window.passed(reach);
+                        end = end.map(|_| reach);
+                    }
+                }
+                let open = is_finished.iter().find(|(_, finished)| !**finished).map(|(offset, _)| *offset);
+                prop_assert_eq!(window.position(), open.into_iter().chain(end).min());
+            }
+        }
+
         /// Against the definition: everything below the position is finished, the record at the position is not, and
         /// the position never goes back.
         #[test]

@@ -133,8 +133,8 @@ impl Cluster {
     /// What the roles have said of a job, then how far it and they have come: the end is what stays where output is cut off.
     fn story(&self, job: &JobId) -> String {
         let said: Vec<String> = lock(&self.roles).iter().map(|role| role.said()).collect();
-        let is_told =
-            |line: &&str| [job.as_str(), "partitions=", "WARN", "ERROR"].iter().any(|mark| line.contains(mark));
+        let marks = [job.as_str(), "partitions=", "come again", "handed back", "WARN", "ERROR"];
+        let is_told = |line: &&str| marks.iter().any(|mark| line.contains(mark));
         let mut lines: Vec<&str> = said.iter().flat_map(|said| said.lines().filter(is_told)).collect();
         lines.sort_unstable(); // each begins with its time
         let last = &lines[lines.len().saturating_sub(STORY_LINES)..];
