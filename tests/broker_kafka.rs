@@ -241,14 +241,13 @@ impl Zombie {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Waits until it has said this.
-    fn hear(&self, expected: &str) {
-        loop {
-            let line = self.says.recv_timeout(LIMIT).unwrap_or_else(|error| panic!("{expected:?}: {error}"));
+    /// Waits until it has said all of this, in whatever order: its threads do not wait for each other.
+    fn hear(&self, expected: &[&str]) {
+        let mut left = expected.to_vec();
+        while !left.is_empty() {
+            let line = self.says.recv_timeout(LIMIT).unwrap_or_else(|error| panic!("{left:?}: {error}"));
             println!("zombie: {line}");
-            if line == expected {
-                return;
-            }
+            left.retain(|wanted| *wanted != line);
         }
     }
 }
@@ -296,7 +295,7 @@ async fn a_stopped_process_owns_nothing_when_it_goes_on() {
     produce(&topic, 1, 3).await;
     let watch = Watch::new(&config());
     let zombie = Zombie::start(&topic);
-    zombie.hear("holds");
+    zombie.hear(&["holds"]);
     assert_eq!(watch.members(&group).await.unwrap(), 1);
     zombie.signal(Signal::STOP);
 
@@ -311,8 +310,7 @@ async fn a_stopped_process_owns_nothing_when_it_goes_on() {
             // It wakes with all its claims finished: a commit of its would be 3.
             zombie.stdin().unwrap().write_all(b"finish\n").unwrap();
             zombie.signal(Signal::CONT);
-            zombie.hear("live false");
-            zombie.hear("revoked [0]");
+            zombie.hear(&["live false", "revoked [0]"]);
             delivery.claim.ensure_live().unwrap();
             assert_eq!(watch.committed(&group, &topic).await.unwrap(), BTreeMap::from([(0, 1)]));
             delivery.claim.finish();
@@ -322,7 +320,7 @@ async fn a_stopped_process_owns_nothing_when_it_goes_on() {
     settled(&watch, &topic, 2).await;
     drop(last.claim);
     heir.close().await;
-    zombie.hear("record 2");
+    zombie.hear(&["record 2"]);
     settled(&watch, &topic, 3).await;
 }
 
