@@ -18,6 +18,9 @@ use super::error::BrokerError;
 use super::topics::TopicSpec;
 
 const DOING: &str = "start embedded broker";
+/// Kafka's number of the request by which records are given to it.
+#[cfg(test)]
+const PRODUCE: i16 = 0;
 
 /// Reasons in the order of the lines.
 const SETTINGS: &[(&str, &str)] = &[
@@ -81,16 +84,35 @@ impl EmbeddedBroker {
         self.refuse(OFFSET_FETCH, rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_UNKNOWN);
     }
 
-    /// Does not take the next records, as a broker that does not lead their partition yet, and answers after a tenth of a second from now on.
+    /// Does not take the next records, as a broker that does not lead their partition yet. From now on it answers after a tenth of a second,
+    /// and counts what it is asked.
     #[cfg(test)]
     pub(super) fn refuse_records(&self) {
-        use rdkafka::bindings::rd_kafka_mock_broker_set_rtt;
-        const PRODUCE: i16 = 0;
+        use rdkafka::bindings::{rd_kafka_mock_broker_set_rtt, rd_kafka_mock_start_request_tracking};
         self.refuse(PRODUCE, rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION);
         // SAFETY: the handle is a live client's, which owns the cluster.
         unsafe {
             let cluster = rd_kafka_handle_mock_cluster(self._owner.client().native_ptr());
+            rd_kafka_mock_start_request_tracking(cluster);
             rd_kafka_mock_broker_set_rtt(cluster, 1, 100);
+        }
+    }
+
+    /// How often it was asked to take records since [`Self::refuse_records`], answered or not.
+    #[cfg(test)]
+    pub(super) fn produce_requests(&self) -> usize {
+        use rdkafka::bindings::{
+            rd_kafka_mock_get_requests, rd_kafka_mock_request_api_key, rd_kafka_mock_request_destroy_array,
+        };
+        // SAFETY: the handle is a live client's, which owns the cluster; the array has as many requests as is told, and is ours to destroy.
+        unsafe {
+            let cluster = rd_kafka_handle_mock_cluster(self._owner.client().native_ptr());
+            let mut count = 0;
+            let requests = rd_kafka_mock_get_requests(cluster, &raw mut count);
+            let of_records =
+                (0..count).filter(|at| rd_kafka_mock_request_api_key(*requests.add(*at)) == PRODUCE).count();
+            rd_kafka_mock_request_destroy_array(requests, count);
+            of_records
         }
     }
 

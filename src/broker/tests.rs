@@ -539,8 +539,8 @@ async fn what_is_acknowledged_is_there() {
         }
     };
     let first = tokio::spawn(send(1));
-    // On its way, and its answer is not back.
-    tokio::time::sleep(Duration::from_millis(30)).await;
+    // It has come, and its answer is on the way back for a while.
+    until(1, || broker.produce_requests()).await;
     let second = tokio::spawn(send(2));
     let places = (first.await.unwrap().unwrap(), second.await.unwrap().unwrap());
     assert_eq!(places, ((0, 1), (0, 2)));
